@@ -1,0 +1,16 @@
+//! What a document is: typed fields, their values, and the check of a JSON
+//! object against the fields an index defines.
+//!
+//! The lowest room: words, filters, ingestion and the REST API all speak of
+//! fields and values in these terms, so a row of a Parquet file and a body of a
+//! request are held to the same rules.
+
+mod date;
+mod field;
+mod validate;
+mod value;
+
+pub use date::parse_date;
+pub use field::{Analysis, FieldDefinition, FieldType, Fields, Language};
+pub use validate::{Document, UnknownFields, validate};
+pub use value::Value;

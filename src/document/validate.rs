@@ -1,0 +1,194 @@
+//! The check of a JSON object against an index's fields.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::{Fields, Value};
+use crate::error::{Code, Problem};
+
+/// Longest external id, in bytes.
+const MAX_ID_BYTES: usize = 512;
+
+/// What to do with fields that the definition does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownFields {
+    /// The document is refused: a misspelt column is noticed at the first row.
+    #[default]
+    Reject,
+    /// Kept and returned with the document, neither searched nor filtered.
+    Store,
+    /// Dropped.
+    Ignore,
+}
+
+/// A document that fits its index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The caller's id, unique within the index.
+    pub id: String,
+    /// Typed values of the defined fields that are present; never an empty list.
+    pub values: IndexMap<String, Vec<Value>>,
+    /// The object as it is stored and returned.
+    pub source: Map<String, Json>,
+}
+
+impl Document {
+    /// The text of a field, its values joined by a line break; None if absent.
+    pub fn text(&self, field: &str) -> Option<String> {
+        let values = self.values.get(field)?;
+        Some(
+            values
+                .iter()
+                .map(|v| v.to_string())
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
+    }
+}
+
+/// Checks `json` against `fields`, with the external id in `id_field` (a string, or a
+/// whole number taken by its digits). `max_field_bytes` bounds each text.
+///
+/// # Errors
+/// The first problem found, with the field, what was found and what was expected.
+pub fn validate(
+    fields: &Fields,
+    id_field: &str,
+    unknown: UnknownFields,
+    max_field_bytes: usize,
+    json: Json,
+) -> Result<Document, Problem> {
+    let mut source = match json {
+        Json::Object(object) => object,
+        other => {
+            return Err(problem("a document must be a JSON object")
+                .found(kind_of(&other))
+                .expected("an object"));
+        }
+    };
+    let id = read_id(id_field, source.get(id_field))?;
+    let mut values = IndexMap::with_capacity(fields.len());
+    for (name, definition) in fields {
+        let json = match source.get(name) {
+            None | Some(Json::Null) => {
+                if definition.required {
+                    return Err(problem(format!("document {id:?} lacks a required field"))
+                        .field(name)
+                        .found("nothing")
+                        .expected(definition.kind.to_string()));
+                }
+                continue;
+            }
+            Some(json) => json,
+        };
+        let items: &[Json] = match json {
+            Json::Array(items) if definition.many => items,
+            single => std::slice::from_ref(single),
+        };
+        let mut typed = Vec::with_capacity(items.len());
+        for item in items {
+            let value = Value::from_json(definition.kind, item).map_err(|expected| {
+                problem(format!("document {id:?} has a value of the wrong type"))
+                    .field(name)
+                    .found(excerpt(item))
+                    .expected(if definition.many {
+                        format!("{expected}, or a list of them")
+                    } else {
+                        expected.to_string()
+                    })
+            })?;
+            if let Some(text) = value.as_str()
+                && text.len() > max_field_bytes
+            {
+                return Err(Problem::new(
+                    Code::LimitExceeded,
+                    format!("document {id:?} has a field that is too long"),
+                )
+                .field(name)
+                .found(format!("{} bytes", text.len()))
+                .expected(format!("at most {max_field_bytes} bytes")));
+            }
+            typed.push(value);
+        }
+        if typed.is_empty() {
+            if definition.required {
+                return Err(problem(format!("document {id:?} lacks a required field"))
+                    .field(name)
+                    .found("an empty list")
+                    .expected(definition.kind.to_string()));
+            }
+            continue;
+        }
+        values.insert(name.clone(), typed);
+    }
+    let is_known = |name: &str| name == id_field || fields.contains_key(name);
+    match unknown {
+        UnknownFields::Reject => {
+            if let Some(name) = source.keys().find(|name| !is_known(name)) {
+                let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+                return Err(problem(format!(
+                    "document {id:?} has a field the index does not know"
+                ))
+                .field(name)
+                .found(name)
+                .expected(format!("one of: {}", known.join(", "))));
+            }
+        }
+        UnknownFields::Ignore => source.retain(|name, _| is_known(name)),
+        UnknownFields::Store => {}
+    }
+    Ok(Document { id, values, source })
+}
+
+fn read_id(id_field: &str, json: Option<&Json>) -> Result<String, Problem> {
+    let expected = format!("a string of 1 to {MAX_ID_BYTES} bytes, or a whole number");
+    let id = match json {
+        Some(Json::String(s)) => s.clone(),
+        Some(Json::Number(n)) if n.is_i64() || n.is_u64() => n.to_string(),
+        None => {
+            return Err(problem("a document must carry its id")
+                .field(id_field)
+                .found("nothing")
+                .expected(expected));
+        }
+        Some(other) => {
+            return Err(problem("the id has the wrong type")
+                .field(id_field)
+                .found(excerpt(other))
+                .expected(expected));
+        }
+    };
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
+        return Err(problem("the id has the wrong length")
+            .field(id_field)
+            .found(format!("{} bytes", id.len()))
+            .expected(expected));
+    }
+    Ok(id)
+}
+
+fn problem(message: impl Into<String>) -> Problem {
+    Problem::new(Code::InvalidDocument, message)
+}
+
+/// A value and its type, short enough for an error.
+fn excerpt(json: &Json) -> String {
+    match json {
+        Json::Object(_) | Json::Array(_) | Json::Null => kind_of(json).to_string(),
+        other => format!("{other} ({})", kind_of(other)),
+    }
+}
+
+fn kind_of(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "null",
+        Json::Bool(_) => "boolean",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "list",
+        Json::Object(_) => "object",
+    }
+}
