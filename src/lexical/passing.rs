@@ -1,0 +1,131 @@
+//! Which documents pass a filter.
+
+use std::ops::Bound;
+
+use tantivy::query::{EnableScoring, Query, RangeQuery};
+use tantivy::schema::IndexRecordOption;
+use tantivy::{DocSet, TERMINATED, Term};
+
+use super::fault;
+use super::view::View;
+use crate::document::Value;
+use crate::error::{Error, Result};
+use crate::filter::{BoundFilter, Bounds, OrdinalSet, Target};
+
+/// Ordinals of the live documents that pass.
+pub(super) fn passing(view: &View, filter: &BoundFilter) -> Result<OrdinalSet> {
+    Ok(match filter {
+        BoundFilter::All => (*view.live()).clone(),
+        BoundFilter::Exists(Target::Id) => (*view.live()).clone(),
+        BoundFilter::Exists(Target::Field(field)) => {
+            terms(view, &[Term::from_field_text(view.columns.present, field)])?
+        }
+        BoundFilter::In(target, values) => {
+            let wanted = values.iter().filter_map(|value| match target {
+                Target::Id => value
+                    .as_str()
+                    .map(|id| Term::from_field_text(view.columns.id, id)),
+                Target::Field(field) => view.columns.defined.get(field)?.term(value),
+            });
+            terms(view, &wanted.collect::<Vec<_>>())?
+        }
+        BoundFilter::Range { target, bounds, .. } => range(view, target, bounds)?,
+        BoundFilter::Not(inner) => {
+            let mut rest = (*view.live()).clone();
+            rest.and_not(&passing(view, inner)?);
+            rest
+        }
+        BoundFilter::Or(parts) => {
+            let mut all = OrdinalSet::new();
+            for part in parts {
+                all.or(&passing(view, part)?);
+            }
+            all
+        }
+        BoundFilter::And(parts) => {
+            let mut parts = parts.iter();
+            let Some(first) = parts.next() else {
+                return Ok((*view.live()).clone());
+            };
+            let mut rest = passing(view, first)?;
+            for part in parts {
+                if rest.is_empty() {
+                    break;
+                }
+                match part {
+                    BoundFilter::Not(inner) => rest.and_not(&passing(view, inner)?),
+                    part => rest.and(&passing(view, part)?),
+                }
+            }
+            rest
+        }
+    })
+}
+
+/// Live documents with any of these terms.
+fn terms(view: &View, terms: &[Term]) -> Result<OrdinalSet> {
+    let mut set = OrdinalSet::new();
+    for segment in &view.segments {
+        for term in terms {
+            let Some(mut postings) = segment.postings(term, IndexRecordOption::Basic)? else {
+                continue;
+            };
+            let mut doc = postings.doc();
+            while doc < TERMINATED {
+                if segment.is_alive(doc)
+                    && let Some(ordinal) = segment.ordinal(doc)
+                {
+                    set.insert(ordinal);
+                }
+                doc = postings.advance();
+            }
+        }
+    }
+    Ok(set)
+}
+
+fn range(view: &View, target: &Target, bounds: &Bounds) -> Result<OrdinalSet> {
+    let Target::Field(field) = target else {
+        return Err(Error::Bug("a range over the document's id".into()));
+    };
+    let Some(column) = view.columns.defined.get(field) else {
+        return Err(Error::Bug(format!(
+            "a range over an unknown field {field:?}"
+        )));
+    };
+    if bounds.low.is_none() && bounds.high.is_none() {
+        return passing(view, &BoundFilter::Exists(target.clone()));
+    }
+    let end = |end: &Option<(Value, bool)>| -> Result<Bound<Term>> {
+        let Some((value, included)) = end else {
+            return Ok(Bound::Unbounded);
+        };
+        let term = column
+            .term(value)
+            .ok_or_else(|| Error::Bug(format!("a {} bound for field {field:?}", value.kind())))?;
+        Ok(if *included {
+            Bound::Included(term)
+        } else {
+            Bound::Excluded(term)
+        })
+    };
+    let query = RangeQuery::new(end(&bounds.low)?, end(&bounds.high)?);
+    let weight = query
+        .weight(EnableScoring::disabled_from_schema(&view.columns.schema))
+        .map_err(fault)?;
+    let mut set = OrdinalSet::new();
+    for segment in &view.segments {
+        weight
+            .for_each_no_score(&segment.reader, &mut |docs| {
+                for &doc in docs {
+                    if segment.is_alive(doc)
+                        && let Some(ordinal) = segment.ordinal(doc)
+                    {
+                        set.insert(ordinal);
+                    }
+                }
+            })
+            .map_err(fault)?;
+    }
+    Ok(set)
+}
