@@ -1,0 +1,128 @@
+//! Which segments to rewrite: merging flat ones, building graphs, and dropping
+//! what was deleted.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::filter::OrdinalSet;
+
+use super::index::VectorOptions;
+use super::rows::Rows;
+use super::segment::{FlatSegment, GraphSegment, Segment};
+
+/// A graph is built anew without its dead documents once this share of a sample
+/// is dead.
+const DEAD_SHARE: f64 = 0.3;
+const SAMPLE: usize = 256;
+/// This many graphs of about the same size become one.
+const FAN_IN: usize = 4;
+/// Rows in one segment at most: rows are numbered in 32 bits.
+const MOST_ROWS: usize = 1 << 30;
+
+/// Which documents are alive, as far as it is known.
+#[derive(Clone, Default)]
+pub(super) struct Live {
+    pub set: Option<Arc<OrdinalSet>>,
+    /// The set says nothing of ordinals from here on.
+    pub below: u32,
+}
+
+impl Live {
+    /// Whether an ordinal has to be kept.
+    pub(super) fn keeps(&self, ordinal: u32) -> bool {
+        match &self.set {
+            Some(set) => ordinal >= self.below || set.contains(ordinal),
+            None => true,
+        }
+    }
+
+    /// About how much of the rows' documents is dead, from 0 to 1.
+    fn dead_share(&self, rows: &Rows) -> f64 {
+        let documents = rows.documents();
+        let sample = documents.min(SAMPLE);
+        let dead = (0..sample)
+            .filter(|i| !self.keeps(rows.ordinal(i * documents / sample)))
+            .count();
+        dead as f64 / sample.max(1) as f64
+    }
+}
+
+/// Merges the flat segments at the end of the list until each is more than
+/// twice the next: few segments, and a row is copied a few times only.
+/// `fixed` segments at the start are left alone.
+pub(super) fn merge_flat(
+    segments: &mut Vec<Arc<dyn Segment>>,
+    fixed: usize,
+    dimensions: usize,
+    live: &Live,
+) {
+    while segments.len() >= fixed + 2 {
+        let (a, b) = (&segments[segments.len() - 2], &segments[segments.len() - 1]);
+        let (older, newer) = (a.rows(), b.rows());
+        let graphs = a.links().is_some() || b.links().is_some();
+        if graphs || older.len() > 2 * newer.len() || older.len() + newer.len() > MOST_ROWS {
+            return;
+        }
+        let rows = Rows::merge(dimensions, &[older, newer], |ordinal| live.keeps(ordinal));
+        segments.truncate(segments.len() - 2);
+        if rows.documents() > 0 {
+            segments.push(Arc::new(FlatSegment::new(rows)));
+        }
+    }
+}
+
+/// The segments that a background job should make one of, if any.
+pub(super) fn pick(
+    segments: &[Arc<dyn Segment>],
+    options: &VectorOptions,
+    live: &Live,
+) -> Vec<Arc<dyn Segment>> {
+    let (graphs, flat): (Vec<_>, Vec<_>) = segments
+        .iter()
+        .cloned()
+        .partition(|segment| segment.links().is_some());
+    let rows =
+        |segments: &[Arc<dyn Segment>]| -> usize { segments.iter().map(|s| s.rows().len()).sum() };
+    let flat_rows = rows(&flat);
+    if flat_rows > 0 && flat_rows >= options.graph_threshold && flat_rows <= MOST_ROWS {
+        return flat;
+    }
+    let tier = |segment: &Arc<dyn Segment>| {
+        let times = segment.rows().len() / options.graph_threshold.max(1);
+        times.max(1).ilog(FAN_IN)
+    };
+    for size in graphs.iter().map(&tier) {
+        let mut alike: Vec<_> = graphs.iter().filter(|s| tier(s) == size).cloned().collect();
+        alike.truncate(FAN_IN);
+        if alike.len() == FAN_IN && rows(&alike) <= MOST_ROWS {
+            return alike;
+        }
+    }
+    graphs
+        .into_iter()
+        .find(|segment| live.dead_share(segment.rows()) >= DEAD_SHARE)
+        .into_iter()
+        .collect()
+}
+
+/// One segment of several, without what is dead: with a graph if its rows are
+/// enough. `None` where nothing is alive, or when cancelled.
+pub(super) fn rewrite(
+    inputs: &[Arc<dyn Segment>],
+    options: &VectorOptions,
+    live: &Live,
+    cancelled: &AtomicBool,
+) -> Option<Arc<dyn Segment>> {
+    let parts: Vec<&Rows> = inputs.iter().map(|segment| segment.rows()).collect();
+    let rows = Rows::merge(options.dimensions, &parts, |ordinal| live.keeps(ordinal));
+    if rows.documents() == 0 {
+        return None;
+    }
+    // Half the threshold, lest a segment that lost a few rows while it was
+    // built goes back and forth between the kinds.
+    if rows.len() < options.graph_threshold / 2 {
+        return Some(Arc::new(FlatSegment::new(rows)));
+    }
+    let segment = GraphSegment::build(rows, options.m, options.ef_construction, cancelled)?;
+    Some(Arc::new(segment))
+}

@@ -1,0 +1,342 @@
+//! The growing index: adding, publishing, and building graphs in the background.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{Code, Problem, Result};
+use crate::filter::OrdinalSet;
+
+use super::compaction::{Live, merge_flat, pick, rewrite};
+use super::kernels::kernels;
+use super::reader::{VectorReader, check_vector};
+use super::rows::Rows;
+use super::segment::{FlatSegment, Segment};
+
+/// Dimensions above which int8 products could overflow, with room to spare.
+const MOST_DIMENSIONS: usize = 16_384;
+/// Passages of a document: their numbers have 16 bits.
+const MOST_PASSAGES: usize = 1 << 16;
+/// Rows waiting to be published.
+const MOST_PENDING: usize = 1 << 29;
+
+/// What an index of vectors is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VectorOptions {
+    /// Values per vector, 1 to 16,384.
+    pub dimensions: usize,
+    /// Passages in flat segments from which a graph is built over them;
+    /// `usize::MAX` for never.
+    pub graph_threshold: usize,
+    /// Links per passage and layer of a graph, twice as many on its base layer;
+    /// kept within 4 to 128.
+    pub m: usize,
+    /// Beam width while a graph is built, at least `m` in effect.
+    pub ef_construction: usize,
+}
+
+impl VectorOptions {
+    /// The defaults for vectors of this many dimensions.
+    pub fn new(dimensions: usize) -> VectorOptions {
+        VectorOptions {
+            dimensions,
+            graph_threshold: 20_000,
+            m: 16,
+            ef_construction: 200,
+        }
+    }
+}
+
+/// Vectors of documents, several per document, growing. See the module for what
+/// it promises. Shared between threads as it is; searches go through a
+/// [`VectorReader`] and never wait.
+pub struct VectorIndex {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: VectorOptions,
+    state: Mutex<State>,
+    idle: Condvar,
+    reader: ArcSwap<VectorReader>,
+    closing: AtomicBool,
+}
+
+struct State {
+    pending: Rows,
+    /// Those a job is working on first, then the others in order of age.
+    segments: Vec<Arc<dyn Segment>>,
+    /// How many of the first are being worked on.
+    busy: usize,
+    live: Live,
+    /// After a job failed: how many rows there have to be for the next one.
+    wait_for_rows: usize,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl VectorIndex {
+    /// An empty index.
+    ///
+    /// Errors: `invalid_definition` for a number of dimensions out of range.
+    pub fn new(mut options: VectorOptions) -> Result<VectorIndex> {
+        if !(1..=MOST_DIMENSIONS).contains(&options.dimensions) {
+            return Err(Problem::new(
+                Code::InvalidDefinition,
+                "vectors of a number of dimensions that cannot be indexed",
+            )
+            .field("dimensions")
+            .found(options.dimensions)
+            .expected(format!("1 to {MOST_DIMENSIONS}"))
+            .into());
+        }
+        options.m = options.m.clamp(4, 128);
+        tracing::debug!(kernels = kernels().name, "vector index made");
+        Ok(VectorIndex {
+            inner: Arc::new(Inner {
+                reader: ArcSwap::from_pointee(VectorReader::new(options.dimensions, Vec::new())),
+                state: Mutex::new(State {
+                    pending: Rows::new(options.dimensions),
+                    segments: Vec::new(),
+                    busy: 0,
+                    live: Live::default(),
+                    wait_for_rows: 0,
+                    worker: None,
+                }),
+                idle: Condvar::new(),
+                closing: AtomicBool::new(false),
+                options,
+            }),
+        })
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> &VectorOptions {
+        &self.inner.options
+    }
+
+    /// Adds a document: its passages one after another, each a vector. It is
+    /// found from the next publication on. Without passages it does nothing. An
+    /// ordinal is added once, as a new version of a document has a new one;
+    /// added again, the later passages replace the earlier in time.
+    ///
+    /// Errors: `invalid_vector` for what is not a whole number of vectors, for
+    /// values that are not finite, and for more than 65,536 passages;
+    /// `limit_exceeded` when half a billion passages wait for a publication.
+    pub fn add(&self, ordinal: u32, passages: &[f32]) -> Result<()> {
+        self.check(passages)?;
+        let dimensions = self.inner.options.dimensions;
+        if passages.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.inner.state.lock();
+        if state.pending.len() + passages.len() / dimensions > MOST_PENDING {
+            return Err(Problem::new(
+                Code::LimitExceeded,
+                "too many vectors wait for a publication",
+            )
+            .found(state.pending.len())
+            .expected(format!("at most {MOST_PENDING}"))
+            .into());
+        }
+        state.pending.push(ordinal, passages);
+        Ok(())
+    }
+
+    /// Whether [`VectorIndex::add`] would take these passages: for writers that must know
+    /// before they make a document durable.
+    ///
+    /// Errors: `invalid_vector`, as `add`.
+    pub fn check(&self, passages: &[f32]) -> Result<()> {
+        let dimensions = self.inner.options.dimensions;
+        if !passages.len().is_multiple_of(dimensions) || passages.len() / dimensions > MOST_PASSAGES
+        {
+            return Err(Problem::new(
+                Code::InvalidVector,
+                "the vectors of a document do not have the index's shape",
+            )
+            .found(format!("{} values", passages.len()))
+            .expected(format!(
+                "at most {MOST_PASSAGES} vectors of {dimensions} values"
+            ))
+            .into());
+        }
+        for passage in passages.chunks_exact(dimensions) {
+            check_vector(passage, dimensions, "vector")?;
+        }
+        Ok(())
+    }
+
+    /// Says which of the ordinals below `below` are live. Merges and graphs made
+    /// from now on leave the others out; ordinals from `below` on are kept.
+    /// Searches are not affected: they say themselves what is allowed.
+    pub fn set_live(&self, live: Arc<OrdinalSet>, below: u32) {
+        self.inner.state.lock().live = Live {
+            set: Some(live),
+            below,
+        };
+    }
+
+    /// Makes everything added so far visible, in a new reader, which is also
+    /// what [`VectorIndex::reader`] gives from now on. May start building a graph
+    /// in the background.
+    pub fn publish(&self) -> Arc<VectorReader> {
+        let inner = &self.inner;
+        let mut state = inner.state.lock();
+        if state.pending.documents() > 0 {
+            let pending =
+                std::mem::replace(&mut state.pending, Rows::new(inner.options.dimensions));
+            let live = state.live.clone();
+            let rows = Rows::merge(inner.options.dimensions, &[&pending], |o| live.keeps(o));
+            drop(pending);
+            if rows.documents() > 0 {
+                state.segments.push(Arc::new(FlatSegment::new(rows)));
+                let fixed = state.busy;
+                merge_flat(&mut state.segments, fixed, inner.options.dimensions, &live);
+            }
+            inner.show(&state);
+        }
+        inner.start_background(&mut state);
+        inner.reader.load_full()
+    }
+
+    /// What is visible now.
+    pub fn reader(&self) -> Arc<VectorReader> {
+        self.inner.reader.load_full()
+    }
+
+    /// Documents added, those not yet published and those deleted but not yet
+    /// merged away included.
+    pub fn len(&self) -> usize {
+        let state = self.inner.state.lock();
+        let published: usize = state.segments.iter().map(|s| s.rows().documents()).sum();
+        published + state.pending.documents()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes held by vectors and graphs; older readers still in use keep what
+    /// they see in addition, and a build about as much again as what it reads.
+    pub fn memory_bytes(&self) -> usize {
+        let state = self.inner.state.lock();
+        let segments: usize = state.segments.iter().map(|s| s.memory_bytes()).sum();
+        segments + state.pending.memory_bytes()
+    }
+
+    /// Waits until no graph is being built.
+    pub fn wait_for_background(&self) {
+        let mut state = self.inner.state.lock();
+        while state.busy > 0 {
+            self.inner.idle.wait(&mut state);
+        }
+    }
+}
+
+impl Drop for VectorIndex {
+    fn drop(&mut self) {
+        self.inner.closing.store(true, Ordering::Relaxed);
+        let worker = self.inner.state.lock().worker.take();
+        if let Some(worker) = worker {
+            // It looks at `closing` before every row, and its panics are caught.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Inner {
+    /// Swaps the reader for one over the segments as they are.
+    fn show(&self, state: &State) {
+        let reader = VectorReader::new(self.options.dimensions, state.segments.clone());
+        self.reader.store(Arc::new(reader));
+    }
+
+    /// Starts the background thread if there is work and none is at it.
+    fn start_background(self: &Arc<Self>, state: &mut State) {
+        if state.busy > 0 {
+            return;
+        }
+        let inputs = self.next_job(state);
+        if inputs.is_empty() {
+            return;
+        }
+        let inner = Arc::clone(self);
+        let work = move || {
+            let mut inputs = inputs;
+            while !inputs.is_empty() {
+                inputs = inner.work_on(inputs);
+            }
+        };
+        match thread::Builder::new()
+            .name("vector-build".into())
+            .spawn(work)
+        {
+            // The one before has ended, or is about to: it holds nothing more.
+            Ok(worker) => state.worker = Some(worker),
+            Err(error) => {
+                state.busy = 0;
+                tracing::warn!(%error, "cannot start building a graph; searches scan instead");
+            }
+        }
+    }
+
+    /// Picks the segments of the next job and moves them to the front.
+    fn next_job(&self, state: &mut State) -> Vec<Arc<dyn Segment>> {
+        let rows: usize = state.segments.iter().map(|s| s.rows().len()).sum();
+        if self.closing.load(Ordering::Relaxed) || rows < state.wait_for_rows {
+            return Vec::new();
+        }
+        let inputs = pick(&state.segments, &self.options, &state.live);
+        if !inputs.is_empty() {
+            state.segments.retain(|segment| !contains(&inputs, segment));
+            state.segments.splice(0..0, inputs.iter().cloned());
+            state.busy = inputs.len();
+        }
+        inputs
+    }
+
+    /// Does one job and gives the segments of the next, empty for none.
+    fn work_on(&self, inputs: Vec<Arc<dyn Segment>>) -> Vec<Arc<dyn Segment>> {
+        let live = self.state.lock().live.clone();
+        let started = std::time::Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            rewrite(&inputs, &self.options, &live, &self.closing)
+        }));
+        let mut state = self.state.lock();
+        state.busy = 0;
+        let rows: usize = inputs.iter().map(|s| s.rows().len()).sum();
+        match outcome {
+            Ok(_) if self.closing.load(Ordering::Relaxed) => {}
+            Ok(output) => {
+                state.wait_for_rows = 0;
+                state.segments.retain(|segment| !contains(&inputs, segment));
+                state.segments.splice(0..0, output);
+                self.show(&state);
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::info!(rows, seconds, "rewrote vector segments");
+            }
+            Err(_) => {
+                let all: usize = state.segments.iter().map(|s| s.rows().len()).sum();
+                state.wait_for_rows = all.saturating_add(self.options.graph_threshold.max(1));
+                tracing::error!(
+                    rows,
+                    "building a graph failed (a bug in gleaner); searches scan instead"
+                );
+            }
+        }
+        let next = self.next_job(&mut state);
+        if next.is_empty() {
+            self.idle.notify_all();
+        }
+        next
+    }
+}
+
+fn contains(segments: &[Arc<dyn Segment>], segment: &Arc<dyn Segment>) -> bool {
+    segments.iter().any(|other| Arc::ptr_eq(other, segment))
+}

@@ -1,0 +1,38 @@
+//! Vectors: distances, segments, and the planner that picks scan or graph.
+//!
+//! A [`VectorIndex`] grows: documents are added with one vector per passage, and
+//! become visible, together, when it is published. What is visible is a
+//! [`VectorReader`], which never changes. Underneath lie immutable segments, as
+//! in a log-structured merge tree: every publication makes a flat one, small
+//! flat ones are merged so that each is more than twice the next, and once
+//! their rows are enough for it a background thread builds a graph over them.
+//!
+//! What it promises:
+//!
+//! * A reader's answers do not change while the index does; all of a document's
+//!   passages are in a reader or none.
+//! * A search gives the best passage of each document, ordered by score and then
+//!   by ordinal, and the same answer every time.
+//! * It is never short: if `depth` allowed documents are there, it gives `depth`.
+//! * Scores are dot products in full precision, by whichever way they were found.
+//!
+//! Vectors should have unit length, as encoders give them: any finite vectors are
+//! accepted and scanned exactly, but a graph finds best what cosine similarity
+//! puts near. Nothing here is stored: the index is rebuilt from the store.
+
+mod build;
+mod compaction;
+mod graph;
+mod index;
+mod kernels;
+mod planner;
+mod reader;
+mod rows;
+mod segment;
+mod top;
+
+#[cfg(test)]
+mod tests;
+
+pub use index::{VectorIndex, VectorOptions};
+pub use reader::{Strategy, VectorHit, VectorHits, VectorQuery, VectorReader};
