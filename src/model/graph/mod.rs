@@ -1,0 +1,102 @@
+//! ONNX graphs written by ourselves, from published weights.
+//!
+//! A model folder that holds only `model.safetensors` needs no exporter: the graph is
+//! written here, already in ONNX Runtime's fused operators, in fp32 or with int8
+//! weights and activations whose scales were fixed beforehand.
+
+mod bert;
+pub(super) mod builder;
+mod calibrate;
+pub(super) mod onnx;
+mod quantize;
+mod weights;
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::model::files::invalid;
+use crate::model::runtime::RuntimeOptions;
+use crate::model::tokenizer::{TOKENIZER, TextTokenizer};
+
+use bert::Arithmetic;
+use calibrate::Calibration;
+use weights::{BertConfig, BertWeights};
+
+pub(crate) use weights::{CONFIG, WEIGHTS};
+
+/// A serialised graph; `external` holds the contents of the file named on request.
+pub(crate) struct BuiltGraph {
+    pub model: Vec<u8>,
+    pub external: Option<Vec<u8>>,
+    /// Values per token vector.
+    pub dimensions: usize,
+}
+
+/// The shape that `config.json` announces: (hidden size, positions).
+///
+/// # Errors
+/// InvalidModel for a `config.json` we cannot build a graph for.
+pub(crate) fn shape(folder: &Path) -> Result<(usize, usize)> {
+    let config = BertConfig::read(folder)?;
+    Ok((config.hidden, config.positions))
+}
+
+/// The fp32 graph of the folder's weights.
+///
+/// # Errors
+/// InvalidModel naming the file that does not fit.
+pub(crate) fn float(
+    folder: &Path,
+    tokenizer: &TextTokenizer,
+    external: Option<&str>,
+) -> Result<BuiltGraph> {
+    let config = read_config(folder, tokenizer)?;
+    let weights = BertWeights::read(folder, &config)?;
+    let (model, external) = bert::build(&config, &weights, Arithmetic::Float, external)?;
+    Ok(BuiltGraph {
+        model,
+        external,
+        dimensions: config.hidden,
+    })
+}
+
+/// The int8 graph of the folder's weights, calibrated on the built-in texts.
+///
+/// # Errors
+/// As [`float`]; Operator when ONNX Runtime fails.
+pub(crate) fn integer(
+    folder: &Path,
+    tokenizer: &TextTokenizer,
+    max_tokens: usize,
+    options: &RuntimeOptions,
+    external: Option<&str>,
+) -> Result<BuiltGraph> {
+    let config = read_config(folder, tokenizer)?;
+    let weights = BertWeights::read(folder, &config)?;
+    let calibration = Calibration::run(&config, &weights, tokenizer, max_tokens, options)?;
+    let (model, external) = bert::build(
+        &config,
+        &weights,
+        Arithmetic::Integer(&calibration),
+        external,
+    )?;
+    Ok(BuiltGraph {
+        model,
+        external,
+        dimensions: config.hidden,
+    })
+}
+
+/// The shape, once it is sure that every token has an embedding.
+fn read_config(folder: &Path, tokenizer: &TextTokenizer) -> Result<BertConfig> {
+    let config = BertConfig::read(folder)?;
+    if tokenizer.vocabulary() > config.vocabulary {
+        return Err(
+            invalid(TOKENIZER, "the tokenizer knows more tokens than the model")
+                .found(tokenizer.vocabulary())
+                .expected(format!("at most {}, by {CONFIG}", config.vocabulary))
+                .into(),
+        );
+    }
+    Ok(config)
+}

@@ -1,0 +1,202 @@
+//! Models by name: which folders are looked in, and each model loaded once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::encoder::TextEncoder;
+use super::files::check_inside;
+use super::manifest::{MANIFEST, Manifest, ModelKind};
+use super::runtime::RuntimeOptions;
+use super::tokenizer::TOKENIZER;
+use crate::error::{Code, Problem, Result};
+
+/// Most names an error lists.
+const LISTED: usize = 20;
+
+/// A model that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelSummary {
+    /// Name to open it by.
+    pub name: String,
+    /// Where it is.
+    pub folder: PathBuf,
+    /// What it does; absent when its description cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ModelKind>,
+    /// Values per vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
+    /// Longest input in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// Licence of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+    /// What is wrong with the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Finds and keeps encoders.
+pub struct Registry {
+    folders: Vec<PathBuf>,
+    options: RuntimeOptions,
+    /// By folder. A slot is locked while its model is loaded, so that two callers do not
+    /// load it twice and nobody waits for another model.
+    slots: Mutex<HashMap<PathBuf, Slot>>,
+    /// Names under which models have been opened.
+    names: Mutex<HashMap<String, TextEncoder>>,
+}
+
+type Slot = Arc<Mutex<Option<TextEncoder>>>;
+
+impl Registry {
+    /// A registry that looks in these folders, in this order; a model is a folder inside
+    /// one of them. Nothing is read yet, and folders need not exist.
+    pub fn new(folders: Vec<PathBuf>, options: RuntimeOptions) -> Self {
+        Registry {
+            folders,
+            options,
+            slots: Mutex::default(),
+            names: Mutex::default(),
+        }
+    }
+
+    /// The folders that are looked in.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// The model of that name: the name in its `model.toml`, or its folder's name or path
+    /// below one of the folders (`publisher/model`). The first call loads it.
+    ///
+    /// # Errors
+    /// ModelNotFound, listing what there is; otherwise as [`TextEncoder::open`].
+    pub fn open(&self, name: &str) -> Result<TextEncoder> {
+        if let Some(encoder) = self.names.lock().get(name) {
+            return Ok(encoder.clone());
+        }
+        let folder = self.find(name).ok_or_else(|| self.not_found(name))?;
+        let slot = self.slots.lock().entry(folder.clone()).or_default().clone();
+        let encoder = {
+            let mut opened = slot.lock();
+            match opened.as_ref() {
+                Some(encoder) => encoder.clone(),
+                None => opened
+                    .insert(TextEncoder::open(&folder, &self.options)?)
+                    .clone(),
+            }
+        };
+        self.names.lock().insert(name.to_owned(), encoder.clone());
+        Ok(encoder)
+    }
+
+    /// What there is, in the order it is looked for; a name that occurs twice is opened
+    /// from its first place, and only that is listed.
+    pub fn list(&self) -> Vec<ModelSummary> {
+        let mut summaries: Vec<ModelSummary> = Vec::new();
+        for folder in self.model_folders() {
+            let summary = summarize(folder);
+            if !summaries.iter().any(|known| known.name == summary.name) {
+                summaries.push(summary);
+            }
+        }
+        summaries
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        if check_inside(name).is_ok() {
+            let direct = self
+                .folders
+                .iter()
+                .map(|folder| folder.join(name))
+                .find(|folder| is_model(folder));
+            if direct.is_some() {
+                return direct;
+            }
+        }
+        self.list()
+            .into_iter()
+            .find(|summary| summary.name == name)
+            .map(|summary| summary.folder)
+    }
+
+    /// Folders that hold a model, one level below ours, sorted by name.
+    fn model_folders(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for folder in &self.folders {
+            let Ok(entries) = std::fs::read_dir(folder) else {
+                continue;
+            };
+            let mut here: Vec<PathBuf> = entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| is_model(path))
+                .collect();
+            here.sort();
+            found.extend(here);
+        }
+        found
+    }
+
+    fn not_found(&self, name: &str) -> Problem {
+        let mut names: Vec<String> = self.list().into_iter().map(|s| s.name).collect();
+        let more = names.len().saturating_sub(LISTED);
+        names.truncate(LISTED);
+        let mut there = match names.is_empty() {
+            true => "no model at all".to_owned(),
+            false => names.join(", "),
+        };
+        if more > 0 {
+            there.push_str(&format!(" and {more} more"));
+        }
+        // Callers of the service see the error: the folders are for the operator only.
+        tracing::info!(model = name, folders = ?self.folders, "there is no such model");
+        Problem::new(Code::ModelNotFound, "there is no model of this name")
+            .field("model")
+            .found(name)
+            .expected(there)
+    }
+}
+
+fn is_model(folder: &Path) -> bool {
+    // Names that begin with a dot are models being prepared.
+    let hidden = folder
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden
+        && [MANIFEST, "modules.json", TOKENIZER]
+            .iter()
+            .any(|file| folder.join(file).is_file())
+}
+
+fn summarize(folder: PathBuf) -> ModelSummary {
+    match Manifest::peek(&folder) {
+        Ok(manifest) => ModelSummary {
+            name: manifest.name,
+            folder,
+            kind: Some(manifest.kind),
+            dimensions: Some(manifest.dimensions),
+            max_tokens: Some(manifest.max_tokens),
+            licence: manifest.licence,
+            problem: None,
+        },
+        Err(error) => ModelSummary {
+            name: folder
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            folder,
+            kind: None,
+            dimensions: None,
+            max_tokens: None,
+            licence: None,
+            problem: Some(error.to_string()),
+        },
+    }
+}
