@@ -1,0 +1,344 @@
+//! Configuration: `config.toml`, environment, flags; the later wins.
+//!
+//! Every key has a default, so no file is needed. `config.toml` at the top of the
+//! repository lists every key with its default and why it is what it is; a test holds
+//! that file and these defaults together.
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Code, Problem, Result};
+use crate::model::RuntimeOptions;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder that holds the indexes.
+    pub data: Data,
+    /// Where models are looked for and how they run.
+    pub models: Models,
+    /// The HTTP server.
+    pub server: Server,
+    /// Limits on what callers may send.
+    pub limits: Limits,
+    /// Memory and timing of every index.
+    pub storage: Storage,
+    /// Bulk loading.
+    pub ingest: Ingest,
+    /// Logging.
+    pub log: Log,
+}
+
+/// Where the data lies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// One folder per index lies in `indexes/` below it.
+    pub folder: PathBuf,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Data {
+            folder: PathBuf::from("data"),
+        }
+    }
+}
+
+/// Where models are looked for and how they run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Models {
+    /// Folders whose sub-folders are models; the first that has a name wins.
+    pub folders: Vec<PathBuf>,
+    /// ONNX Runtime: library, sessions, threads, batch size.
+    pub runtime: RuntimeOptions,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// Listen beyond this machine although there are no keys yet: whoever reaches
+    /// the port may read and change everything.
+    pub allow_public: bool,
+    /// Most requests worked on at once, of each kind (searching, writing); more wait
+    /// in a queue. Unset: the cores, at least 2.
+    pub concurrency: Option<usize>,
+    /// Most requests that wait; more are answered 503 with Retry-After.
+    pub queue: usize,
+    /// Longest time a request may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: "127.0.0.1:7700".into(),
+            allow_public: false,
+            concurrency: None,
+            queue: 256,
+            timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Server {
+    /// Requests of each kind that are worked on at once.
+    pub fn permits(&self) -> usize {
+        self.concurrency
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |n| n.get().max(2)))
+    }
+}
+
+/// Limits on what callers may send.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest request body, in bytes.
+    pub body_bytes: usize,
+    /// Longest text of one field, in bytes.
+    pub field_bytes: usize,
+    /// Most documents in one bulk request.
+    pub bulk_documents: usize,
+    /// Largest `k` plus `offset` of a search.
+    pub hits: usize,
+    /// Most queries in one search request.
+    pub queries: usize,
+    /// Longest time a hybrid search waits for its query's encoding, in milliseconds;
+    /// past it the words answer alone and the answer says so.
+    pub encode_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes: 64 << 20,
+            field_bytes: 4 << 20,
+            bulk_documents: 10_000,
+            hits: 1_000,
+            queries: 64,
+            encode_ms: 2_000,
+        }
+    }
+}
+
+/// Memory and timing of every index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// RocksDB's cache of blocks, shared by all indexes, in bytes.
+    pub block_cache_bytes: usize,
+    /// RocksDB's write buffers, in bytes for each index; all indexes together share four
+    /// times as much.
+    pub write_buffer_bytes: usize,
+    /// The word index's buffer while writing, in bytes for each index.
+    pub word_buffer_bytes: usize,
+    /// How often written documents become visible, in milliseconds.
+    pub refresh_ms: u64,
+    /// Vectors up to which an index is scanned exactly; beyond it a graph is built.
+    pub graph_threshold: usize,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage {
+            block_cache_bytes: 64 << 20,
+            write_buffer_bytes: 16 << 20,
+            word_buffer_bytes: 32 << 20,
+            refresh_ms: 1_000,
+            graph_threshold: 20_000,
+        }
+    }
+}
+
+/// Bulk loading.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// Passages sorted by length and encoded together, and documents written in one
+    /// synced batch.
+    pub batch_documents: usize,
+    /// Batches that may wait between two stages of the pipeline.
+    pub queue: usize,
+    /// Longest row, in bytes.
+    pub row_bytes: usize,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Ingest {
+            batch_documents: 512,
+            queue: 2,
+            row_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// What is logged, in tracing's filter syntax.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            filter: "info,tantivy=warn,ort=warn".into(),
+            json: false,
+        }
+    }
+}
+
+/// Most of anything that is counted one by one.
+const MAX_COUNT: u64 = 1_000_000;
+/// Longest body, field or row, in bytes: what is written has to fit one batch of the
+/// store, which holds less than 2 GiB.
+const MAX_MESSAGE: u64 = 1 << 30;
+/// Most memory of one cache or buffer, in bytes.
+const MAX_MEMORY: u64 = 1 << 40;
+/// Most documents in one batch of a load.
+const MAX_BATCH: u64 = 65_536;
+/// Most batches that wait in a load.
+const MAX_QUEUE: u64 = 1024;
+/// Longest time, in milliseconds.
+const DAY_MS: u64 = 86_400_000;
+
+/// Name of the file that is read where none is named.
+pub const DEFAULT_FILE: &str = "config.toml";
+
+impl Config {
+    /// Reads `file` (or `config.toml` here, if there is one), then the environment:
+    /// `GLEANER_DATA` and `GLEANER_MODELS` (a list separated by colons) by their short
+    /// names, every other key as `GLEANER__SECTION__KEY`.
+    ///
+    /// # Errors
+    /// `invalid_configuration` with the key, for a file that does not exist, a key that
+    /// is unknown, or a value of the wrong type.
+    pub fn load(file: Option<&Path>) -> Result<Config> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        if let Some(path) = file {
+            if !path.is_file() {
+                return Err(Problem::new(
+                    Code::InvalidConfiguration,
+                    "the configuration file cannot be read",
+                )
+                .field("config")
+                .found(path.display())
+                .expected("an existing TOML file")
+                .into());
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        } else if Path::new(DEFAULT_FILE).is_file() {
+            figment = figment.merge(Toml::file_exact(DEFAULT_FILE));
+        }
+        let mut config: Config = figment
+            .merge(Env::prefixed("GLEANER__").split("__"))
+            .extract()
+            .map_err(|error| {
+                let mut problem = Problem::new(
+                    Code::InvalidConfiguration,
+                    format!("the configuration cannot be used: {error}"),
+                );
+                if !error.path.is_empty() {
+                    problem = problem.field(error.path.join("."));
+                }
+                problem
+            })?;
+        if let Some(folder) = std::env::var_os("GLEANER_DATA").filter(|v| !v.is_empty()) {
+            config.data.folder = folder.into();
+        }
+        if let Some(folders) = std::env::var_os("GLEANER_MODELS").filter(|v| !v.is_empty()) {
+            config.models.folders = std::env::split_paths(&folders).collect();
+        }
+        if config.models.folders.is_empty() {
+            config.models.folders = default_model_folders();
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Holds the values to their ranges: zeros that would let nothing through, and sizes
+    /// that nothing could be reserved for.
+    ///
+    /// # Errors
+    /// `invalid_configuration` with the key.
+    fn check(&self) -> Result<()> {
+        let (server, limits) = (&self.server, &self.limits);
+        let (storage, ingest) = (&self.storage, &self.ingest);
+        // Of machine size, so no number is lost.
+        let n = |value: usize| value as u64;
+        let ranges = [
+            ("server.concurrency", n(server.permits()), 1..=MAX_COUNT),
+            ("server.queue", n(server.queue), 0..=MAX_COUNT),
+            ("server.timeout_ms", server.timeout_ms, 1..=DAY_MS),
+            ("limits.body_bytes", n(limits.body_bytes), 1..=MAX_MESSAGE),
+            ("limits.field_bytes", n(limits.field_bytes), 1..=MAX_MESSAGE),
+            (
+                "limits.bulk_documents",
+                n(limits.bulk_documents),
+                1..=MAX_COUNT,
+            ),
+            ("limits.hits", n(limits.hits), 1..=MAX_COUNT),
+            ("limits.queries", n(limits.queries), 1..=MAX_COUNT),
+            (
+                "storage.block_cache_bytes",
+                n(storage.block_cache_bytes),
+                0..=MAX_MEMORY,
+            ),
+            (
+                "storage.write_buffer_bytes",
+                n(storage.write_buffer_bytes),
+                1..=MAX_MEMORY,
+            ),
+            (
+                "storage.word_buffer_bytes",
+                n(storage.word_buffer_bytes),
+                0..=MAX_MEMORY,
+            ),
+            ("storage.refresh_ms", storage.refresh_ms, 0..=DAY_MS),
+            (
+                "ingest.batch_documents",
+                n(ingest.batch_documents),
+                1..=MAX_BATCH,
+            ),
+            ("ingest.queue", n(ingest.queue), 1..=MAX_QUEUE),
+            ("ingest.row_bytes", n(ingest.row_bytes), 1..=MAX_MESSAGE),
+        ];
+        for (key, value, range) in ranges {
+            if !range.contains(&value) {
+                return Err(Problem::new(
+                    Code::InvalidConfiguration,
+                    "a configuration value is out of range",
+                )
+                .field(key)
+                .found(value)
+                .expected(format!("{} to {}", range.start(), range.end()))
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `models` here, then the cache folder that set-up fills.
+fn default_model_folders() -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from("models")];
+    let cache = std::env::var_os("GLEANER_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("XDG_CACHE_HOME").map(|c| PathBuf::from(c).join("gleaner")))
+        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache/gleaner")));
+    folders.extend(cache.map(|c| c.join("models")));
+    folders
+}

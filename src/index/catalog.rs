@@ -1,0 +1,396 @@
+//! All indexes of a data folder, by name.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tracing::{error, info, warn};
+
+use super::open::{remove_folder, sync_parent};
+use super::{Definition, Index, check_name};
+use crate::config::{Config, Limits, Storage};
+use crate::error::{Code, Error, Problem, Result};
+use crate::model::Registry;
+use crate::store::{Shared, StoreOptions};
+
+/// Longest wait for work on an index to end before it is removed.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What every index of a process shares.
+#[derive(Clone)]
+pub struct Settings {
+    /// Models by name.
+    pub models: Arc<Registry>,
+    /// Limits on documents.
+    pub limits: Limits,
+    /// Memory and timing.
+    pub storage: Storage,
+    /// RocksDB's settings, with the shared cache.
+    pub store: StoreOptions,
+}
+
+impl Settings {
+    /// The settings a configuration asks for.
+    pub fn new(config: &Config) -> Settings {
+        Settings {
+            models: Arc::new(Registry::new(
+                config.models.folders.clone(),
+                config.models.runtime.clone(),
+            )),
+            limits: config.limits.clone(),
+            storage: config.storage.clone(),
+            store: StoreOptions {
+                write_buffer_bytes: config.storage.write_buffer_bytes,
+                shared: Some(Shared::new(
+                    config.storage.block_cache_bytes,
+                    config.storage.write_buffer_bytes.saturating_mul(4),
+                )),
+                ..StoreOptions::default()
+            },
+        }
+    }
+}
+
+/// The indexes of one data folder. Each open index is locked by its store: a second
+/// process that opens it gets an error rather than a second writer.
+pub struct Catalog {
+    folder: PathBuf,
+    settings: Settings,
+    indexes: RwLock<BTreeMap<String, Arc<Index>>>,
+    /// Creation and removal, one at a time. A door is never waited for while this is held.
+    changing: Mutex<()>,
+    /// Held while the index of that name is opened: only those who want this one wait.
+    doors: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+    /// Held by the caller that waits, for a while, at a door; the others are turned away
+    /// at once, so that those who want an open index find a thread to work for them.
+    chair: Mutex<()>,
+}
+
+/// Longest that [`Catalog::get`] waits for another that opens the index.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What the folder of an index is called while it is removed.
+const REMOVING: &str = ".removing";
+
+impl Catalog {
+    /// A catalog over `config.data.folder`, with no index opened yet.
+    pub fn new(config: &Config) -> Result<Catalog> {
+        let folder = config.data.folder.join("indexes");
+        std::fs::create_dir_all(&folder).map_err(|e| {
+            Error::operator_from(format!("cannot create {}", folder.display()), e)
+                .advice("name a writable folder with --data or GLEANER_DATA")
+        })?;
+        let catalog = Catalog {
+            folder,
+            settings: Settings::new(config),
+            indexes: RwLock::default(),
+            changing: Mutex::default(),
+            doors: Mutex::default(),
+            chair: Mutex::default(),
+        };
+        catalog.finish_removals()?;
+        Ok(catalog)
+    }
+
+    /// Removes what a removal that was cut short has left. What a creation left stays:
+    /// another process may be at it.
+    fn finish_removals(&self) -> Result<()> {
+        let wrong = |e| Error::operator_from(format!("cannot list {}", self.folder.display()), e);
+        for entry in std::fs::read_dir(&self.folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let removed = name.and_then(|name| name.strip_suffix(REMOVING));
+            if removed.is_some_and(|name| check_name(name).is_ok()) && path.is_dir() {
+                match remove_folder(&path) {
+                    Ok(()) => info!(folder = %path.display(), "finished a removal cut short"),
+                    // It takes room and harms nobody otherwise.
+                    Err(error) => warn!(%error, "a removal cut short cannot be finished"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the indexes share.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Opens every index there is. One that cannot be opened is logged and left out,
+    /// so that it does not take the others down with it.
+    pub fn open_all(&self) -> Result<()> {
+        for name in self.names_on_disk()? {
+            if let Err(error) = self.wait_for(&name) {
+                error!(index = name, %error, "the index cannot be opened and is left out");
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of the indexes in the folder, opened or not, in order.
+    pub fn names_on_disk(&self) -> Result<Vec<String>> {
+        let wrong = |e| Error::operator_from(format!("cannot list {}", self.folder.display()), e);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(wrong)? {
+            let entry = entry.map_err(wrong)?;
+            if let Ok(name) = entry.file_name().into_string()
+                && check_name(&name).is_ok()
+                && entry.path().is_dir()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The open indexes, by name.
+    pub fn open_indexes(&self) -> Vec<Arc<Index>> {
+        self.indexes.read().values().cloned().collect()
+    }
+
+    /// An index by name, opened if it is not yet.
+    ///
+    /// # Errors
+    /// `index_not_found` with the names there are; `overloaded` while another opens it
+    /// and takes long.
+    pub fn get(&self, name: &str) -> Result<Arc<Index>> {
+        self.opened(name, |lock| {
+            if let Some(held) = lock.try_lock() {
+                return Ok(held);
+            }
+            self.chair
+                .try_lock()
+                .and_then(|_chair| lock.try_lock_for(PATIENCE))
+                .ok_or_else(|| being_opened(name))
+        })
+    }
+
+    /// As [`Catalog::get`], but waits for another that opens it for as long as it takes.
+    ///
+    /// # Errors
+    /// `index_not_found` with the names there are.
+    pub fn wait_for(&self, name: &str) -> Result<Arc<Index>> {
+        self.opened(name, |lock| Ok(lock.lock()))
+    }
+
+    fn opened(
+        &self,
+        name: &str,
+        wait: impl for<'a> Fn(&'a Mutex<()>) -> Result<MutexGuard<'a, ()>>,
+    ) -> Result<Arc<Index>> {
+        if let Some(index) = self.indexes.read().get(name) {
+            return Ok(index.clone());
+        }
+        // Names are checked before they become a path.
+        if check_name(name).is_err() || !self.path(name).is_dir() {
+            return Err(self.not_found(name));
+        }
+        let door = self.doors.lock().entry(name.into()).or_default().clone();
+        let _opening = wait(&door)?;
+        {
+            // One that is being created is in its folder before it is among the others.
+            let _changing = wait(&self.changing)?;
+            if let Some(index) = self.indexes.read().get(name) {
+                return Ok(index.clone());
+            }
+            if !self.path(name).is_dir() {
+                return Err(self.not_found(name));
+            }
+        }
+        let started = Instant::now();
+        let opened = Index::open(&self.path(name), &self.settings);
+        let _changing = self.changing.lock();
+        // Removed while it was opened, and perhaps created anew.
+        if let Some(index) = self.indexes.read().get(name) {
+            return Ok(index.clone());
+        }
+        if !self.path(name).is_dir() {
+            return Err(self.not_found(name));
+        }
+        let index = Arc::new(opened?);
+        info!(
+            index = name,
+            documents = index.view().documents,
+            took_ms = started.elapsed().as_millis() as u64,
+            "opened"
+        );
+        self.indexes.write().insert(name.into(), index.clone());
+        Ok(index)
+    }
+
+    /// Creates an index.
+    ///
+    /// # Errors
+    /// `index_exists`, `invalid_definition`, `model_not_found`.
+    pub fn create(&self, definition: Definition) -> Result<Arc<Index>> {
+        definition.check()?;
+        let name = definition.name.clone();
+        let _changing = self.changing.lock();
+        if self.path(&name).exists() {
+            return Err(Problem::new(
+                Code::IndexExists,
+                format!("there is an index {name:?} already"),
+            )
+            .field("name")
+            .found(&name)
+            .expected("a name not taken, or the index removed first")
+            .into());
+        }
+        let index = Arc::new(Index::create(
+            &self.path(&name),
+            definition,
+            &self.settings,
+        )?);
+        info!(index = name, "created");
+        self.indexes.write().insert(name, index.clone());
+        Ok(index)
+    }
+
+    /// Removes an index and everything in it, once nobody works on it any more.
+    ///
+    /// # Errors
+    /// `index_not_found`; `overloaded` if searches or writes under way hold it for longer
+    /// than two seconds, and it is left as it was.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        // Not while it is being opened: the store works by path.
+        let door = self.doors.lock().get(name).cloned();
+        let _opening = door.as_ref().map(|door| door.lock());
+        let _changing = self.changing.lock();
+        if check_name(name).is_err() || !self.path(name).is_dir() {
+            return Err(self.not_found(name));
+        }
+        self.close(name)?;
+        // Renamed first: from that moment the name is free and nothing half-removed
+        // is ever opened.
+        let leaving = self.folder.join(format!("{name}.removing"));
+        remove_folder(&leaving)?;
+        std::fs::rename(self.path(name), &leaving)
+            .map_err(|e| Error::operator_from(format!("cannot remove index {name:?}"), e))?;
+        sync_parent(&leaving)?;
+        remove_folder(&leaving)?;
+        info!(index = name, "removed");
+        Ok(())
+    }
+
+    /// Closes an index: its store works by path, and must not be open when the path comes
+    /// to belong to another index.
+    fn close(&self, name: &str) -> Result<()> {
+        let Some(mut index) = self.indexes.write().remove(name) else {
+            return Ok(());
+        };
+        let started = Instant::now();
+        loop {
+            match Arc::try_unwrap(index) {
+                Ok(index) => {
+                    drop(index);
+                    return Ok(());
+                }
+                Err(held) if started.elapsed() > CLOSING => {
+                    self.indexes.write().insert(name.into(), held);
+                    return Err(Problem::new(
+                        Code::Overloaded,
+                        format!("index {name:?} is in use and was not removed"),
+                    )
+                    .field("index")
+                    .found("requests that are still being answered")
+                    .expected("an index at rest; try again")
+                    .into());
+                }
+                Err(held) => {
+                    index = held;
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+
+    /// Refreshes stale indexes until the returned guard is dropped. A refresh that takes
+    /// long is followed by a pause of the same length, so that bulk loads are not spent on
+    /// refreshing.
+    pub fn refresh_in_background(self: &Arc<Self>) -> std::io::Result<Refresher> {
+        let catalog = Arc::downgrade(self);
+        let interval = Duration::from_millis(self.settings.storage.refresh_ms.max(10));
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("refresh".into())
+            .spawn(move || {
+                let mut pause = interval;
+                while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
+                    let Some(catalog) = catalog.upgrade() else {
+                        return;
+                    };
+                    let started = Instant::now();
+                    for index in catalog.open_indexes() {
+                        if !index.is_stale() {
+                            index.adopt_graphs();
+                            continue;
+                        }
+                        // One index's trouble must not end refreshing for all.
+                        match catch_unwind(AssertUnwindSafe(|| index.refresh())) {
+                            Ok(Ok(_)) => {}
+                            Ok(Err(error)) => {
+                                error!(index = index.name(), %error, "refresh failed");
+                            }
+                            Err(_) => error!(index = index.name(), "refresh panicked"),
+                        }
+                    }
+                    pause = interval.max(started.elapsed());
+                }
+            })?;
+        Ok(Refresher {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn not_found(&self, name: &str) -> Error {
+        let names = self.names_on_disk().unwrap_or_default();
+        Problem::new(Code::IndexNotFound, format!("there is no index {name:?}"))
+            .field("index")
+            .found(name)
+            .expected(if names.is_empty() {
+                "an index; there is none yet".to_string()
+            } else {
+                format!("one of: {}", names.join(", "))
+            })
+            .into()
+    }
+
+    /// The folder that holds the indexes.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+fn being_opened(name: &str) -> Error {
+    Problem::new(
+        Code::Overloaded,
+        format!("the index {name:?} is being opened or changed; try again in a second"),
+    )
+    .field("index")
+    .into()
+}
+
+/// Stops the background refresh when dropped.
+pub struct Refresher {
+    stop: Option<std::sync::mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Refresher {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread was reported by the panic hook already.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! From a JSON object to what is written: validated, cut into passages, encoded.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value as Json};
+
+use super::Index;
+use crate::document::{Document, FieldType, validate};
+use crate::error::{Code, Error, Problem, Result};
+use crate::model::Task;
+use crate::store::{PassageSpan, StoredVectors};
+
+/// Most passages of one document: their numbers have 16 bits.
+const MAX_PASSAGES: usize = 1 << 16;
+
+/// A document that fits its index, cut and ready to be encoded.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The checked document.
+    pub document: Document,
+    /// The text that is encoded; empty where nothing is.
+    text: String,
+    /// Byte ranges of the passages in `text`.
+    passages: Vec<Range<usize>>,
+    /// A vector the document brought along.
+    ready: Option<Vec<f32>>,
+}
+
+impl Prepared {
+    /// The texts to encode; none where the document brought its vector or has no text.
+    pub fn passages(&self) -> impl Iterator<Item = &str> {
+        let wanted = if self.ready.is_some() {
+            &[][..]
+        } else {
+            &self.passages[..]
+        };
+        // Ranges come from the tokenizer over this very text, on char boundaries.
+        wanted.iter().map(|range| &self.text[range.clone()])
+    }
+
+    /// About how many bytes this holds, for callers that bound how much they collect.
+    pub fn bytes(&self) -> usize {
+        let ready = self.ready.as_ref().map_or(0, |vector| vector.len() * 4);
+        // The source and the typed values each hold the document once.
+        self.text.len() + ready + 2 * weight(&self.document.source)
+    }
+}
+
+/// A document with its vectors, ready to be written.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The checked document.
+    pub document: Document,
+    /// Its passages' vectors; None where the index has no vectors or the document no text.
+    pub vectors: Option<StoredVectors>,
+    /// Tokens that were encoded, special tokens included.
+    pub tokens: u64,
+    /// Passages that were longer than the model takes.
+    pub truncated: u32,
+}
+
+impl Index {
+    /// Checks a JSON object against the definition and cuts its text into passages.
+    ///
+    /// # Errors
+    /// The caller's problem with the document; operator errors of the tokenizer.
+    pub fn prepare(&self, mut json: Json) -> Result<Prepared> {
+        let ready = self.take_ready_vector(&mut json)?;
+        let definition = self.definition();
+        let document = validate(
+            &definition.fields,
+            &definition.id_field,
+            definition.unknown_fields,
+            self.limits().field_bytes,
+            json,
+        )?;
+        let text = self.text_to_encode(&document);
+        let passages = self.cut(&text)?;
+        if passages.len() > MAX_PASSAGES {
+            return Err(Problem::new(
+                Code::LimitExceeded,
+                format!("document {:?} has too long a text", document.id),
+            )
+            .field("embedding.passages")
+            .found(format!("{} passages", passages.len()))
+            .expected(format!("at most {MAX_PASSAGES}"))
+            .into());
+        }
+        Ok(Prepared {
+            document,
+            text,
+            passages,
+            ready,
+        })
+    }
+
+    /// The text of a document that its vectors stand for.
+    pub fn text_to_encode(&self, document: &Document) -> String {
+        let Some(embedding) = &self.definition().embedding else {
+            return String::new();
+        };
+        if embedding.model.is_none() {
+            return String::new();
+        }
+        let texts: Vec<String> = embedding
+            .fields
+            .iter()
+            .filter_map(|field| document.text(field))
+            .collect();
+        texts.join("\n")
+    }
+
+    /// The same text, read back from a stored document.
+    pub fn text_of_source(&self, source: &Map<String, Json>) -> String {
+        let Some(embedding) = &self.definition().embedding else {
+            return String::new();
+        };
+        let texts: Vec<String> = embedding
+            .fields
+            .iter()
+            .filter_map(|field| source_text(source.get(field)?))
+            .collect();
+        texts.join("\n")
+    }
+
+    /// Texts of the fields that are searched by words, read back from a stored document.
+    pub fn searched_texts(&self, source: &Map<String, Json>) -> Vec<(String, String)> {
+        self.definition()
+            .fields
+            .iter()
+            .filter(|(_, field)| field.kind == FieldType::Text && field.weight > 0.0)
+            .filter_map(|(name, _)| Some((name.clone(), source_text(source.get(name)?)?)))
+            .collect()
+    }
+
+    fn cut(&self, text: &str) -> Result<Vec<Range<usize>>> {
+        if text.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        let passages = self
+            .definition()
+            .embedding
+            .as_ref()
+            .and_then(|embedding| embedding.passages);
+        match passages {
+            Some(passages) => self
+                .encoder()?
+                .passages(text, passages.max_tokens, passages.overlap),
+            // One passage: the whole text, truncated by the encoder where it must be.
+            None => Ok(std::iter::once(0..text.len()).collect()),
+        }
+    }
+
+    /// Encodes the passages of many documents at once, in batches of the encoder's choosing.
+    pub fn encode(&self, prepared: Vec<Prepared>) -> Result<Vec<Encoded>> {
+        let texts: Vec<&str> = prepared.iter().flat_map(Prepared::passages).collect();
+        let embeddings = if texts.is_empty() {
+            None
+        } else {
+            Some(self.encoder()?.encode(Task::Document, &texts)?)
+        };
+        drop(texts);
+        let mut next = 0;
+        let mut encoded = Vec::with_capacity(prepared.len());
+        for one in prepared {
+            if let Some(vector) = one.ready {
+                encoded.push(Encoded {
+                    vectors: Some(StoredVectors {
+                        dimensions: vector.len(),
+                        spans: vec![PassageSpan { start: 0, end: 0 }],
+                        vectors: vector,
+                    }),
+                    document: one.document,
+                    tokens: 0,
+                    truncated: 0,
+                });
+                continue;
+            }
+            let count = one.passages.len();
+            let Some(all) = embeddings.as_ref().filter(|_| count > 0) else {
+                encoded.push(Encoded {
+                    document: one.document,
+                    vectors: None,
+                    tokens: 0,
+                    truncated: 0,
+                });
+                continue;
+            };
+            let rows = next..next + count;
+            next += count;
+            let d = all.dimensions;
+            encoded.push(Encoded {
+                document: one.document,
+                vectors: Some(StoredVectors {
+                    dimensions: d,
+                    spans: one
+                        .passages
+                        .iter()
+                        .map(|range| PassageSpan {
+                            // Fields are bounded far below 4 GiB by the limits.
+                            start: range.start as u32,
+                            end: range.end as u32,
+                        })
+                        .collect(),
+                    vectors: all.vectors[rows.start * d..rows.end * d].to_vec(),
+                }),
+                tokens: all.tokens[rows.clone()].iter().map(|&t| u64::from(t)).sum(),
+                truncated: all.truncated[rows].iter().filter(|&&t| t).count() as u32,
+            });
+        }
+        Ok(encoded)
+    }
+
+    /// Takes the vector that a document brought out of its JSON.
+    fn take_ready_vector(&self, json: &mut Json) -> Result<Option<Vec<f32>>> {
+        let Some(embedding) = &self.definition().embedding else {
+            return Ok(None);
+        };
+        let Some(field) = &embedding.vector_field else {
+            return Ok(None);
+        };
+        let Some(object) = json.as_object_mut() else {
+            // No document at all, which is what it is refused for.
+            return Ok(None);
+        };
+        // `preserve_order` maps: `shift_remove` keeps the order of what is left.
+        let found = object.shift_remove(field);
+        let dimensions = self.dimensions();
+        match found {
+            None | Some(Json::Null) if embedding.model.is_none() => Err(Problem::new(
+                Code::InvalidDocument,
+                "a document must bring its vector",
+            )
+            .field(field)
+            .found("nothing")
+            .expected(format!("a list of {dimensions} numbers"))
+            .into()),
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Array(items)) => {
+                let mut vector = Vec::with_capacity(items.len());
+                for (i, item) in items.iter().enumerate() {
+                    let Some(number) = item.as_f64() else {
+                        return Err(Problem::new(
+                            Code::InvalidVector,
+                            "a vector holds something that is not a number",
+                        )
+                        .field(format!("{field}[{i}]"))
+                        .found(item)
+                        .expected(format!("a list of {dimensions} numbers"))
+                        .into());
+                    };
+                    vector.push(number as f32);
+                }
+                normalised(vector, dimensions, field)
+                    .map(Some)
+                    .map_err(Error::from)
+            }
+            Some(other) => Err(
+                Problem::new(Code::InvalidVector, "a vector has the wrong type")
+                    .field(field)
+                    .found(other)
+                    .expected(format!("a list of {dimensions} numbers"))
+                    .into(),
+            ),
+        }
+    }
+}
+
+/// About how many bytes an object takes.
+fn weight(object: &Map<String, Json>) -> usize {
+    fn of(json: &Json) -> usize {
+        match json {
+            Json::String(text) => text.len() + 24,
+            Json::Array(items) => 24 + items.iter().map(of).sum::<usize>(),
+            Json::Object(object) => weight(object),
+            _ => 16,
+        }
+    }
+    object
+        .iter()
+        .map(|(name, json)| name.len() + 48 + of(json))
+        .sum()
+}
+
+/// The strings of a stored field, joined as [`Document::text`] joins them.
+fn source_text(json: &Json) -> Option<String> {
+    match json {
+        Json::String(text) => Some(text.clone()),
+        Json::Array(items) => {
+            let texts: Vec<&str> = items.iter().filter_map(Json::as_str).collect();
+            (!texts.is_empty()).then(|| texts.join("\n"))
+        }
+        _ => None,
+    }
+}
+
+/// Checks a caller's vector and brings it to length 1.
+///
+/// # Errors
+/// `invalid_vector` for the wrong number of values, values that are not finite, or a
+/// vector of zeros, which has no direction.
+pub fn normalised(
+    mut vector: Vec<f32>,
+    dimensions: usize,
+    field: &str,
+) -> Result<Vec<f32>, Problem> {
+    let wrong = |message: &str| Problem::new(Code::InvalidVector, message).field(field);
+    if vector.len() != dimensions {
+        return Err(wrong("a vector has the wrong length")
+            .found(format!("{} values", vector.len()))
+            .expected(format!("{dimensions} values")));
+    }
+    let norm = vector
+        .iter()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>()
+        .sqrt();
+    if !norm.is_finite() || norm == 0.0 {
+        return Err(wrong("a vector has no direction")
+            .found(if norm == 0.0 {
+                "all zeros"
+            } else {
+                "values that are not finite"
+            })
+            .expected("finite values, not all zero"));
+    }
+    for x in &mut vector {
+        *x = (f64::from(*x) / norm) as f32;
+    }
+    Ok(vector)
+}

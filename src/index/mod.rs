@@ -1,0 +1,27 @@
+//! One index: its definition, the write path, refresh and recovery.
+//!
+//! What holds at every moment:
+//! * A write that returned is in RocksDB, synced: document, id, vectors and log entry
+//!   in one batch. Words and vectors are derived from it and may be thrown away.
+//! * Readers work on a [`View`]: one word reader, one vector reader and one set of live
+//!   ordinals, all of the same log sequence. A refresh swaps the three together, so a
+//!   document is visible to every leg or to none.
+//! * Opening replays the log entries that the word index does not cover, and rebuilds
+//!   what is missing or corrupt.
+
+mod catalog;
+mod definition;
+mod document;
+mod open;
+mod view;
+mod write;
+
+pub use catalog::{Catalog, Settings};
+pub use definition::{
+    Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
+    Passages, SearchDefaults, check_name,
+};
+pub use document::{Encoded, Prepared, normalised};
+pub use open::Index;
+pub use view::View;
+pub use write::{Fetched, Stats, Written};

@@ -1,0 +1,461 @@
+//! Creating, opening and recovering an index.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use super::catalog::Settings;
+use super::view::Epoch;
+use super::write::Writer;
+use super::{Definition, View};
+use crate::config::Limits;
+use crate::document::{Document, UnknownFields, validate};
+use crate::error::{Code, Error, Problem, Result};
+use crate::filter::OrdinalSet;
+use crate::lexical::{QueryOptions, SynonymTable, WordIndex, WordOptions, WordQuery};
+use crate::model::TextEncoder;
+use crate::store::{Store, StoreOptions};
+use crate::vector::{VectorIndex, VectorOptions, VectorReader};
+
+/// Names of the small values kept beside the documents.
+const META_DEFINITION: &str = "definition";
+const META_FINGERPRINT: &str = "model_fingerprint";
+const META_DIMENSIONS: &str = "dimensions";
+
+/// Passages after which vectors read back on opening are published.
+const PUBLISH_EVERY: usize = 50_000;
+
+/// An open index. Shared between threads behind an [`Arc`].
+pub struct Index {
+    definition: Definition,
+    settings: Settings,
+    dimensions: usize,
+    fingerprint: Option<String>,
+    synonyms: Option<Arc<SynonymTable>>,
+    encoder: OnceLock<TextEncoder>,
+    encoder_opening: Mutex<()>,
+    pub(super) store: Arc<Store>,
+    pub(super) words: WordIndex,
+    pub(super) vectors: Option<VectorIndex>,
+    pub(super) view: ArcSwap<View>,
+    pub(super) writer: Mutex<Writer>,
+}
+
+impl Index {
+    /// Creates an index in `folder`, which must not exist yet.
+    ///
+    /// # Errors
+    /// A definition that contradicts itself or names a model that is not there; an
+    /// operator error where the folder cannot be written.
+    pub fn create(folder: &Path, definition: Definition, settings: &Settings) -> Result<Index> {
+        definition.check()?;
+        let mut fingerprint = None;
+        let mut dimensions = 0;
+        let mut opened = None;
+        if let Some(embedding) = &definition.embedding {
+            match &embedding.model {
+                Some(name) => {
+                    let encoder = settings.models.open(name)?;
+                    dimensions = encoder.dimensions();
+                    if let Some(wanted) = embedding.dimensions.filter(|&d| d != dimensions) {
+                        return Err(Problem::new(
+                            Code::InvalidDefinition,
+                            "the model makes vectors of another length",
+                        )
+                        .field("embedding.dimensions")
+                        .found(wanted)
+                        .expected(dimensions.to_string())
+                        .into());
+                    }
+                    fingerprint = Some(encoder.fingerprint().to_string());
+                    opened = Some(encoder);
+                }
+                None => dimensions = embedding.dimensions.unwrap_or(0),
+            }
+            if let (Some(encoder), Some(passages)) = (&opened, embedding.passages) {
+                // Lengths that the model cannot do would refuse every document later.
+                encoder.passages("", passages.max_tokens, passages.overlap)?;
+            }
+        }
+        // Everything is made in a folder beside and renamed, so that a half-made index
+        // is never found under its name.
+        let making = with_suffix(folder, ".making");
+        remove_unfinished(&making)?;
+        std::fs::create_dir_all(&making)
+            .map_err(|e| Error::operator_from(format!("cannot create {}", making.display()), e))?;
+        {
+            let store = Store::create(store_folder(&making), &settings.store)?;
+            let text = serde_json::to_vec(&definition)
+                .map_err(|e| Error::Bug(format!("a definition does not serialise: {e}")))?;
+            store.put_meta(META_DEFINITION, &text)?;
+            store.put_meta(META_DIMENSIONS, dimensions.to_string().as_bytes())?;
+            if let Some(fingerprint) = &fingerprint {
+                store.put_meta(META_FINGERPRINT, fingerprint.as_bytes())?;
+            }
+        }
+        std::fs::rename(&making, folder).map_err(|e| {
+            Error::operator_from(
+                format!("cannot move the new index to {}", folder.display()),
+                e,
+            )
+        })?;
+        sync_parent(folder)?;
+        let index = Index::open(folder, settings)?;
+        if let Some(encoder) = opened {
+            // Already open and checked; a second thread cannot have been faster.
+            let _ = index.encoder.set(encoder);
+        }
+        Ok(index)
+    }
+
+    /// Opens the index in `folder` and brings words and vectors up to its log.
+    pub fn open(folder: &Path, settings: &Settings) -> Result<Index> {
+        let store = Arc::new(Store::open(store_folder(folder), &settings.store)?);
+        let meta = |name: &str| -> Result<Option<String>> {
+            store
+                .meta(name)?
+                .map(|bytes| {
+                    String::from_utf8(bytes).map_err(|e| {
+                        Error::operator_from(format!("the index's {name} is not readable"), e)
+                    })
+                })
+                .transpose()
+        };
+        let text = meta(META_DEFINITION)?.ok_or_else(|| {
+            Error::operator(format!("{} holds no index definition", folder.display()))
+                .advice("restore the folder from a snapshot, or create the index anew")
+        })?;
+        let definition: Definition = serde_json::from_str(&text).map_err(|e| {
+            Error::operator_from("the stored index definition cannot be read", e)
+                .advice("the index was written by a newer version of gleaner, perhaps")
+        })?;
+        let fingerprint = meta(META_FINGERPRINT)?;
+        let dimensions = meta(META_DIMENSIONS)?
+            .and_then(|d| d.parse().ok())
+            .unwrap_or(0);
+
+        let mut live = OrdinalSet::with_capacity(store.next_ordinal());
+        store.for_each_live(|ordinal, _| {
+            live.insert(ordinal);
+        })?;
+
+        let open_words = || {
+            WordIndex::open_or_rebuild(
+                &folder.join("words"),
+                &definition.fields,
+                &WordOptions {
+                    writer_memory: settings.storage.word_buffer_bytes as u64,
+                    ..WordOptions::default()
+                },
+            )
+        };
+        let words = open_words()?;
+        let words = recover_words(&store, words, &definition, &live, || {
+            remove_folder(&folder.join("words"))?;
+            open_words()
+        })?;
+
+        bury_the_dead(&store)?;
+
+        let vectors = if definition.embedding.is_some() {
+            let vectors = VectorIndex::new(VectorOptions {
+                graph_threshold: settings.storage.graph_threshold,
+                ..VectorOptions::new(dimensions)
+            })?;
+            let mut unpublished = 0;
+            store.for_each_vectors(|ordinal, stored| {
+                if !live.contains(ordinal) {
+                    return Ok(());
+                }
+                match vectors.add(ordinal, &stored.vectors) {
+                    // One bad vector must not keep the whole index from opening.
+                    Err(Error::User(problem)) => tracing::error!(
+                        index = definition.name,
+                        ordinal,
+                        %problem,
+                        "a stored vector cannot be used; the document is found by words only"
+                    ),
+                    other => other?,
+                }
+                unpublished += stored.spans.len();
+                if unpublished >= PUBLISH_EVERY {
+                    // What is pending is copied when it is published: in pieces, so that
+                    // opening never holds all vectors twice.
+                    vectors.publish();
+                    unpublished = 0;
+                }
+                Ok(())
+            })?;
+            Some(vectors)
+        } else {
+            None
+        };
+
+        let live = Arc::new(live);
+        let seq = store.last_seq();
+        let view = View {
+            words: words.reader()?,
+            vectors: vectors
+                .as_ref()
+                .map(|v| publish(v, &live, store.next_ordinal())),
+            documents: live.len() as u64,
+            live: live.clone(),
+            seq,
+            epoch: Epoch::new(&store),
+        };
+        let synonyms = (!definition.synonyms.groups.is_empty())
+            .then(|| Arc::new(SynonymTable::new(&definition.synonyms)));
+        Ok(Index {
+            definition,
+            settings: settings.clone(),
+            dimensions,
+            fingerprint,
+            synonyms,
+            encoder: OnceLock::new(),
+            encoder_opening: Mutex::new(()),
+            store,
+            words,
+            vectors,
+            view: ArcSwap::from_pointee(view),
+            writer: Mutex::new(Writer::new((*live).clone(), seq)),
+        })
+    }
+
+    /// The index's name.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// The definition it was created with.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Length of its vectors; 0 where it has none.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// The limits that hold for its documents.
+    pub fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    /// The current view.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Parses a query text as the definition says. `all`: every word must be there.
+    pub fn parse_query(&self, text: &str, all: bool) -> Result<WordQuery> {
+        WordQuery::parse(
+            text,
+            &self.definition.fields,
+            &QueryOptions {
+                all,
+                scoring: self.definition.scoring,
+                typos: self.definition.typos.clone(),
+                synonyms: self.synonyms.clone(),
+            },
+        )
+    }
+
+    /// The encoder of the index, opened when it is first needed.
+    ///
+    /// # Errors
+    /// `model_mismatch` where the model is not the one the vectors were made with.
+    pub fn encoder(&self) -> Result<&TextEncoder> {
+        if let Some(encoder) = self.encoder.get() {
+            return Ok(encoder);
+        }
+        let name = self
+            .definition
+            .embedding
+            .as_ref()
+            .and_then(|embedding| embedding.model.as_deref())
+            .ok_or_else(|| {
+                Problem::new(
+                    Code::InvalidRequest,
+                    format!("index {:?} has no model to encode texts with", self.name()),
+                )
+                .field("mode")
+                .expected("mode lexical, or a search with a vector of your own")
+            })?;
+        // One thread opens; the others wait rather than load the model as well.
+        let _opening = self.encoder_opening.lock();
+        if let Some(encoder) = self.encoder.get() {
+            return Ok(encoder);
+        }
+        let encoder = self.settings.models.open(name)?;
+        if let Some(fingerprint) = &self.fingerprint
+            && fingerprint != encoder.fingerprint()
+        {
+            return Err(Problem::new(
+                Code::ModelMismatch,
+                format!(
+                    "index {:?} was built with another version of model {name:?}; its vectors cannot be compared with this one's",
+                    self.name()
+                ),
+            )
+            .field("embedding.model")
+            .found(encoder.fingerprint())
+            .expected(fingerprint.clone())
+            .into());
+        }
+        Ok(self.encoder.get_or_init(|| encoder))
+    }
+}
+
+/// Applies to the words what the log holds beyond their last commit; all documents
+/// anew where the log no longer reaches back that far.
+fn recover_words(
+    store: &Store,
+    mut words: WordIndex,
+    definition: &Definition,
+    live: &OrdinalSet,
+    anew: impl FnOnce() -> Result<WordIndex>,
+) -> Result<WordIndex> {
+    let covered = words.covered();
+    let last = store.last_seq();
+    if covered == last {
+        return Ok(words);
+    }
+    let mut applied = 0u64;
+    if covered > last || covered + 1 < store.oldest_seq() {
+        info!(
+            covered,
+            last, "rebuilding the word index from the documents"
+        );
+        // The directory is locked by its writer, so it is closed before it is removed.
+        drop(words);
+        words = anew()?;
+        store.for_each_document(|ordinal, _, source| {
+            if !live.contains(ordinal) {
+                return Ok(());
+            }
+            words.add(ordinal, &stored_document(definition, source)?)?;
+            applied += 1;
+            Ok(())
+        })?;
+    } else {
+        applied = replay_words(store, &words, definition)?;
+    }
+    words.commit(last)?;
+    warn!(
+        index = definition.name,
+        operations = applied,
+        "the word index was behind the log and has been brought up to it"
+    );
+    Ok(words)
+}
+
+/// Reads back a document that was checked when it was written. Limits and unknown
+/// fields do not apply again: a limit lowered since must not lose a document.
+fn stored_document(definition: &Definition, source: &[u8]) -> Result<Document> {
+    let json = serde_json::from_slice(source)
+        .map_err(|e| Error::operator_from("a stored document cannot be read", e))?;
+    validate(
+        &definition.fields,
+        &definition.id_field,
+        UnknownFields::Store,
+        usize::MAX,
+        json,
+    )
+    .map_err(|problem| Error::operator_from("a stored document does not fit its index", problem))
+}
+
+/// Hands the words what the log holds beyond their last commit; returns how many
+/// operations that were. Commits nothing.
+pub(super) fn replay_words(
+    store: &Store,
+    words: &WordIndex,
+    definition: &Definition,
+) -> Result<u64> {
+    let mut applied = 0;
+    store.replay(words.covered(), |entry| {
+        if let Some(ordinal) = entry.removed {
+            words.delete(ordinal)?;
+        }
+        if let Some(ordinal) = entry.put
+            && let Some(source) = store.source(ordinal)?
+        {
+            words.add(ordinal, &stored_document(definition, &source)?)?;
+        }
+        applied += 1;
+        Ok(())
+    })?;
+    Ok(applied)
+}
+
+/// Gives back the bytes of documents that the log says are dead: no view reads them yet,
+/// and the words cover the log.
+fn bury_the_dead(store: &Store) -> Result<()> {
+    let mut dead = Vec::new();
+    store.replay(store.oldest_seq().saturating_sub(1), |entry| {
+        dead.extend(entry.removed);
+        Ok(())
+    })?;
+    store.bury(&dead, store.last_seq())
+}
+
+/// Publishes the vectors, telling them which documents are worth keeping.
+pub(super) fn publish(
+    vectors: &VectorIndex,
+    live: &Arc<OrdinalSet>,
+    next_ordinal: u32,
+) -> Arc<VectorReader> {
+    vectors.set_live(live.clone(), next_ordinal);
+    vectors.publish()
+}
+
+fn store_folder(folder: &Path) -> PathBuf {
+    folder.join("store")
+}
+
+fn with_suffix(folder: &Path, suffix: &str) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+    name.push(suffix);
+    folder.with_file_name(name)
+}
+
+/// Removes what a creation left that was interrupted before its index got its name, but
+/// never documents: after a power loss the name may be the unfinished one although the
+/// index was used.
+fn remove_unfinished(making: &Path) -> Result<()> {
+    if store_folder(making).is_dir() {
+        let holds_documents = Store::open(store_folder(making), &StoreOptions::default())
+            .is_ok_and(|store| store.last_seq() > 0);
+        if holds_documents {
+            return Err(Error::operator(format!(
+                "{} is an index that lost its name and holds documents",
+                making.display()
+            ))
+            .advice("rename the folder to the index's name, or move it away"));
+        }
+    }
+    remove_folder(making)
+}
+
+/// Makes a rename in a folder survive power loss.
+pub(super) fn sync_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    std::fs::File::open(parent)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|e| Error::operator_from(format!("cannot sync {}", parent.display()), e))
+}
+
+/// Removes a folder if it is there.
+pub(super) fn remove_folder(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::operator_from(
+            format!("cannot remove {}", folder.display()),
+            e,
+        )),
+        _ => Ok(()),
+    }
+}
