@@ -1,0 +1,23 @@
+//! Queries: planning, the legs, fusion, highlighting, explanation.
+//!
+//! What holds for every answer:
+//! * The same question on the same view gives the same answer; ties break by document id.
+//! * How deep the legs go and how they are fused comes from the definition or the
+//!   request, never from `k`: asking for more hits never reorders the first ones. Hits
+//!   deeper than the fused candidates follow them.
+//! * Fewer than `k` hits come with the reason. A leg that failed is named in `degraded`.
+//! * Every score can be taken apart ([`Explanation`]).
+
+mod fusion;
+mod request;
+mod response;
+mod run;
+mod similar;
+
+pub use fusion::{Candidate, LegHit, fuse};
+pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
+pub use response::{
+    Degraded, Explanation, FusionExplanation, Hit, LegExplanation, SearchResponse, Shortfall,
+    Timings, Total, TotalCounts,
+};
+pub use run::search;

@@ -1,0 +1,153 @@
+//! What a search answers.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use crate::index::{FusionMethod, Mode};
+
+/// The answer to a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchResponse {
+    /// The hits, best first.
+    pub hits: Vec<Hit>,
+    /// How many documents there are to be found.
+    pub total: Total,
+    /// The legs that were asked for.
+    pub mode: Mode,
+    /// Why there are fewer hits than `k`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<Shortfall>,
+    /// What was lost on the way; the hits come from what was left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<Degraded>,
+    /// The log sequence that the answer stands on.
+    pub seq: u64,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// One hit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Hit {
+    /// The document's id.
+    pub id: String,
+    /// The score that ranks it. Lexical: BM25. Dense: cosine. Hybrid: the fusion's.
+    pub score: f32,
+    /// The document, or the fields of it that were asked for.
+    pub document: Map<String, Json>,
+    /// The passage whose vector was nearest, where texts are cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passage: Option<String>,
+    /// Marked fragments by field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highlights: Option<Map<String, Json>>,
+    /// The score, taken apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
+}
+
+/// How many documents there are to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Total {
+    /// Documents that pass the filter and, in lexical mode, match the words.
+    pub value: u64,
+    /// What `value` counts.
+    pub counts: TotalCounts,
+}
+
+/// What a total counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TotalCounts {
+    /// Documents that pass the filter and match the words.
+    Matching,
+    /// Documents that pass the filter.
+    Filtered,
+}
+
+/// Why there are fewer hits than were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Shortfall {
+    /// Hits that were asked for.
+    pub asked: usize,
+    /// Hits that came.
+    pub found: usize,
+    /// The reason, for people.
+    pub reason: String,
+}
+
+/// Something an answer had to do without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Degraded {
+    /// What was lost: `dense`.
+    pub lost: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Milliseconds spent in each stage. Encoding and words run side by side, so the stages
+/// may add up to more than `total`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Timings {
+    /// Encoding the query; waiting for an encoder that is busy is not in it.
+    pub encode_ms: f64,
+    /// Compiling the filter.
+    pub filter_ms: f64,
+    /// Searching the words.
+    pub words_ms: f64,
+    /// Searching the vectors.
+    pub vectors_ms: f64,
+    /// Fusing the legs.
+    pub fusion_ms: f64,
+    /// Fetching, highlighting and explaining the hits.
+    pub fetch_ms: f64,
+    /// From the request to the answer, inside the process.
+    pub total_ms: f64,
+}
+
+/// A score, taken apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// The words' part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lexical: Option<LegExplanation>,
+    /// The vectors' part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dense: Option<LegExplanation>,
+    /// How the two became one; absent where one leg answered alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fusion: Option<FusionExplanation>,
+    /// Set for hits that follow the fused candidates because more hits were asked for
+    /// than there are candidates: they are ranked by their best rank in a leg.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beyond_candidates: bool,
+}
+
+/// One leg's part of a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LegExplanation {
+    /// Rank among the leg's hits, from 1.
+    pub rank: usize,
+    /// The leg's own score: BM25, or cosine.
+    pub score: f32,
+    /// The score as it entered the fusion, before the weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fused_as: Option<f32>,
+    /// Inside the leg: terms with their document frequencies, or how the vectors were searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Json>,
+}
+
+/// How two legs became one score.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FusionExplanation {
+    /// The method.
+    pub method: FusionMethod,
+    /// Weight of the words.
+    pub lexical_weight: f32,
+    /// Weight of the vectors.
+    pub dense_weight: f32,
+    /// The sum: the hit's score.
+    pub score: f32,
+}

@@ -1,0 +1,96 @@
+//! More like these: documents as the query.
+
+use serde_json::json;
+
+use super::request::SearchRequest;
+use crate::error::{Code, Problem, Result};
+use crate::filter::Filter;
+use crate::index::{Index, View};
+use crate::lexical::{Scoring, WordQuery, WordReader};
+
+/// What the liked documents are searched by.
+pub(super) struct Liked {
+    /// The documents, which are not to be hits themselves.
+    pub ordinals: Vec<u32>,
+    /// The mean of their vectors, normalised; None where none of them has one.
+    pub vector: Option<Vec<f32>>,
+    /// Their texts by text field, for the most telling words.
+    pub texts: Vec<(String, String)>,
+}
+
+/// Words that stand for the liked documents.
+const TELLING_WORDS: usize = 25;
+
+impl Liked {
+    /// The most telling words of the liked documents, as a query.
+    pub(super) fn word_query(&self, words: &WordReader, scoring: Scoring) -> Result<WordQuery> {
+        let mut terms = Vec::new();
+        for (field, text) in &self.texts {
+            terms.extend(words.terms_of(text, field, TELLING_WORDS)?);
+        }
+        terms.sort_by(|a, b| {
+            b.weight
+                .total_cmp(&a.weight)
+                .then_with(|| (&a.field, &a.term).cmp(&(&b.field, &b.term)))
+        });
+        terms.truncate(TELLING_WORDS);
+        Ok(words.more_like(&terms, scoring))
+    }
+}
+
+/// Reads the liked documents, if the request names any.
+///
+/// # Errors
+/// `document_not_found` for an id that is not in the view.
+pub(super) fn liked(index: &Index, view: &View, request: &SearchRequest) -> Result<Option<Liked>> {
+    let Some(like) = &request.like else {
+        return Ok(None);
+    };
+    let definition = index.definition();
+    let mut ordinals = Vec::with_capacity(like.ids.len());
+    for id in &like.ids {
+        // In the view, not in the store: what was updated since is another document.
+        let filter = Filter::from_json(&json!({
+            "field": &definition.id_field,
+            "eq": id,
+        }))?;
+        let bound = filter.bind(&definition.fields, &definition.id_field)?;
+        match view.words.filter(&bound)?.iter().next() {
+            Some(ordinal) => ordinals.push(ordinal),
+            None => {
+                return Err(Problem::new(
+                    Code::DocumentNotFound,
+                    format!("index {:?} has no such document", index.name()),
+                )
+                .field("like.ids")
+                .found(id)
+                .into());
+            }
+        }
+    }
+    let mut sum = vec![0f64; index.dimensions()];
+    let mut vectors = 0usize;
+    for &ordinal in &ordinals {
+        let Some(stored) = index.stored_vectors(ordinal)? else {
+            continue;
+        };
+        for row in stored.vectors.chunks_exact(stored.dimensions.max(1)) {
+            for (s, &x) in sum.iter_mut().zip(row) {
+                *s += f64::from(x);
+            }
+            vectors += 1;
+        }
+    }
+    let norm = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let vector =
+        (vectors > 0 && norm > 0.0).then(|| sum.iter().map(|x| (x / norm) as f32).collect());
+    let mut texts = Vec::new();
+    for document in index.documents(&ordinals)?.into_iter().flatten() {
+        texts.extend(index.searched_texts(&document.source));
+    }
+    Ok(Some(Liked {
+        ordinals,
+        vector,
+        texts,
+    }))
+}
