@@ -1,0 +1,18 @@
+//! How good retrieval is: TREC runs and judgments, measures, BEIR folders, reports.
+//!
+//! The promise: the figures are those of `trec_eval`, so that they can be held against
+//! published ones. A run is ranked before it comes here; nothing is ranked again.
+
+mod beir;
+mod judgments;
+mod measures;
+mod report;
+mod retrieval;
+mod run;
+
+pub use beir::{BeirDocument, BeirFolder};
+pub use judgments::{Judgments, Qrels};
+pub use measures::{Evaluation, Measure, evaluate};
+pub use report::{Measures, RetrievalReport};
+pub use retrieval::{load_corpus, measure};
+pub use run::{Hit, Run};

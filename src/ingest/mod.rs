@@ -1,0 +1,30 @@
+//! Files into documents: readers of Parquet, JSON and delimited text, rejects, progress.
+//!
+//! The promise: a file of any of these formats becomes a stream of JSON objects in
+//! bounded memory. A row that cannot be read is a [`Row`] with a [`Problem`] in it and
+//! the rows after it still come; only trouble that ends the whole file (it is not
+//! what its name says, it is cut short, the disk fails) is an [`Error`]. Nothing that
+//! a file may contain makes a reader panic.
+//!
+//! [`Error`]: crate::error::Error
+//! [`Problem`]: crate::error::Problem
+
+mod coerce;
+mod footer;
+mod format;
+mod mapping;
+mod pipeline;
+mod progress;
+mod readers;
+mod rejects;
+mod source;
+mod text;
+
+pub use coerce::{coerce, coerce_vector};
+pub use format::Format;
+pub use mapping::Mapping;
+pub use pipeline::{load_files, load_rows};
+pub use progress::{Progress, Reporter, Show, Summary};
+pub use rejects::{Reject, Rejects};
+pub use source::{DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions};
+pub(crate) use text::{Text, stream_error};
