@@ -1,0 +1,252 @@
+//! Bodies: of a known type, bounded each by itself and all together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+
+use super::error::ApiError;
+use super::gate::{Permit, overloaded};
+use super::state::{App, BODY_UNIT};
+use crate::error::{Code, Problem};
+
+/// Longest that is spent on reading what is thrown away.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+/// What of a body is read before it needs room among the large ones, in bytes.
+pub(super) const STEP: usize = 64 * 1024;
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One JSON value.
+    Json,
+    /// One JSON value a line.
+    Lines,
+}
+
+/// A body in memory, counted against what all bodies may take until it is dropped.
+pub(super) struct Payload {
+    /// What was sent.
+    pub bytes: Vec<u8>,
+    /// How it says it is written.
+    pub format: Format,
+    _room: Vec<Permit>,
+}
+
+/// A JSON body.
+pub(super) struct JsonBody(pub Payload);
+
+/// A JSON or NDJSON body.
+pub(super) struct BulkBody(pub Payload);
+
+impl FromRequest<Arc<App>> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let json_only = |format: &Format| *format == Format::Json;
+        read(app, request, json_only, "application/json")
+            .await
+            .map(JsonBody)
+    }
+}
+
+impl FromRequest<Arc<App>> for BulkBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        read(
+            app,
+            request,
+            |_| true,
+            "application/json or application/x-ndjson",
+        )
+        .await
+        .map(BulkBody)
+    }
+}
+
+async fn read(
+    app: &App,
+    request: Request,
+    accepts: impl Fn(&Format) -> bool,
+    expected: &str,
+) -> Result<Payload, ApiError> {
+    let (parts, body) = request.into_parts();
+    let most = app.limits.body_bytes;
+    let Some(format) = format(&parts.headers).filter(accepts) else {
+        discard(body, &parts.headers, most).await;
+        return Err(wrong_type(&parts.headers, expected));
+    };
+    let announced = body.size_hint().lower();
+    if announced > most as u64 {
+        discard(body, &parts.headers, most).await;
+        return Err(too_large(&format!("{announced} bytes"), most));
+    }
+    match collect(app, body).await {
+        Ok((bytes, room)) => Ok(Payload {
+            bytes,
+            format,
+            _room: room,
+        }),
+        Err((error, rest)) => {
+            discard(rest, &parts.headers, most).await;
+            Err(error)
+        }
+    }
+}
+
+/// Reads a body, or gives back what is left of it with the reason.
+async fn collect(app: &App, mut body: Body) -> Result<(Vec<u8>, Vec<Permit>), (ApiError, Body)> {
+    let most = app.limits.body_bytes;
+    let hint = body.size_hint();
+    let expected = hint.exact().map_or(0, |n| n as usize).min(most);
+    // The beginning has room apart, which no announcement takes: those who announce much
+    // and send little keep nobody else from asking something short.
+    let mut reserved = STEP.min(most);
+    if expected > 0 {
+        reserved = reserved.min(expected);
+    }
+    let beginning = match app.beginnings.enter(units(reserved)).await {
+        Ok(permit) => permit,
+        Err(error) => return Err((error.into(), body)),
+    };
+    let mut room = vec![beginning];
+    let mut bytes = Vec::with_capacity(reserved);
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(_) => {
+                let broken = Problem::new(Code::InvalidRequest, "the body broke off")
+                    .found(format!("{} bytes", bytes.len()))
+                    .expected("a complete body");
+                return Err((broken.into(), body));
+            }
+        };
+        let length = bytes.len() + data.len();
+        if length > most {
+            return Err((too_large(&format!("more than {most} bytes"), most), body));
+        }
+        if length > reserved {
+            if reserved < expected {
+                // A body that says how long it is waits for its room as a whole, holding
+                // none meanwhile: two that are half-read never wait for each other.
+                room.clear();
+                match app.bodies.enter(units(expected)).await {
+                    Ok(permit) => room.push(permit),
+                    Err(error) => return Err((error.into(), body)),
+                }
+                reserved = expected;
+            } else {
+                // One that does not say takes what it needs as it comes, and is turned
+                // away when there is no more.
+                let more = (length - reserved).max(reserved.min(most - reserved));
+                let Some(permit) = app.bodies.try_enter(units(more)) else {
+                    let full = overloaded("the bodies in work take all the memory they may");
+                    return Err((full.into(), body));
+                };
+                room.push(permit);
+                reserved += more;
+            }
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, room))
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(BODY_UNIT)).unwrap_or(u32::MAX)
+}
+
+/// Reads on and throws away, within reason: a caller that is still sending when the
+/// connection closes would lose the answer that says why.
+async fn discard(mut body: Body, headers: &HeaderMap, most: usize) {
+    // This caller asked before sending; reading would tell it to begin.
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    let reading = async {
+        let mut left = most.saturating_mul(2);
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len());
+            if length > left {
+                return;
+            }
+            left -= length;
+        }
+    };
+    // Out of time is as good as done: the connection closes either way.
+    let _ = tokio::time::timeout(DISCARD_TIME, reading).await;
+}
+
+fn format(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let mut parts = value.split(';').map(str::trim);
+    let media = parts.next()?.to_ascii_lowercase();
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, charset)) if name.eq_ignore_ascii_case("charset") => {
+            charset.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    match media.as_str() {
+        _ if !utf8 => None,
+        "application/json" => Some(Format::Json),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Format::Lines),
+        _ => None,
+    }
+}
+
+fn wrong_type(headers: &HeaderMap, expected: &str) -> ApiError {
+    let found = match headers.get(CONTENT_TYPE) {
+        Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        None => "nothing".into(),
+    };
+    ApiError::with_status(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Problem::new(
+            Code::InvalidRequest,
+            "the body is of a type that is not read here",
+        )
+        .field("content-type")
+        .found(found)
+        .expected(expected),
+    )
+}
+
+fn too_large(found: &str, most: usize) -> ApiError {
+    Problem::new(Code::LimitExceeded, "the body is too large")
+        .field("body")
+        .found(found)
+        .expected(format!("at most {most} bytes"))
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn types_of_bodies() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+            format(&headers)
+        };
+        assert_eq!(of("application/json"), Some(Format::Json));
+        assert_eq!(of("Application/JSON; charset=UTF-8"), Some(Format::Json));
+        assert_eq!(of("application/x-ndjson"), Some(Format::Lines));
+        assert_eq!(
+            of("application/jsonl;charset=\"utf-8\""),
+            Some(Format::Lines)
+        );
+        assert_eq!(of("application/json; charset=latin1"), None);
+        assert_eq!(of("text/plain"), None);
+        assert_eq!(format(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! `/v1/indexes`: what there is, making it, removing it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{HeaderValue, LOCATION};
+use axum::http::{Response as HttpResponse, StatusCode};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::extract::Names;
+use super::json;
+use super::state::App;
+use crate::error::Code;
+use crate::index::{Definition, Index, Stats};
+
+/// The indexes there are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexList {
+    /// By name.
+    pub indexes: Vec<IndexEntry>,
+}
+
+/// An index in the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexEntry {
+    /// Its name.
+    pub name: String,
+    /// What its definition says it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its figures; absent while it is not opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Stats>,
+}
+
+/// One index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexAnswer {
+    /// What it was created with, defaults filled in.
+    pub definition: Definition,
+    /// Its figures.
+    pub stats: Stats,
+}
+
+/// The outcome of a refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefreshAnswer {
+    /// The log sequence that is visible now; all writes answered before the refresh was
+    /// asked for are at or below it.
+    pub visible_seq: u64,
+}
+
+fn answer(status: StatusCode, index: &Index) -> crate::error::Result<HttpResponse<Body>> {
+    json::answer(
+        status,
+        &IndexAnswer {
+            definition: index.definition().clone(),
+            stats: index.stats(),
+        },
+    )
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let permit = app.searches.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let list = move || {
+        let open = catalog.open_indexes();
+        // Not opened here: one that cannot be would make every list slow.
+        let indexes = catalog
+            .names_on_disk()?
+            .into_iter()
+            .map(|name| {
+                let index = open.iter().find(|index| index.name() == name);
+                IndexEntry {
+                    description: index.and_then(|i| i.definition().description.clone()),
+                    stats: index.map(|i| i.stats()),
+                    name,
+                }
+            })
+            .collect();
+        json::answer(StatusCode::OK, &IndexList { indexes })
+    };
+    Ok(permit.run(list).await?)
+}
+
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let create = move || {
+        let definition: Definition = json::parse(&body.bytes, Code::InvalidDefinition)?;
+        let index = catalog.create(definition)?;
+        let mut response = answer(StatusCode::CREATED, &index)?;
+        // A name that was accepted consists of letters, digits, `-` and `_`.
+        if let Ok(location) = HeaderValue::from_str(&format!("/v1/indexes/{}", index.name())) {
+            response.headers_mut().insert(LOCATION, location);
+        }
+        Ok(response)
+    };
+    Ok(permit.run(create).await?)
+}
+
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+) -> Result<Response, ApiError> {
+    let permit = app.searches.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let show = move || {
+        let index = catalog.get(&name)?;
+        answer(StatusCode::OK, &index)
+    };
+    Ok(permit.run(show).await?)
+}
+
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    permit.run(move || catalog.remove(&name)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn refresh(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let refresh = move || {
+        let visible_seq = catalog.get(&name)?.refresh()?;
+        json::answer(StatusCode::OK, &RefreshAnswer { visible_seq })
+    };
+    Ok(permit.run(refresh).await?)
+}

@@ -1,0 +1,37 @@
+//! The REST API.
+//!
+//! What holds for every answer:
+//! * An error has one shape, [`ErrorAnswer`]: a stable code, a sentence, and where it
+//!   applies the field, what was found and what was expected. It changes nothing.
+//! * A write that was answered is durable. In a bulk request one bad document does not
+//!   stop the others; each is answered for.
+//! * Work is bounded: so many requests of a kind at once, so many waiting, so many bytes
+//!   of bodies in memory, so long a time. Past that a caller hears 503 with Retry-After
+//!   or 504, and a caller who left while waiting costs nothing more.
+//!
+//! One file per resource; `docs/rest.md` shows each route.
+
+mod around;
+mod body;
+mod bulk;
+mod connection;
+mod documents;
+mod error;
+mod extract;
+mod gate;
+mod health;
+mod indexes;
+mod items;
+mod json;
+mod search;
+mod server;
+mod state;
+mod warm;
+
+pub use bulk::{BulkAnswer, BulkItem, BulkStatus};
+pub use documents::{DocumentAnswer, WriteAnswer};
+pub use error::{ErrorAnswer, Failure};
+pub use health::{HealthAnswer, ReadyAnswer};
+pub use indexes::{IndexAnswer, IndexEntry, IndexList, RefreshAnswer};
+pub use search::{SearchBatch, SearchBatchAnswer, SearchResult};
+pub use server::Server;

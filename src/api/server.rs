@@ -1,0 +1,215 @@
+//! The server: listening, serving, stopping.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tracing::{error, warn};
+
+use super::around::around;
+use super::connection::Connections;
+use super::error::{ApiError, in_full};
+use super::state::App;
+use super::warm::WarmUp;
+use super::{documents, health, indexes, search};
+use crate::config::Config;
+use crate::error::{Code, Error, Problem, Result};
+use crate::index::Catalog;
+
+/// Answers smaller than this are never compressed: the time to do so would be most of
+/// the time they take.
+const COMPRESS_ABOVE: u16 = 1024;
+/// How much longer than a request may take an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(60);
+/// How much longer than a request may take stopping may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A server that listens and waits to be run.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Listens on `server.listen`. Connections are answered once [`Server::run`] is
+    /// awaited.
+    ///
+    /// # Errors
+    /// `invalid_configuration` for an address that is none; an operator error for one
+    /// that is taken, not allowed, or reachable from other machines while
+    /// `server.allow_public` is off.
+    pub async fn bind(config: &Config, catalog: Arc<Catalog>) -> Result<Server> {
+        let listen = &config.server.listen;
+        let address = resolve(listen, config.server.allow_public).await?;
+        let cannot = |e: std::io::Error| {
+            let advice = match e.kind() {
+                std::io::ErrorKind::AddrInUse => format!(
+                    "port {0} is taken; stop who has it (`ss -ltnp 'sport = :{0}'` names it) or choose another with --listen",
+                    address.port()
+                ),
+                std::io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 need special rights; choose another with --listen".into()
+                }
+                _ => "choose an address of this machine with --listen".into(),
+            };
+            Error::operator_from(format!("cannot listen on {address}"), e).advice(advice)
+        };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        Ok(Server {
+            listener,
+            address,
+            app: Arc::new(App::new(config, catalog)),
+        })
+    }
+
+    /// The address it listens on, with the port that was chosen where port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves, then finishes what was accepted and makes the
+    /// last writes visible, so that the next start has nothing to catch up on. Opens the
+    /// indexes, warms the models up and refreshes in the background meanwhile.
+    ///
+    /// # Errors
+    /// An operator error where threads cannot be started.
+    pub async fn run<F>(self, shutdown: F) -> Result<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let catalog = self.app.catalog.clone();
+        let refresher = catalog
+            .refresh_in_background()
+            .map_err(|e| Error::operator_from("cannot start a thread", e))?;
+        let warm_up = WarmUp::start(catalog.clone(), self.app.readiness.clone())?;
+
+        let timeout = self.app.timeout;
+        let connections = Connections::new(self.listener, timeout + IDLE);
+        let (stopping, stopped) = tokio::sync::oneshot::channel();
+        let signal = async move {
+            shutdown.await;
+            // Nobody listens when the server has ended by itself.
+            let _ = stopping.send(());
+        };
+        let serving = axum::serve(connections, router(self.app)).with_graceful_shutdown(signal);
+        let overdue = async {
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(timeout + GRACE).await;
+        };
+        tokio::select! {
+            result = serving.into_future() => {
+                result.map_err(|e| Error::operator_from("the server failed", e))?;
+            }
+            () = overdue => warn!("stopping although connections are still open"),
+        }
+        let finish = move || {
+            drop(warm_up);
+            drop(refresher);
+            for index in catalog.open_indexes() {
+                if index.is_stale()
+                    && let Err(e) = index.refresh()
+                {
+                    error!(
+                        index = index.name(),
+                        detail = in_full(&e),
+                        "last refresh failed"
+                    );
+                }
+            }
+        };
+        tokio::task::spawn_blocking(finish)
+            .await
+            .map_err(|e| Error::Bug(format!("stopping failed: {e}")))
+    }
+}
+
+/// The address to listen on, held to this machine unless more is allowed.
+async fn resolve(listen: &str, allow_public: bool) -> Result<SocketAddr> {
+    let unusable = |found: String| {
+        Problem::new(
+            Code::InvalidConfiguration,
+            "there is no such address to listen on",
+        )
+        .field("server.listen")
+        .found(found)
+        .expected("ADDRESS:PORT, for example 127.0.0.1:7700")
+    };
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(listen)
+        .await
+        .map_err(|e| unusable(format!("{listen}: {e}")))?
+        .collect();
+    if !allow_public && let Some(public) = addresses.iter().find(|a| !a.ip().is_loopback()) {
+        return Err(Error::operator(format!(
+            "refusing to listen on {public}, which other machines can reach"
+        ))
+        .advice(
+            "there are no API keys yet: whoever reaches the port may read and change everything. \
+             Listen on 127.0.0.1 behind a proxy that checks who asks, or set \
+             server.allow_public = true on a network where everybody is trusted",
+        ));
+    }
+    addresses
+        .first()
+        .copied()
+        .ok_or_else(|| unusable(listen.to_string()).into())
+}
+
+fn router(app: Arc<App>) -> Router {
+    let compression = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESS_ABOVE));
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/v1/indexes", get(indexes::list).post(indexes::create))
+        .route(
+            "/v1/indexes/{name}",
+            get(indexes::show).delete(indexes::remove),
+        )
+        .route("/v1/indexes/{name}/refresh", post(indexes::refresh))
+        .route("/v1/indexes/{name}/documents", post(documents::bulk))
+        .route(
+            "/v1/indexes/{name}/documents/{id}",
+            get(documents::show)
+                .put(documents::put)
+                .delete(documents::remove),
+        )
+        .route("/v1/indexes/{name}/search", post(search::search))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(compression)
+        .layer(from_fn_with_state(app.clone(), around))
+        .with_state(app)
+}
+
+async fn no_route(request: Request) -> ApiError {
+    Problem::new(Code::RouteNotFound, "there is no such address")
+        .field("path")
+        .found(request.uri().path())
+        .expected("/health, /ready, or an address below /v1/indexes")
+        .into()
+}
+
+async fn no_method(request: Request) -> ApiError {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "the address does not know this method",
+    )
+    .field("method")
+    .found(format!("{} {}", request.method(), request.uri().path()))
+    .expected("one of the methods in the Allow header")
+    .into()
+}

@@ -1,0 +1,59 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::body::STEP;
+use super::gate::Gate;
+use super::warm::Readiness;
+use crate::config::{Config, Limits};
+use crate::index::Catalog;
+
+/// Bodies held in memory at once, in multiples of the largest one allowed.
+const BODIES: usize = 4;
+/// Beginnings of bodies held in memory at once.
+const BEGINNINGS: usize = 1024;
+/// Unit in which bodies are counted, in bytes.
+pub(super) const BODY_UNIT: usize = 1024;
+/// Longest that a request waits for its turn: beyond this the caller is better off
+/// knowing that the server is busy.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the handlers share.
+pub(super) struct App {
+    /// The indexes.
+    pub catalog: Arc<Catalog>,
+    /// What callers may send.
+    pub limits: Limits,
+    /// Longest that a request may take.
+    pub timeout: Duration,
+    /// Searching and reading.
+    pub searches: Gate,
+    /// Everything that changes something.
+    pub writes: Gate,
+    /// Bodies in memory, in units of [`BODY_UNIT`].
+    pub bodies: Gate,
+    /// Beginnings of bodies, which is all there is of most; in the same units.
+    pub beginnings: Gate,
+    /// Whether everything is opened and warmed up.
+    pub readiness: Arc<Readiness>,
+}
+
+impl App {
+    pub(super) fn new(config: &Config, catalog: Arc<Catalog>) -> App {
+        let server = &config.server;
+        let timeout = Duration::from_millis(server.timeout_ms.max(1));
+        let patience = PATIENCE.min(timeout / 2);
+        let bodies = config.limits.body_bytes.saturating_mul(BODIES) / BODY_UNIT;
+        App {
+            catalog,
+            limits: config.limits.clone(),
+            timeout,
+            searches: Gate::new(server.permits(), server.queue, patience),
+            writes: Gate::new(server.permits(), server.queue, patience),
+            bodies: Gate::new(bodies, server.queue, patience),
+            beginnings: Gate::new(BEGINNINGS * STEP / BODY_UNIT, server.queue, patience),
+            readiness: Arc::default(),
+        }
+    }
+}

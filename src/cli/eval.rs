@@ -1,0 +1,152 @@
+//! `gleaner eval`: how good the answers are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use super::Context;
+use crate::error::{Error, Result};
+use crate::eval::{BeirFolder, load_corpus, measure};
+use crate::index::{Catalog, Definition, FusionMethod, Mode};
+use crate::ingest::{Progress, Reporter, Show};
+use crate::search::SearchRequest;
+
+/// The definition for collections where none is named.
+const BEIR_DEFINITION: &str = include_str!("../../indexes/beir.toml");
+
+/// Measure the quality of answers.
+#[derive(Debug, Subcommand)]
+pub(super) enum Eval {
+    /// Retrieval, on a collection in the BEIR layout.
+    Retrieval(Retrieval),
+}
+
+/// Retrieval, on a collection in the BEIR layout.
+#[derive(Debug, clap::Args)]
+pub(super) struct Retrieval {
+    /// Folder with corpus.jsonl, queries.jsonl and qrels/.
+    #[arg(long, value_name = "DIR")]
+    beir: PathBuf,
+    /// Which judgments.
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// Definition of the index [default: title and text, English, the default encoder].
+    #[arg(long, value_name = "FILE.toml")]
+    index: Option<PathBuf>,
+    /// Modes to measure.
+    #[arg(long, value_delimiter = ',', default_value = "lexical,dense,hybrid")]
+    modes: Vec<String>,
+    /// Write each mode's run here, in TREC's format.
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Keep the index in this folder and use it again if it is there: the documents are
+    /// encoded once for several evaluations. Remove it when model or definition change.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Candidates each leg hands to the fusion [default: the definition's].
+    #[arg(long)]
+    candidates: Option<usize>,
+    /// Weight of the words in the fusion, 0 to 1; the vectors get the rest
+    /// [default: the definition's].
+    #[arg(long)]
+    lexical_weight: Option<f32>,
+    /// Fuse by reciprocal ranks in place of the definition's method.
+    #[arg(long)]
+    rrf: bool,
+}
+
+impl Eval {
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        match self {
+            Eval::Retrieval(command) => command.run(context),
+        }
+    }
+}
+
+impl Retrieval {
+    fn run(self, context: &Context) -> Result<()> {
+        let modes = self
+            .modes
+            .iter()
+            .map(|mode| Ok(mode.trim().parse::<Mode>()?))
+            .collect::<Result<Vec<_>>>()?;
+        let folder = BeirFolder::open(&self.beir)?;
+        // A misspelt split is noticed before anything is encoded.
+        folder.qrels(&self.split)?;
+        let definition = match &self.index {
+            Some(file) => Definition::from_file(file)?,
+            None => Definition::from_toml(BEIR_DEFINITION)?,
+        };
+        let temporary = match &self.keep {
+            Some(_) => None,
+            None => Some(TemporaryFolder::new()?),
+        };
+        let mut config = context.config.clone();
+        config.data.folder = match (&self.keep, &temporary) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(folder)) => folder.0.clone(),
+            (None, None) => return Err(Error::Bug("no folder for the index".into())),
+        };
+        let catalog = Catalog::new(&config)?;
+        let name = definition.name.clone();
+        let kept = catalog.names_on_disk()?.contains(&name);
+        let index = if kept {
+            catalog.get(&name)?
+        } else {
+            catalog.create(definition)?
+        };
+        // A load that was interrupted would be measured as if it were the whole.
+        let loaded = config.data.folder.join(format!("{name}.loaded"));
+        if !loaded.is_file() {
+            let progress = Arc::new(Progress::new());
+            let reporter = Reporter::start(progress.clone(), Show::Auto);
+            let outcome = load_corpus(&index, &folder, &config.ingest, &progress);
+            reporter.finish();
+            outcome?;
+            std::fs::write(&loaded, "").map_err(|e| {
+                Error::operator_from(format!("cannot write {}", loaded.display()), e)
+            })?;
+        }
+        let mut fusion = index.definition().search.fusion;
+        if let Some(weight) = self.lexical_weight {
+            fusion.lexical = weight;
+            fusion.dense = 1.0 - weight;
+        }
+        if self.rrf {
+            fusion.method = FusionMethod::Rrf;
+        }
+        let request = SearchRequest {
+            candidates: self.candidates,
+            fusion: Some(fusion),
+            ..SearchRequest::default()
+        };
+        let report = measure(
+            &index,
+            &folder,
+            &self.split,
+            &modes,
+            &request,
+            self.run_dir.as_deref(),
+        )?;
+        context.print(&report, |report| report.to_string())
+    }
+}
+
+/// A folder that is removed when the evaluation ends, however it ends.
+struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    fn new() -> Result<TemporaryFolder> {
+        let path = std::env::temp_dir().join(format!("gleaner-eval-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&path)
+            .map_err(|e| Error::operator_from(format!("cannot create {}", path.display()), e))?;
+        Ok(TemporaryFolder(path))
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

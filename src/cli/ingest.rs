@@ -1,0 +1,132 @@
+//! `gleaner ingest`: files into an index.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::Context;
+use crate::error::Result;
+use crate::ingest::{
+    Format, Mapping, Progress, Reporter, Show, SourceOptions, Summary, load_files,
+};
+
+/// Load Parquet, JSONL or CSV files into an index.
+#[derive(Debug, Args)]
+pub(super) struct Ingest {
+    /// Name of the index.
+    index: String,
+    /// The files; .gz and .zst are unpacked on the way.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// What the files hold [default: by their names].
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
+    /// Read a column as a field of another name: COLUMN=FIELD; may be repeated.
+    #[arg(long = "map", value_name = "COLUMN=FIELD")]
+    map: Vec<String>,
+    /// Leave a column out; may be repeated.
+    #[arg(long, value_name = "COLUMN")]
+    drop: Vec<String>,
+    /// Where rows that do not fit are written, with their reasons
+    /// [default: INDEX-rejects.jsonl in the current folder].
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Show no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FileFormat {
+    /// Parquet.
+    Parquet,
+    /// One JSON object a line.
+    Jsonl,
+    /// A JSON list of objects.
+    Json,
+    /// Comma-separated, with a header.
+    Csv,
+    /// Tab-separated, with a header.
+    Tsv,
+}
+
+#[derive(Serialize)]
+struct Loaded {
+    index: String,
+    #[serde(flatten)]
+    summary: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejects: Option<PathBuf>,
+}
+
+impl Ingest {
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        let index = context.catalog()?.get(&self.index)?;
+        let mut mapping = Mapping {
+            drop: self.drop,
+            ..Mapping::default()
+        };
+        for rename in &self.map {
+            mapping.add(rename)?;
+        }
+        let options = SourceOptions {
+            format: self.format.map(|format| match format {
+                FileFormat::Parquet => Format::Parquet,
+                FileFormat::Jsonl => Format::Jsonl,
+                FileFormat::Json => Format::Json,
+                FileFormat::Csv => Format::Csv,
+                FileFormat::Tsv => Format::Tsv,
+            }),
+            mapping,
+            max_row_bytes: context.config.ingest.row_bytes,
+        };
+        let rejects = self
+            .rejects
+            .unwrap_or_else(|| PathBuf::from(format!("{}-rejects.jsonl", self.index)));
+        let progress = Arc::new(Progress::new());
+        let show = if self.quiet {
+            Show::Nothing
+        } else {
+            Show::Auto
+        };
+        let reporter = Reporter::start(progress.clone(), show);
+        let outcome = load_files(
+            &index,
+            &self.files,
+            &options,
+            &context.config.ingest,
+            &rejects,
+            &progress,
+        );
+        let summary = reporter.finish();
+        let loaded = Loaded {
+            rejects: outcome?,
+            index: self.index,
+            summary,
+        };
+        context.print(&loaded, in_words)
+    }
+}
+
+fn in_words(loaded: &Loaded) -> String {
+    let s = &loaded.summary;
+    let mut text = format!(
+        "{}: {} documents loaded ({} replaced), {} rows rejected; {} passages, {} tokens, {} cut to the model's length; {:.1} s, {:.0} documents/s",
+        loaded.index,
+        s.loaded,
+        s.replaced,
+        s.rejected,
+        s.passages,
+        s.tokens,
+        s.truncated,
+        s.seconds,
+        s.documents_per_second
+    );
+    if let Some(path) = &loaded.rejects {
+        text += &format!("\nrejected rows and their reasons: {}", path.display());
+    }
+    text
+}

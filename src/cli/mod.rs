@@ -1,0 +1,181 @@
+//! The command line: one file per command.
+//!
+//! With `--json` a command prints one document on standard output; logs and progress go
+//! to standard error. Exit status: 0 success, 1 failure, 2 usage.
+
+mod eval;
+mod index;
+mod ingest;
+mod models;
+mod search;
+mod serve;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::index::Catalog;
+
+/// Search by words and by meaning at once, in one process.
+#[derive(Debug, Parser)]
+#[command(name = "gleaner", version, about, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command; they win over environment and file.
+#[derive(Debug, Args)]
+struct Global {
+    /// Configuration file [default: config.toml here, if there is one].
+    #[arg(
+        long,
+        global = true,
+        env = "GLEANER_CONFIG",
+        value_name = "FILE",
+        // Any text: a variable that is set to nothing counts as not set.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    config: Option<PathBuf>,
+    /// Data folder [default: data.folder of the configuration].
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder with models, searched before the configured ones; may be repeated.
+    #[arg(long = "models-dir", global = true, value_name = "DIR")]
+    models: Vec<PathBuf>,
+    /// What to log, for example `debug` or `info,tantivy=debug`.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// Print one JSON document on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the REST API.
+    Serve(serve::Serve),
+    /// Create, list, show and remove indexes.
+    #[command(subcommand)]
+    Index(index::IndexCommand),
+    /// Load Parquet, JSONL or CSV files into an index.
+    Ingest(ingest::Ingest),
+    /// Search an index.
+    Search(search::Search),
+    /// Measure the quality of answers.
+    #[command(subcommand)]
+    Eval(eval::Eval),
+    /// List, add and check models.
+    #[command(subcommand)]
+    Models(models::Models),
+}
+
+/// What a command works with.
+struct Context {
+    config: Config,
+    json: bool,
+}
+
+impl Context {
+    fn catalog(&self) -> Result<Arc<Catalog>> {
+        Catalog::new(&self.config).map(Arc::new)
+    }
+
+    /// Prints the result: as JSON where that was asked for, in words otherwise.
+    fn print<T: Serialize>(&self, result: &T, words: impl FnOnce(&T) -> String) -> Result<()> {
+        let text = if self.json {
+            serde_json::to_string(result)
+                .map_err(|e| Error::Bug(format!("a result does not serialise: {e}")))?
+        } else {
+            words(result)
+        };
+        let mut out = std::io::stdout().lock();
+        match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+            // Whoever reads has seen enough (`| head`).
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(e) => Err(Error::operator_from("cannot write to standard output", e)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Runs the command line and returns its exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Whoever reads has left, perhaps (`2>&1 | head`): no reason to panic.
+            let _ = writeln!(std::io::stderr(), "gleaner: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let file = cli
+        .global
+        .config
+        .filter(|file| !file.as_os_str().is_empty());
+    let mut config = Config::load(file.as_deref())?;
+    if let Some(folder) = cli.global.data {
+        config.data.folder = folder;
+    }
+    if !cli.global.models.is_empty() {
+        let configured = std::mem::take(&mut config.models.folders);
+        config.models.folders = cli.global.models.into_iter().chain(configured).collect();
+    }
+    if let Some(filter) = cli.global.log {
+        config.log.filter = filter;
+    }
+    start_logging(&config)?;
+    let context = Context {
+        config,
+        json: cli.global.json,
+    };
+    match cli.command {
+        Command::Serve(command) => command.run(context),
+        Command::Index(command) => command.run(&context),
+        Command::Ingest(command) => command.run(&context),
+        Command::Search(command) => command.run(&context),
+        Command::Eval(command) => command.run(&context),
+        Command::Models(command) => command.run(&context),
+    }
+}
+
+fn start_logging(config: &Config) -> Result<()> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&config.log.filter).map_err(|e| {
+        crate::error::Problem::new(
+            crate::error::Code::InvalidConfiguration,
+            format!("the log filter cannot be used: {e}"),
+        )
+        .field("log.filter")
+        .found(&config.log.filter)
+        .expected("for example info, or info,tantivy=debug")
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        // A line that cannot be written would be reported on standard error, which has
+        // just failed, and that panics.
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr);
+    // A second subscriber in one process (tests) keeps the first.
+    let _ = if config.log.json {
+        builder.json().try_init()
+    } else {
+        builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init()
+    };
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Gleaner: retrieval and ranking in one process.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod document;
+pub mod error;
+pub mod eval;
+pub mod filter;
+pub mod index;
+pub mod ingest;
+pub mod lexical;
+pub mod model;
+pub mod search;
+pub mod store;
+pub mod vector;

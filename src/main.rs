@@ -1,0 +1,5 @@
+//! The `gleaner` command.
+
+fn main() -> std::process::ExitCode {
+    gleaner::cli::main()
+}
