@@ -1,0 +1,20 @@
+//! Integration tests: one module per promise, one binary so that RocksDB is linked once.
+
+mod answers;
+mod bad_input;
+mod bad_models;
+mod bad_requests;
+mod catalog;
+mod commands;
+mod durability;
+mod encoder;
+mod filters;
+mod loading;
+mod measures;
+mod quality;
+mod readers;
+mod rest;
+mod schemas;
+mod scripts;
+mod support;
+mod words;

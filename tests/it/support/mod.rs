@@ -1,0 +1,8 @@
+//! What several promises need to be tested.
+
+pub mod binary;
+pub mod files;
+pub mod service;
+pub mod shop;
+pub mod tiny_model;
+pub mod world;
