@@ -1,0 +1,98 @@
+# `make run` and `make test` need cargo, Python 3 and a C++ compiler; everything
+# else comes into the cache folder (docs/setup.md). `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+# Cargo.lock is what was tested; `make CARGO_FLAGS= build` lets cargo change it.
+CARGO_FLAGS ?= --locked
+
+CACHE := $(or $(GLEANER_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/gleaner,$(HOME)/.cache/gleaner))
+# Cargo uses every core by itself; the steps here stand on each other.
+.NOTPARALLEL:
+
+# What set-up found, for every command that builds or runs the program.
+ENV := . "$(CACHE)/env.sh" &&
+SETUP := $(PYTHON) tools/setup.py
+
+# Real collections for measuring; nothing in `make test` needs them.
+ifneq ($(wildcard ../shared/data/.),)
+export GLEANER_BENCH_DATA ?= $(abspath ../shared/data)
+endif
+
+# Without them there is nothing to build for: the measurements skip with a message.
+BENCH_BUILD := $(if $(GLEANER_BENCH_DATA),$(if $(wildcard $(GLEANER_BENCH_DATA)/.),build))
+
+# $(call step,name,commands): runs the commands and says how long they took.
+define step
+@echo "== $(1)"; started=$$SECONDS; status=0; ( $(2) ) || status=$$?; \
+echo "== $(1): $$((SECONDS - started)) s"; exit $$status
+endef
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z%-]*:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
+
+.PHONY: setup
+setup: ## bring libraries, weights and RocksDB into the cache folder
+	$(call step,set-up,$(SETUP))
+
+.PHONY: build
+build: setup ## build bin/gleaner (release) and the default encoder
+	$(call step,build,$(ENV) cargo build --release $(CARGO_FLAGS))
+	$(call step,encoder,$(ENV) $(SETUP) encoder --binary "$$CARGO_TARGET_DIR/release/gleaner")
+	@$(ENV) $(SETUP) launcher --binary "$$CARGO_TARGET_DIR/release/gleaner"
+
+.PHONY: run
+run: build ## load the sample, serve it and answer a question (ONCE=1: then stop)
+	@$(PYTHON) tools/run.py $(if $(filter-out 0,$(ONCE)),--once)
+
+.PHONY: test
+test: setup test-tools check encoder-for-tests ## everything that must pass before a commit
+	$(call step,tests,$(ENV) cargo test $(CARGO_FLAGS))
+
+.PHONY: check
+check: setup ## formatting and lints
+	$(call step,formatting,cargo fmt --check)
+	$(call step,lints,$(ENV) cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings)
+
+.PHONY: test-tools
+test-tools: ## the tests of the set-up scripts; offline
+	$(call step,set-up tests,$(PYTHON) -m unittest discover --start-directory tools --pattern 'test_*.py')
+
+# The tests search with the real encoder; the unoptimised binary makes it where no
+# release build has done so yet.
+.PHONY: encoder-for-tests
+encoder-for-tests: setup
+	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))
+	$(call step,encoder,$(ENV) $(SETUP) encoder --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
+.PHONY: schemas
+schemas: setup ## regenerate schemas/ from the code
+	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --test it schemas
+
+.PHONY: bench-search
+bench-search: $(BENCH_BUILD) ## latency and throughput of searches; writes reports/search.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench search
+
+.PHONY: bench-ingest
+bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports/ingest.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench ingest
+
+.PHONY: eval-scifact eval-nfcorpus eval-cranfield eval-cacm
+eval-scifact: $(BENCH_BUILD) ## retrieval quality on SciFact; writes reports/eval-scifact.json
+	@$(PYTHON) tools/measure.py eval scifact
+eval-nfcorpus: $(BENCH_BUILD) ## the same on NFCorpus (dev)
+	@$(PYTHON) tools/measure.py eval nfcorpus --split dev
+eval-cranfield: $(BENCH_BUILD) ## the same on Cranfield
+	@$(PYTHON) tools/measure.py eval cranfield
+eval-cacm: $(BENCH_BUILD) ## the same on CACM
+	@$(PYTHON) tools/measure.py eval cacm
+
+.PHONY: clean
+clean: ## remove what was built here; downloads and RocksDB stay in the cache
+	@if [ -f "$(CACHE)/env.sh" ]; then $(ENV) cargo clean; fi
+	rm -rf bin reports
