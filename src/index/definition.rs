@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::{FieldType, Fields, UnknownFields};
 use crate::error::{Code, Problem, Result};
 use crate::lexical::{Scoring, Synonyms, Typos};
+use crate::vector::{Builder, MOST_DIMENSIONS, Metric, Storage, VectorOptions};
 
 /// Longest name of an index.
 const MAX_NAME_BYTES: usize = 64;
@@ -63,16 +64,50 @@ pub struct Embedding {
     /// Fields whose texts, joined by a line break, are encoded.
     #[serde(default)]
     pub fields: Vec<String>,
-    /// A property that may carry a ready vector, used as it is (after normalisation).
+    /// A property that may carry a ready vector, used as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector_field: Option<String>,
     /// Length of the vectors; needed where no model tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
+    /// How two vectors are compared. `cosine` brings every vector to length 1.
+    #[serde(default)]
+    pub metric: Metric,
+    /// How vectors are kept for searching; the store keeps them as they came.
+    #[serde(default)]
+    pub storage: Storage,
+    /// The graphs over the vectors.
+    #[serde(default)]
+    pub graph: Graph,
     /// Cut long texts into passages with a vector each. Without it a text is encoded
     /// up to the model's limit and the rest is counted as truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passages: Option<Passages>,
+}
+
+/// The graphs (HNSW) over the vectors of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Graph {
+    /// Links per vector and layer, twice as many on the base layer; 4 to 128. More find
+    /// more of the true neighbours and cost memory: 8 bytes a vector each.
+    pub m: usize,
+    /// Vectors looked at to choose a new one's links among, 8 to 4,096. More make better
+    /// graphs and take longer to build.
+    pub ef_construction: usize,
+    /// What builds them.
+    pub builder: Builder,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        let options = VectorOptions::new(1);
+        Graph {
+            m: options.m,
+            ef_construction: options.ef_construction,
+            builder: options.builder,
+        }
+    }
 }
 
 /// How long texts are cut.
@@ -362,11 +397,22 @@ impl Definition {
                 .expected("a name of its own"));
         }
         if let Some(dimensions) = embedding.dimensions
-            && !(1..=8192).contains(&dimensions)
+            && !(1..=MOST_DIMENSIONS).contains(&dimensions)
         {
             return Err(wrong("dimensions", "out of range")
                 .found(dimensions)
-                .expected("1 to 8192"));
+                .expected(format!("1 to {MOST_DIMENSIONS}")));
+        }
+        let graph = &embedding.graph;
+        if !(4..=128).contains(&graph.m) {
+            return Err(wrong("graph.m", "out of range")
+                .found(graph.m)
+                .expected("4 to 128"));
+        }
+        if !(8..=4096).contains(&graph.ef_construction) {
+            return Err(wrong("graph.ef_construction", "out of range")
+                .found(graph.ef_construction)
+                .expected("8 to 4096"));
         }
         if let Some(passages) = &embedding.passages
             && !(passages.max_tokens >= 16 && passages.overlap * 2 <= passages.max_tokens)

@@ -9,6 +9,7 @@ use crate::document::{Document, FieldType, validate};
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::Task;
 use crate::store::{PassageSpan, StoredVectors};
+use crate::vector::{Metric, check_vector};
 
 /// Most passages of one document: their numbers have 16 bits.
 const MAX_PASSAGES: usize = 1 << 16;
@@ -251,7 +252,7 @@ impl Index {
                     };
                     vector.push(number as f32);
                 }
-                normalised(vector, dimensions, field)
+                self.ready_vector(vector, field)
                     .map(Some)
                     .map_err(Error::from)
             }
@@ -263,6 +264,25 @@ impl Index {
                     .into(),
             ),
         }
+    }
+
+    /// Checks a caller's vector, and brings it to length 1 where the index compares by
+    /// cosine.
+    ///
+    /// # Errors
+    /// `invalid_vector` for the wrong number of values, values that are not finite, or a
+    /// vector of zeros, which is like no other.
+    pub fn ready_vector(&self, mut vector: Vec<f32>, field: &str) -> Result<Vec<f32>, Problem> {
+        check_vector(&vector, self.dimensions(), field)?;
+        let embedding = self.definition().embedding.as_ref();
+        if embedding.is_none_or(|embedding| embedding.metric == Metric::Cosine) {
+            let squares = vector.iter().map(|&x| f64::from(x).powi(2));
+            let norm = squares.sum::<f64>().sqrt();
+            for x in &mut vector {
+                *x = (f64::from(*x) / norm) as f32;
+            }
+        }
+        Ok(vector)
     }
 }
 
@@ -292,40 +312,4 @@ fn source_text(json: &Json) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Checks a caller's vector and brings it to length 1.
-///
-/// # Errors
-/// `invalid_vector` for the wrong number of values, values that are not finite, or a
-/// vector of zeros, which has no direction.
-pub fn normalised(
-    mut vector: Vec<f32>,
-    dimensions: usize,
-    field: &str,
-) -> Result<Vec<f32>, Problem> {
-    let wrong = |message: &str| Problem::new(Code::InvalidVector, message).field(field);
-    if vector.len() != dimensions {
-        return Err(wrong("a vector has the wrong length")
-            .found(format!("{} values", vector.len()))
-            .expected(format!("{dimensions} values")));
-    }
-    let norm = vector
-        .iter()
-        .map(|&x| f64::from(x) * f64::from(x))
-        .sum::<f64>()
-        .sqrt();
-    if !norm.is_finite() || norm == 0.0 {
-        return Err(wrong("a vector has no direction")
-            .found(if norm == 0.0 {
-                "all zeros"
-            } else {
-                "values that are not finite"
-            })
-            .expected("finite values, not all zero"));
-    }
-    for x in &mut vector {
-        *x = (f64::from(*x) / norm) as f32;
-    }
-    Ok(vector)
 }

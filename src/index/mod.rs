@@ -21,7 +21,7 @@ pub use definition::{
     Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
     Passages, SearchDefaults, check_name,
 };
-pub use document::{Encoded, Prepared, normalised};
+pub use document::{Encoded, Prepared};
 pub use open::Index;
 pub use view::View;
 pub use write::{Fetched, Stats, Written};

@@ -27,6 +27,8 @@ const META_DIMENSIONS: &str = "dimensions";
 
 /// Passages after which vectors read back on opening are published.
 const PUBLISH_EVERY: usize = 50_000;
+/// Documents whose vectors are read back together.
+const READ_AT_ONCE: usize = 1024;
 
 /// An open index. Shared between threads behind an [`Arc`].
 pub struct Index {
@@ -160,38 +162,22 @@ impl Index {
 
         bury_the_dead(&store)?;
 
-        let vectors = if definition.embedding.is_some() {
-            let vectors = VectorIndex::new(VectorOptions {
-                graph_threshold: settings.storage.graph_threshold,
-                ..VectorOptions::new(dimensions)
-            })?;
-            let mut unpublished = 0;
-            store.for_each_vectors(|ordinal, stored| {
-                if !live.contains(ordinal) {
-                    return Ok(());
-                }
-                match vectors.add(ordinal, &stored.vectors) {
-                    // One bad vector must not keep the whole index from opening.
-                    Err(Error::User(problem)) => tracing::error!(
-                        index = definition.name,
-                        ordinal,
-                        %problem,
-                        "a stored vector cannot be used; the document is found by words only"
-                    ),
-                    other => other?,
-                }
-                unpublished += stored.spans.len();
-                if unpublished >= PUBLISH_EVERY {
-                    // What is pending is copied when it is published: in pieces, so that
-                    // opening never holds all vectors twice.
-                    vectors.publish();
-                    unpublished = 0;
-                }
-                Ok(())
-            })?;
-            Some(vectors)
-        } else {
-            None
+        let vectors = match &definition.embedding {
+            Some(embedding) => {
+                let options = VectorOptions {
+                    metric: embedding.metric,
+                    storage: embedding.storage,
+                    graph_threshold: settings.storage.graph_threshold,
+                    m: embedding.graph.m,
+                    ef_construction: embedding.graph.ef_construction,
+                    builder: embedding.graph.builder,
+                    ..VectorOptions::new(dimensions)
+                };
+                let vectors = VectorIndex::open(options, &folder.join("vectors"))?;
+                add_missing(&store, &vectors, &live, &definition.name)?;
+                Some(vectors)
+            }
+            None => None,
         };
 
         let live = Arc::new(live);
@@ -388,6 +374,43 @@ pub(super) fn replay_words(
         Ok(())
     })?;
     Ok(applied)
+}
+
+/// Adds the vectors of live documents that are in none of the sealed segments.
+fn add_missing(
+    store: &Store,
+    vectors: &VectorIndex,
+    live: &OrdinalSet,
+    index: &str,
+) -> Result<()> {
+    let reader = vectors.reader();
+    let missing: Vec<u32> = live.iter().filter(|&o| !reader.contains(o)).collect();
+    let mut unpublished = 0;
+    for some in missing.chunks(READ_AT_ONCE) {
+        let stored = store.vectors_many(some)?;
+        for (&ordinal, stored) in some.iter().zip(stored) {
+            // Documents without a text have none.
+            let Some(stored) = stored else { continue };
+            match vectors.add(ordinal, &stored.vectors) {
+                // One bad vector must not keep the whole index from opening.
+                Err(Error::User(problem)) => tracing::error!(
+                    index,
+                    ordinal,
+                    %problem,
+                    "a stored vector cannot be used; the document is found by words only"
+                ),
+                other => other?,
+            }
+            unpublished += stored.spans.len();
+        }
+        if unpublished >= PUBLISH_EVERY {
+            // What is pending is copied when it is published: in pieces, so that
+            // opening never holds all vectors twice.
+            vectors.publish();
+            unpublished = 0;
+        }
+    }
+    Ok(())
 }
 
 /// Gives back the bytes of documents that the log says are dead: no view reads them yet,

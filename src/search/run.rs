@@ -234,8 +234,7 @@ impl Legs<'_> {
             return Ok((liked.vector.clone(), 0.0));
         }
         if let Some(vector) = &self.plan.request.vector {
-            let vector =
-                crate::index::normalised(vector.clone(), self.index.dimensions(), "vector")?;
+            let vector = self.index.ready_vector(vector.clone(), "vector")?;
             return Ok((Some(vector), 0.0));
         }
         let Some(text) = &self.plan.request.query else {
@@ -320,9 +319,8 @@ impl Legs<'_> {
         let mut hits = reader.search(
             &vector,
             &VectorQuery {
-                depth: self.plan.candidates,
-                ef: self.plan.ef,
                 exact: self.plan.request.exact,
+                ..VectorQuery::new(self.plan.candidates, self.plan.ef)
             },
             allowed,
         )?;
@@ -334,9 +332,8 @@ impl Legs<'_> {
             let deeper = reader.search(
                 &vector,
                 &VectorQuery {
-                    depth,
-                    ef: self.plan.ef,
                     exact: true,
+                    ..VectorQuery::new(depth, self.plan.ef)
                 },
                 allowed,
             )?;

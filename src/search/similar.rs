@@ -12,7 +12,7 @@ use crate::lexical::{Scoring, WordQuery, WordReader};
 pub(super) struct Liked {
     /// The documents, which are not to be hits themselves.
     pub ordinals: Vec<u32>,
-    /// The mean of their vectors, normalised; None where none of them has one.
+    /// The mean of their vectors; None where none of them has one.
     pub vector: Option<Vec<f32>>,
     /// Their texts by text field, for the most telling words.
     pub texts: Vec<(String, String)>,
@@ -81,9 +81,10 @@ pub(super) fn liked(index: &Index, view: &View, request: &SearchRequest) -> Resu
             vectors += 1;
         }
     }
-    let norm = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let vector =
-        (vectors > 0 && norm > 0.0).then(|| sum.iter().map(|x| (x / norm) as f32).collect());
+    let mean = sum.iter().map(|x| (x / vectors.max(1) as f64) as f32);
+    let mean: Vec<f32> = mean.collect();
+    // Opposite vectors may cancel out: then there is no direction to search in.
+    let vector = mean.iter().any(|&x| x != 0.0).then_some(mean);
     let mut texts = Vec::new();
     for document in index.documents(&ordinals)?.into_iter().flatten() {
         texts.extend(index.searched_texts(&document.source));

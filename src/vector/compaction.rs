@@ -7,8 +7,11 @@ use std::sync::atomic::AtomicBool;
 use crate::filter::OrdinalSet;
 
 use super::index::VectorOptions;
+use super::build::Before;
 use super::rows::Rows;
-use super::segment::{FlatSegment, GraphSegment, Segment};
+use super::segment::Segment;
+use super::space::Shape;
+use super::walk::NONE;
 
 /// A graph is built anew without its dead documents once this share of a sample
 /// is dead.
@@ -51,43 +54,43 @@ impl Live {
 /// twice the next: few segments, and a row is copied a few times only.
 /// `fixed` segments at the start are left alone.
 pub(super) fn merge_flat(
-    segments: &mut Vec<Arc<dyn Segment>>,
+    segments: &mut Vec<Arc<Segment>>,
     fixed: usize,
-    dimensions: usize,
+    shape: Shape,
     live: &Live,
 ) {
     while segments.len() >= fixed + 2 {
         let (a, b) = (&segments[segments.len() - 2], &segments[segments.len() - 1]);
         let (older, newer) = (a.rows(), b.rows());
-        let graphs = a.links().is_some() || b.links().is_some();
+        let graphs = a.graph().is_some() || b.graph().is_some();
         if graphs || older.len() > 2 * newer.len() || older.len() + newer.len() > MOST_ROWS {
             return;
         }
-        let rows = Rows::merge(dimensions, &[older, newer], |ordinal| live.keeps(ordinal));
+        let rows = Rows::merge(shape, &[older, newer], |ordinal| live.keeps(ordinal));
         segments.truncate(segments.len() - 2);
         if rows.documents() > 0 {
-            segments.push(Arc::new(FlatSegment::new(rows)));
+            segments.push(Arc::new(Segment::flat(rows)));
         }
     }
 }
 
 /// The segments that a background job should make one of, if any.
 pub(super) fn pick(
-    segments: &[Arc<dyn Segment>],
+    segments: &[Arc<Segment>],
     options: &VectorOptions,
     live: &Live,
-) -> Vec<Arc<dyn Segment>> {
+) -> Vec<Arc<Segment>> {
     let (graphs, flat): (Vec<_>, Vec<_>) = segments
         .iter()
         .cloned()
-        .partition(|segment| segment.links().is_some());
+        .partition(|segment| segment.graph().is_some());
     let rows =
-        |segments: &[Arc<dyn Segment>]| -> usize { segments.iter().map(|s| s.rows().len()).sum() };
+        |segments: &[Arc<Segment>]| -> usize { segments.iter().map(|s| s.rows().len()).sum() };
     let flat_rows = rows(&flat);
     if flat_rows > 0 && flat_rows >= options.graph_threshold && flat_rows <= MOST_ROWS {
         return flat;
     }
-    let tier = |segment: &Arc<dyn Segment>| {
+    let tier = |segment: &Arc<Segment>| {
         let times = segment.rows().len() / options.graph_threshold.max(1);
         times.max(1).ilog(FAN_IN)
     };
@@ -105,24 +108,43 @@ pub(super) fn pick(
         .collect()
 }
 
-/// One segment of several, without what is dead: with a graph if its rows are
-/// enough. `None` where nothing is alive, or when cancelled.
+/// One segment of several, without what is dead: with a graph if its rows are enough,
+/// going on from the largest graph among the inputs. `None` where nothing is alive, or
+/// when cancelled.
 pub(super) fn rewrite(
-    inputs: &[Arc<dyn Segment>],
+    inputs: &[Arc<Segment>],
     options: &VectorOptions,
     live: &Live,
     cancelled: &AtomicBool,
-) -> Option<Arc<dyn Segment>> {
+) -> Option<Segment> {
     let parts: Vec<&Rows> = inputs.iter().map(|segment| segment.rows()).collect();
-    let rows = Rows::merge(options.dimensions, &parts, |ordinal| live.keeps(ordinal));
+    let (rows, origins) =
+        Rows::merge_tracing(options.shape(), &parts, |ordinal| live.keeps(ordinal));
     if rows.documents() == 0 {
         return None;
     }
     // Half the threshold, lest a segment that lost a few rows while it was
     // built goes back and forth between the kinds.
     if rows.len() < options.graph_threshold / 2 {
-        return Some(Arc::new(FlatSegment::new(rows)));
+        return Some(Segment::flat(rows));
     }
-    let segment = GraphSegment::build(rows, options.m, options.ef_construction, cancelled)?;
-    Some(Arc::new(segment))
+    let largest = (0..)
+        .zip(inputs)
+        .filter_map(|(part, segment)| Some((part, segment, segment.graph()?)))
+        .max_by_key(|(_, segment, _)| segment.rows().len());
+    let now = largest.map(|(part, segment, _)| {
+        let mut now = vec![NONE; segment.rows().len()];
+        for (document, origin) in origins.iter().enumerate() {
+            if origin.0 == part {
+                let then = segment.rows().range(origin.1 as usize);
+                for (then, row) in then.zip(rows.range(document)) {
+                    now[then] = row as u32;
+                }
+            }
+        }
+        now
+    });
+    let before = largest.zip(now.as_deref());
+    let before = before.map(|((_, _, graph), now)| Before { graph, now });
+    Segment::with_graph(rows, options.builder(), &options.graph(), before, cancelled)
 }

@@ -1,5 +1,6 @@
 //! The growing index: adding, publishing, and building graphs in the background.
 
+use std::path::Path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,28 +8,46 @@ use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 
 use super::compaction::{Live, merge_flat, pick, rewrite};
+use super::build::{BuildGraph, GraphOptions, HnswRs, Native};
+use super::folder::Folder;
 use super::kernels::kernels;
-use super::reader::{VectorReader, check_vector};
-use super::rows::Rows;
-use super::segment::{FlatSegment, Segment};
+use super::reader::VectorReader;
+use super::rows::{Rows, RowsBuilder};
+use super::segment::Segment;
+use super::space::{MOST_DIMENSIONS, Metric, Shape, Storage, check_vector};
 
-/// Dimensions above which int8 products could overflow, with room to spare.
-const MOST_DIMENSIONS: usize = 16_384;
 /// Passages of a document: their numbers have 16 bits.
 const MOST_PASSAGES: usize = 1 << 16;
 /// Rows waiting to be published.
 const MOST_PENDING: usize = 1 << 29;
 
+/// What builds graphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Builder {
+    /// This project's: parallel, always the same graph, goes on from one that is there.
+    #[default]
+    Native,
+    /// The `hnsw_rs` crate, its graph laid out like ours: several times slower.
+    HnswRs,
+}
+
 /// What an index of vectors is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VectorOptions {
-    /// Values per vector, 1 to 16,384.
+    /// Values per vector, 1 to 4,096.
     pub dimensions: usize,
+    /// How two vectors are compared.
+    pub metric: Metric,
+    /// How they are kept for searching.
+    pub storage: Storage,
     /// Passages in flat segments from which a graph is built over them;
     /// `usize::MAX` for never.
     pub graph_threshold: usize,
@@ -37,6 +56,11 @@ pub struct VectorOptions {
     pub m: usize,
     /// Beam width while a graph is built, at least `m` in effect.
     pub ef_construction: usize,
+    /// What builds the graphs.
+    pub builder: Builder,
+    /// What the layers of graphs are drawn from: the same vectors, options and seed give
+    /// the same graphs, whatever the number of threads.
+    pub seed: u64,
 }
 
 impl VectorOptions {
@@ -44,9 +68,36 @@ impl VectorOptions {
     pub fn new(dimensions: usize) -> VectorOptions {
         VectorOptions {
             dimensions,
+            metric: Metric::default(),
+            storage: Storage::default(),
             graph_threshold: 20_000,
             m: 16,
             ef_construction: 200,
+            builder: Builder::default(),
+            seed: 0,
+        }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            dimensions: self.dimensions,
+            metric: self.metric,
+            storage: self.storage,
+        }
+    }
+
+    pub(super) fn builder(&self) -> &'static dyn BuildGraph {
+        match self.builder {
+            Builder::Native => &Native,
+            Builder::HnswRs => &HnswRs,
+        }
+    }
+
+    pub(super) fn graph(&self) -> GraphOptions {
+        GraphOptions {
+            m: self.m,
+            ef: self.ef_construction,
+            seed: self.seed,
         }
     }
 }
@@ -60,6 +111,8 @@ pub struct VectorIndex {
 
 struct Inner {
     options: VectorOptions,
+    /// Where segments with a graph are kept.
+    folder: Option<Folder>,
     state: Mutex<State>,
     idle: Condvar,
     reader: ArcSwap<VectorReader>,
@@ -67,9 +120,9 @@ struct Inner {
 }
 
 struct State {
-    pending: Rows,
+    pending: RowsBuilder,
     /// Those a job is working on first, then the others in order of age.
-    segments: Vec<Arc<dyn Segment>>,
+    segments: Vec<Arc<Segment>>,
     /// How many of the first are being worked on.
     busy: usize,
     live: Live,
@@ -79,10 +132,23 @@ struct State {
 }
 
 impl VectorIndex {
-    /// An empty index.
+    /// An empty index, in memory only.
     ///
     /// Errors: `invalid_definition` for a number of dimensions out of range.
-    pub fn new(mut options: VectorOptions) -> Result<VectorIndex> {
+    pub fn new(options: VectorOptions) -> Result<VectorIndex> {
+        VectorIndex::make(options, None)
+    }
+
+    /// An index that keeps its segments with graphs in files in `folder`, and begins with
+    /// those that are there. Documents that were added and are not in one of them have to
+    /// be added again: [`VectorIndex::contains`] tells.
+    ///
+    /// Errors: as `new`; operator errors where the folder cannot be used.
+    pub fn open(options: VectorOptions, folder: &Path) -> Result<VectorIndex> {
+        VectorIndex::make(options, Some(folder))
+    }
+
+    fn make(mut options: VectorOptions, folder: Option<&Path>) -> Result<VectorIndex> {
         if !(1..=MOST_DIMENSIONS).contains(&options.dimensions) {
             return Err(Problem::new(
                 Code::InvalidDefinition,
@@ -95,12 +161,24 @@ impl VectorIndex {
         }
         options.m = options.m.clamp(4, 128);
         tracing::debug!(kernels = kernels().name, "vector index made");
+        let shape = options.shape();
+        let (folder, segments) = match folder {
+            None => (None, Vec::new()),
+            Some(path) => {
+                let (folder, segments) = Folder::open(path, shape).map_err(|error| {
+                    Error::operator_from(format!("cannot use the folder {}", path.display()), error)
+                })?;
+                (Some(folder), segments)
+            }
+        };
+        let segments: Vec<Arc<Segment>> = segments.into_iter().map(Arc::new).collect();
         Ok(VectorIndex {
             inner: Arc::new(Inner {
-                reader: ArcSwap::from_pointee(VectorReader::new(options.dimensions, Vec::new())),
+                reader: ArcSwap::from_pointee(VectorReader::new(shape, segments.clone())),
+                folder,
                 state: Mutex::new(State {
-                    pending: Rows::new(options.dimensions),
-                    segments: Vec::new(),
+                    pending: RowsBuilder::new(shape),
+                    segments,
                     busy: 0,
                     live: Live::default(),
                     wait_for_rows: 0,
@@ -111,6 +189,11 @@ impl VectorIndex {
                 options,
             }),
         })
+    }
+
+    /// Whether a published segment holds the document, dead or alive.
+    pub fn contains(&self, ordinal: u32) -> bool {
+        self.reader().contains(ordinal)
     }
 
     /// What it was made with.
@@ -187,15 +270,14 @@ impl VectorIndex {
         let inner = &self.inner;
         let mut state = inner.state.lock();
         if state.pending.documents() > 0 {
-            let pending =
-                std::mem::replace(&mut state.pending, Rows::new(inner.options.dimensions));
+            let shape = inner.options.shape();
+            let pending = std::mem::replace(&mut state.pending, RowsBuilder::new(shape));
             let live = state.live.clone();
-            let rows = Rows::merge(inner.options.dimensions, &[&pending], |o| live.keeps(o));
-            drop(pending);
+            let rows = Rows::merge(shape, &[&pending.finish()], |o| live.keeps(o));
             if rows.documents() > 0 {
-                state.segments.push(Arc::new(FlatSegment::new(rows)));
+                state.segments.push(Arc::new(Segment::flat(rows)));
                 let fixed = state.busy;
-                merge_flat(&mut state.segments, fixed, inner.options.dimensions, &live);
+                merge_flat(&mut state.segments, fixed, shape, &live);
             }
             inner.show(&state);
         }
@@ -252,7 +334,7 @@ impl Drop for VectorIndex {
 impl Inner {
     /// Swaps the reader for one over the segments as they are.
     fn show(&self, state: &State) {
-        let reader = VectorReader::new(self.options.dimensions, state.segments.clone());
+        let reader = VectorReader::new(self.options.shape(), state.segments.clone());
         self.reader.store(Arc::new(reader));
     }
 
@@ -286,7 +368,7 @@ impl Inner {
     }
 
     /// Picks the segments of the next job and moves them to the front.
-    fn next_job(&self, state: &mut State) -> Vec<Arc<dyn Segment>> {
+    fn next_job(&self, state: &mut State) -> Vec<Arc<Segment>> {
         let rows: usize = state.segments.iter().map(|s| s.rows().len()).sum();
         if self.closing.load(Ordering::Relaxed) || rows < state.wait_for_rows {
             return Vec::new();
@@ -301,11 +383,16 @@ impl Inner {
     }
 
     /// Does one job and gives the segments of the next, empty for none.
-    fn work_on(&self, inputs: Vec<Arc<dyn Segment>>) -> Vec<Arc<dyn Segment>> {
+    fn work_on(&self, inputs: Vec<Arc<Segment>>) -> Vec<Arc<Segment>> {
         let live = self.state.lock().live.clone();
         let started = std::time::Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            rewrite(&inputs, &self.options, &live, &self.closing)
+            let built = rewrite(&inputs, &self.options, &live, &self.closing)?;
+            let replaced: Vec<&Segment> = inputs.iter().map(Arc::as_ref).collect();
+            Some(match &self.folder {
+                Some(folder) => folder.seal(built, &replaced),
+                None => built,
+            })
         }));
         let mut state = self.state.lock();
         state.busy = 0;
@@ -315,7 +402,10 @@ impl Inner {
             Ok(output) => {
                 state.wait_for_rows = 0;
                 state.segments.retain(|segment| !contains(&inputs, segment));
-                state.segments.splice(0..0, output);
+                state.segments.splice(0..0, output.map(Arc::new));
+                for file in inputs.iter().filter_map(|segment| segment.file.as_ref()) {
+                    file.replaced();
+                }
                 self.show(&state);
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(rows, seconds, "rewrote vector segments");
@@ -329,6 +419,8 @@ impl Inner {
                 );
             }
         }
+        // With the last reader of a file that was replaced the file goes.
+        drop(inputs);
         let next = self.next_job(&mut state);
         if next.is_empty() {
             self.idle.notify_all();
@@ -337,6 +429,6 @@ impl Inner {
     }
 }
 
-fn contains(segments: &[Arc<dyn Segment>], segment: &Arc<dyn Segment>) -> bool {
+fn contains(segments: &[Arc<Segment>], segment: &Arc<Segment>) -> bool {
     segments.iter().any(|other| Arc::ptr_eq(other, segment))
 }

@@ -22,17 +22,26 @@
 
 mod build;
 mod compaction;
+mod file;
+mod folder;
 mod graph;
 mod index;
 mod kernels;
+mod late;
 mod planner;
 mod reader;
 mod rows;
+mod section;
 mod segment;
+mod space;
 mod top;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub use index::{VectorIndex, VectorOptions};
+pub use index::{Builder, VectorIndex, VectorOptions};
+pub use late::MOST_QUERY_VECTORS;
+pub use planner::Way;
 pub use reader::{Strategy, VectorHit, VectorHits, VectorQuery, VectorReader};
+pub use space::{MOST_DIMENSIONS, Metric, Storage, check_vector};

@@ -2,23 +2,23 @@
 //!
 //! # The cost model
 //!
-//! The unit is one int8 comparison of a sequential scan (about 10 ns at 384
-//! dimensions). For a segment with `r` rows of which a share `s` may be
-//! answered, a beam of `ef` and `m` links per row:
+//! The unit is one int8 comparison of a scan (about 10 ns at 384 dimensions). For a
+//! segment with `r` rows of which a share `s` may be answered, a beam of `ef` and `m`
+//! links per row:
 //!
-//! * **scan** walks over every document, looks its bit up, and compares the rows
-//!   that pass: `s * r + documents / 8`;
-//! * **list** goes through the allowed ordinals, bisecting for each, which wins
-//!   when they are few: `allowed * log2(documents) / 4 + 2 * s * r`;
-//! * **graph** compares about `ef * m` rows to fill a beam, `1 / s` times as many
-//!   where only a share passes, each somewhere else in memory, which costs as
-//!   much as [`JUMP`] sequential ones: `JUMP * ef * m / s`.
+//! * **scan** looks every document's bit up and compares the rows that pass:
+//!   `s * r + documents / 8`;
+//! * **list** goes through the allowed ordinals, bisecting for each, which wins when they
+//!   are few: `allowed * log2(documents) / 4 + s * r`;
+//! * **walk** widens the beam to `ef / s`, so that about `ef` of what it finds pass, and
+//!   drops the others: [`STEP`] ` * ef / s`;
+//! * **hop** jumps over what does not pass, which keeps the beam at `ef` and costs looking
+//!   at the links of links: `(` [`STEP`] ` + ` [`HOP`] ` * (1 - s)) * ef`.
 //!
-//! The share is estimated from [`SAMPLE`] documents spread evenly over the
-//! segment, so that a filter which takes all of one segment and none of another
-//! is planned for each as it is. The same filter always gets the same plan. A
-//! walk that turns out twice as dear as scanning gives up and the segment is
-//! scanned; so is one that found fewer documents than were asked for.
+//! The share is estimated from [`SAMPLE`] documents spread evenly over the segment, so
+//! that a filter which takes all of one segment and none of another is planned for each as
+//! it is. The same filter always gets the same plan. A segment is scanned after all if
+//! hopping turns out twice as dear as that, or finds fewer documents than were asked for.
 
 use crate::filter::OrdinalSet;
 
@@ -26,9 +26,21 @@ use super::rows::Rows;
 
 /// Documents looked at to estimate how many pass a filter.
 const SAMPLE: usize = 256;
-/// What comparing a row anywhere costs, in rows compared in sequence: measured
-/// at 384 dimensions, 2.5 with the rows in the processor's caches and 10 without.
-const JUMP: f64 = 5.0;
+/// What one place in the beam costs, in rows scanned: about sixteen rows compared.
+const STEP: f64 = 20.0;
+/// What it costs more where most rows are jumped over.
+const HOP: f64 = 100.0;
+
+/// A way of searching a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Compare all that may be answered.
+    Scan,
+    /// Walk the graph and drop what may not be answered.
+    Walk,
+    /// Walk the graph, jumping over what may not be answered.
+    Hop,
+}
 
 /// How to search one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,21 +49,25 @@ pub(crate) enum Plan {
     Scan,
     /// Every allowed ordinal, looking each up.
     List,
-    /// The graph, giving up after comparing `budget` rows.
+    /// The graph.
     Walk {
         /// Beam width, in rows.
-        ef: usize,
+        width: usize,
+        /// Rows to compare at most while hopping.
         budget: u64,
+        /// Whether to jump over what is not allowed.
+        two_hops: bool,
     },
 }
 
-/// Chooses. `graph` is `m` of the segment's graph, if it has one.
+/// Chooses, or does as it is told. `graph`: whether there is one.
 pub(crate) fn plan(
     rows: &Rows,
-    graph: Option<usize>,
+    graph: bool,
     depth: usize,
     ef: usize,
     allowed: Option<&OrdinalSet>,
+    told: Option<Way>,
 ) -> Plan {
     let (documents, count) = (rows.documents().max(1), rows.len().max(1));
     let share = allowed.map_or(1.0, |allowed| share(rows, allowed));
@@ -59,22 +75,37 @@ pub(crate) fn plan(
     let (mut best, mut cost) = (Plan::Scan, passing + documents as f64 / 8.0);
     if let Some(allowed) = allowed {
         let bisect = (documents as f64).log2() / 4.0;
-        let list = allowed.len() as f64 * bisect + 2.0 * passing;
+        let list = allowed.len() as f64 * bisect + passing;
         if list < cost {
             (best, cost) = (Plan::List, list);
         }
     }
-    if let Some(m) = graph {
-        // The beam holds rows, the answer documents.
-        let rows_per_document = count.div_ceil(documents).min(16);
-        let ef = ef.max(depth).saturating_mul(rows_per_document);
-        let walk = JUMP * ef as f64 * m as f64 / share;
-        if walk < cost {
-            let budget = (2.0 * cost / JUMP) as u64 + 1;
-            return Plan::Walk { ef, budget };
-        }
+    if !graph || told == Some(Way::Scan) {
+        return best;
     }
-    best
+    // The beam holds rows, the answer documents.
+    let ef = ef.max(depth) * count.div_ceil(documents).min(16);
+    let walk = STEP * ef as f64 / share;
+    let hop = (STEP + HOP * (1.0 - share)) * ef as f64;
+    let two_hops = match told {
+        Some(way) => way == Way::Hop,
+        None if walk.min(hop) >= cost => return best,
+        None => hop < walk,
+    };
+    let budget = match told {
+        Some(_) => u64::MAX,
+        None => 2 * cost as u64,
+    };
+    let width = if two_hops {
+        ef
+    } else {
+        (ef as f64 / share).min(count as f64) as usize
+    };
+    Plan::Walk {
+        width,
+        budget,
+        two_hops,
+    }
 }
 
 /// The share of a segment's documents that is allowed, never quite 0.
@@ -87,6 +118,9 @@ fn share(rows: &Rows, allowed: &OrdinalSet) -> f64 {
     let hits = (0..sample)
         .filter(|i| allowed.contains(rows.ordinal(i * documents / sample)))
         .count();
+    if hits == sample {
+        return 1.0;
+    }
     // A sample without a hit still leaves some; the whole set bounds it.
     let estimate = if sample == documents {
         hits as f64
@@ -98,47 +132,52 @@ fn share(rows: &Rows, allowed: &OrdinalSet) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::RowsBuilder;
+    use super::super::space::{Metric, Shape, Storage};
     use super::*;
 
     fn rows(documents: u32) -> Rows {
-        let mut rows = Rows::new(1);
+        let mut rows = RowsBuilder::new(Shape {
+            dimensions: 1,
+            metric: Metric::Dot,
+            storage: Storage::F16,
+        });
         (0..documents).for_each(|ordinal| rows.push(ordinal, &[1.0]));
-        rows
+        rows.finish()
     }
 
     fn every(step: usize, documents: u32) -> OrdinalSet {
-        let mut set = OrdinalSet::with_capacity(0);
-        for ordinal in (0..documents).step_by(step) {
-            set.insert(ordinal);
-        }
-        set
+        (0..documents).step_by(step).collect()
     }
 
     #[test]
     fn the_plan_follows_what_passes() {
-        let rows = rows(50_000);
-        let with = |allowed: Option<&OrdinalSet>| plan(&rows, Some(16), 10, 64, allowed);
-        assert!(matches!(with(None), Plan::Walk { ef: 64, .. }));
-        assert!(matches!(with(Some(&every(2, 50_000))), Plan::Walk { .. }));
-        assert_eq!(with(Some(&every(10, 50_000))), Plan::Scan);
-        assert_eq!(with(Some(&every(5_000, 50_000))), Plan::List);
+        let rows = rows(200_000);
+        let with = |allowed: Option<&OrdinalSet>| plan(&rows, true, 10, 64, allowed, None);
+        let walks = |plan: Plan, hops: bool| matches!(plan, Plan::Walk { two_hops, .. } if two_hops == hops);
+        assert!(matches!(with(None), Plan::Walk { width: 64, .. }));
+        assert!(walks(with(Some(&every(1, 200_000))), false));
+        assert!(walks(with(Some(&every(10, 200_000))), true));
+        assert_eq!(with(Some(&every(20_000, 200_000))), Plan::List);
         assert_eq!(with(Some(&OrdinalSet::with_capacity(0))), Plan::List);
-        assert_eq!(plan(&rows, None, 10, 64, None), Plan::Scan);
-        assert_eq!(plan(&rows, Some(16), 10, 5_000, None), Plan::Scan);
+        assert_eq!(plan(&rows, false, 10, 64, None, None), Plan::Scan);
+        assert_eq!(plan(&rows, true, 10, 50_000, None, None), Plan::Scan);
         assert!(matches!(
-            plan(&rows, Some(16), 100, 1, None),
-            Plan::Walk { ef: 100, .. }
+            plan(&rows, true, 100, 1, None, None),
+            Plan::Walk { width: 100, .. }
         ));
-        assert_eq!(plan(&Rows::new(1), Some(16), 10, 64, None), Plan::Scan);
+        for (told, hops) in [(Way::Walk, false), (Way::Hop, true)] {
+            let few = every(20_000, 200_000);
+            assert!(walks(plan(&rows, true, 10, 64, Some(&few), Some(told)), hops));
+        }
+        let told = plan(&rows, true, 10, 64, None, Some(Way::Scan));
+        assert_eq!(told, Plan::Scan);
     }
 
     #[test]
     fn a_filter_elsewhere_is_seen_in_the_sample() {
         let rows = rows(50_000);
-        let mut elsewhere = OrdinalSet::with_capacity(0);
-        for ordinal in 100_000..150_000 {
-            elsewhere.insert(ordinal);
-        }
+        let mut elsewhere: OrdinalSet = (100_000..150_000).collect();
         assert!(share(&rows, &elsewhere) < 0.01);
         elsewhere.insert(0);
         assert!(share(&rows, &elsewhere) < 0.02);

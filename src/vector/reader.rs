@@ -1,21 +1,26 @@
 //! A snapshot of the vectors, and the search over it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{Code, Problem, Result};
+use crate::error::Result;
 use crate::filter::OrdinalSet;
 
-use super::planner::{Plan, plan};
-use super::rows::Query;
-use super::segment::{Precision, Segment, list, scan};
-use super::top::{Candidate, TopDocuments};
+use super::planner::{Plan, Way, plan};
+use super::segment::{Precision, Searcher, Segment};
+use super::space::{Shape, Storage, check_vector};
+use super::top::Candidate;
 
-/// How many documents found by int8 are scored again in full precision: this
-/// many times the depth, and at least [`RESCORED_AT_LEAST`].
-const RESCORED_PER_HIT: usize = 4;
-const RESCORED_AT_LEAST: usize = 64;
+/// How many documents found approximately are scored again: this many times the depth,
+/// and at least [`RESCORED_AT_LEAST`].
+const RESCORED_PER_HIT: usize = 3;
+const RESCORED_AT_LEAST: usize = 32;
+
+thread_local! {
+    static SEARCHER: RefCell<Searcher> = RefCell::default();
+}
 
 /// How deep and how carefully to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +30,23 @@ pub struct VectorQuery {
     /// Beam width in a graph, at least `depth` in effect. Wider finds more of
     /// the true neighbours and takes longer in proportion.
     pub ef: usize,
-    /// Score every allowed passage in full precision, whatever it costs.
+    /// Score every allowed passage as precisely as what is kept, whatever it costs.
     pub exact: bool,
+    /// Search segments with a graph this way rather than the one that is cheapest by
+    /// estimate: for measuring.
+    pub way: Option<Way>,
+}
+
+impl VectorQuery {
+    /// `depth` documents, with a beam of `ef`.
+    pub fn new(depth: usize, ef: usize) -> VectorQuery {
+        VectorQuery {
+            depth,
+            ef,
+            exact: false,
+            way: None,
+        }
+    }
 }
 
 /// A document found, by its best passage.
@@ -36,7 +56,7 @@ pub struct VectorHit {
     pub ordinal: u32,
     /// Its best passage: the place among the passages it was added with.
     pub passage: u16,
-    /// Dot product of the query and that passage, in full precision.
+    /// By the index's metric, greater is nearer; as precise as what is kept of the vectors.
     pub score: f32,
 }
 
@@ -67,16 +87,13 @@ pub struct VectorHits {
 /// change it.
 #[derive(Debug)]
 pub struct VectorReader {
-    dimensions: usize,
-    segments: Vec<Arc<dyn Segment>>,
+    pub(super) shape: Shape,
+    pub(super) segments: Vec<Arc<Segment>>,
 }
 
 impl VectorReader {
-    pub(crate) fn new(dimensions: usize, segments: Vec<Arc<dyn Segment>>) -> VectorReader {
-        VectorReader {
-            dimensions,
-            segments,
-        }
+    pub(crate) fn new(shape: Shape, segments: Vec<Arc<Segment>>) -> VectorReader {
+        VectorReader { shape, segments }
     }
 
     /// Documents held, those deleted since and not yet merged away included.
@@ -89,6 +106,13 @@ impl VectorReader {
         self.len() == 0
     }
 
+    /// Whether it holds the document, dead or alive.
+    pub fn contains(&self, ordinal: u32) -> bool {
+        self.segments
+            .iter()
+            .any(|segment| segment.rows().find(ordinal).is_some())
+    }
+
     /// Passages held.
     pub fn passages(&self) -> usize {
         self.segments.iter().map(|s| s.rows().len()).sum()
@@ -96,103 +120,70 @@ impl VectorReader {
 
     /// Segments, and how many of them have a graph.
     pub fn segments(&self) -> (usize, usize) {
-        let graphs = self.segments.iter().filter(|s| s.links().is_some());
+        let graphs = self.segments.iter().filter(|s| s.graph().is_some());
         (self.segments.len(), graphs.count())
     }
 
-    /// The `depth` documents whose best passage has the highest dot product with
-    /// `query`, among the `allowed` ones (the live ones that pass the filter;
-    /// without a set, all that the reader holds).
+    /// The `depth` documents whose best passage is nearest to `query`, among the `allowed`
+    /// ones (the live ones that pass the filter; without a set, all that the reader
+    /// holds).
     ///
-    /// A scan compares in int8 and scores the best few again in f32, so that its
-    /// answer is that of a scan in f32 unless more than three quarters of those
-    /// few are nearer to one another than int8 tells apart (about 1e-3 between
-    /// unit vectors). A graph answers approximately, and never with fewer hits
-    /// than a scan would. The same reader, query and set give the same answer.
+    /// A scan compares approximately and scores the best few again, so that its answer is
+    /// the exact one unless more than two thirds of those few are nearer to one another
+    /// than the approximation tells apart (with int8 about 1e-3 between unit vectors). A
+    /// graph answers approximately, and never with fewer hits than a scan would. The same
+    /// reader, query and set give the same answer.
     ///
-    /// Errors: `invalid_vector` if the query has other than the index's number
-    /// of dimensions, or values that are not finite.
+    /// Errors: `invalid_vector` if the query has other than the index's number of
+    /// dimensions, values that are not finite, or only zeros.
     pub fn search(
         &self,
         query: &[f32],
         how: &VectorQuery,
         allowed: Option<&OrdinalSet>,
     ) -> Result<VectorHits> {
-        check_vector(query, self.dimensions, "query")?;
-        let query = Query::new(query);
-        let kept = if how.exact {
-            how.depth
-        } else {
-            how.depth
-                .saturating_mul(RESCORED_PER_HIT)
-                .max(RESCORED_AT_LEAST)
-        };
-        let mut top = TopDocuments::new(kept, self.len());
-        let mut work = Work::default();
-        let possible = allowed.map_or(usize::MAX, OrdinalSet::len);
-        if how.depth > 0 && possible > 0 {
-            for segment in 0..self.segments.len() {
-                self.search_segment(segment, &query, how, allowed, &mut top, &mut work);
-            }
-        }
-        Ok(VectorHits {
-            hits: self.rescore(&query, how.depth, top.into_candidates()),
-            strategy: work.strategy(),
-            scored: work.compared,
+        check_vector(query, self.shape.dimensions, "query")?;
+        SEARCHER.with_borrow_mut(|searcher| {
+            searcher.query.set(query, &self.shape);
+            Ok(self.search_with(searcher, how, allowed))
         })
     }
 
-    fn search_segment(
+    fn search_with(
         &self,
-        number: usize,
-        query: &Query,
+        searcher: &mut Searcher,
         how: &VectorQuery,
         allowed: Option<&OrdinalSet>,
-        top: &mut TopDocuments,
-        work: &mut Work,
-    ) {
-        let segment = &self.segments[number];
-        let (rows, number) = (segment.rows(), number as u32);
-        // Scanning is the only way to rank what all scores the same.
-        let graph = segment.links().filter(|_| !how.exact && !query.is_zero());
-        let mut plan = plan(rows, graph, how.depth, how.ef, allowed);
-        if let Plan::Walk { ef, budget } = plan {
-            let walked = segment.walk(query, ef, budget, allowed);
-            work.compared += walked.as_ref().map_or(budget, |walked| walked.compared);
-            match walked {
-                Some(walked) if walked.documents.len() >= how.depth => {
-                    for (document, score) in walked.documents {
-                        top.push(Candidate {
-                            score,
-                            ordinal: rows.ordinal(document as usize),
-                            segment: number,
-                            document,
-                        });
-                    }
-                    work.walked += 1;
-                    return;
-                }
-                // Short or too dear. There may be more, and a scan finds them.
-                _ => plan = Plan::Scan,
+    ) -> VectorHits {
+        let rescored = how
+            .depth
+            .saturating_mul(RESCORED_PER_HIT)
+            .max(RESCORED_AT_LEAST);
+        searcher.top.clear(match self.shape.storage {
+            _ if how.exact => how.depth,
+            // Bits say little: whatever the beam holds is worth a second look.
+            Storage::Binary => rescored.max(how.ef),
+            _ => rescored,
+        });
+        let mut work = Work::default();
+        if how.depth > 0 && !allowed.is_some_and(OrdinalSet::is_empty) {
+            for (number, segment) in (0..).zip(&self.segments) {
+                search_segment(segment, number, how, allowed, searcher, &mut work);
             }
         }
-        let precision = if how.exact {
-            Precision::Full
-        } else {
-            Precision::Approximate
-        };
-        work.scanned += 1;
-        work.compared += match (plan, allowed) {
-            (Plan::List, Some(allowed)) => list(rows, number, query, precision, allowed, top),
-            _ => scan(rows, number, query, precision, allowed, top),
-        };
+        VectorHits {
+            hits: self.rescore(searcher, how.depth),
+            strategy: work.strategy(),
+            scored: work.compared,
+        }
     }
 
-    /// The candidates by their best passage in full precision.
-    fn rescore(&self, query: &Query, depth: usize, candidates: Vec<Candidate>) -> Vec<VectorHit> {
+    /// The candidates by their best passage, as precisely as what is kept.
+    fn rescore(&self, searcher: &mut Searcher, depth: usize) -> Vec<VectorHit> {
+        let query = &searcher.query;
+        let candidates = searcher.top.drain();
         let mut hits: Vec<VectorHit> = candidates
-            .into_iter()
-            .map(|candidate| {
+            .map(|candidate: Candidate| {
                 let rows = self.segments[candidate.segment as usize].rows();
                 let (score, passage) = rows.best_passage(query, candidate.document as usize);
                 VectorHit {
@@ -203,14 +194,64 @@ impl VectorReader {
             })
             .collect();
         let better = |a: &VectorHit, b: &VectorHit| b.score.total_cmp(&a.score);
-        // An ordinal added twice is in two segments until they are merged.
-        hits.sort_unstable_by(|a, b| a.ordinal.cmp(&b.ordinal).then(better(a, b)));
-        hits.dedup_by_key(|hit| hit.ordinal);
-        // Stable: equal scores stay ordered by ordinal.
-        hits.sort_by(better);
+        if self.segments.len() > 1 {
+            // An ordinal added twice is in two segments until they are merged.
+            hits.sort_unstable_by(|a, b| a.ordinal.cmp(&b.ordinal).then(better(a, b)));
+            hits.dedup_by_key(|hit| hit.ordinal);
+        }
+        hits.sort_unstable_by(|a, b| better(a, b).then(a.ordinal.cmp(&b.ordinal)));
         hits.truncate(depth);
         hits
     }
+}
+
+fn search_segment(
+    segment: &Segment,
+    number: u32,
+    how: &VectorQuery,
+    allowed: Option<&OrdinalSet>,
+    searcher: &mut Searcher,
+    work: &mut Work,
+) {
+    let rows = segment.rows();
+    let graph = segment.graph().is_some() && !how.exact;
+    let mut plan = plan(rows, graph, how.depth, how.ef, allowed, how.way);
+    if let Plan::Walk {
+        width,
+        budget,
+        two_hops,
+    } = plan
+    {
+        searcher.scratch.compared = 0;
+        let found = segment.walk(number, width, budget, two_hops, allowed, searcher);
+        work.compared += searcher.scratch.compared;
+        if found >= how.depth {
+            work.walked += 1;
+            return;
+        }
+        // Short, or too dear to go on. There may be more, and a scan finds them: what was
+        // found already it finds again.
+        searcher.top.forget(number);
+        plan = Plan::Scan;
+    }
+    let precision = if how.exact {
+        Precision::Full
+    } else {
+        Precision::Approximate
+    };
+    work.scanned += 1;
+    work.compared += match (plan, allowed) {
+        (Plan::List, Some(allowed)) => {
+            let documents = allowed.iter().filter_map(|ordinal| rows.find(ordinal));
+            segment.scan(number, precision, documents.map(|d| d as u32), searcher)
+        }
+        _ => {
+            let documents = (0..rows.documents() as u32).filter(|&document| {
+                allowed.is_none_or(|set| set.contains(rows.ordinal(document as usize)))
+            });
+            segment.scan(number, precision, documents, searcher)
+        }
+    };
 }
 
 /// What a search has done so far.
@@ -230,35 +271,3 @@ impl Work {
         }
     }
 }
-
-/// Whether `vector` is a whole, not empty, number of rows of finite values.
-pub(super) fn check_vector(vector: &[f32], dimensions: usize, field: &str) -> Result<()> {
-    let problem = |message: &str| Problem::new(Code::InvalidVector, message).field(field);
-    if vector.len() != dimensions {
-        return Err(problem("a vector of another length than the index's")
-            .found(format!("{} values", vector.len()))
-            .expected(format!("{dimensions} values"))
-            .into());
-    }
-    if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
-        return Err(problem("a vector with a value that is not finite")
-            .found(format!("{} at position {at}", vector[at]))
-            .expected("finite numbers")
-            .into());
-    }
-    let norm = vector
-        .iter()
-        .map(|v| f64::from(*v).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    if norm > MOST_NORM {
-        return Err(problem("a vector too long for its products to be finite")
-            .found(format!("norm {norm:e}"))
-            .expected(format!("a norm of at most {MOST_NORM:e}"))
-            .into());
-    }
-    Ok(())
-}
-
-/// Products of two vectors of this norm are far from overflowing an f32.
-const MOST_NORM: f64 = 1e18;

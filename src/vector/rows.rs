@@ -1,105 +1,228 @@
-//! The vectors of a segment: rows in full precision and in int8.
+//! The vectors of a segment.
 //!
-//! Rows are passages. Those of one document lie together, and documents are
-//! ordered by ordinal, so a document is a range of rows, a passage's number is
-//! its place in that range, and an ordinal is found by bisection.
+//! Rows are passages. Those of one document lie together, and documents are ordered by
+//! ordinal, so a document is a range of rows, a passage's number is its place in that
+//! range, and an ordinal is found by bisection.
+//!
+//! A row is kept in planes, arrays of their own: one that is read for finding, and
+//! others that are read only for scoring what was found. With [`Storage::Int8`] a value
+//! is 16 bits, `scale * (254 * high + low)`; the plane of the high bytes is the int8
+//! vector by which rows are found.
 
 use std::ops::Range;
 
-use super::kernels::{Kernels, kernels};
+use super::kernels::{Fine, Kernels, kernels, prefetch};
+use super::section::Section;
+use super::space::{Metric, Shape, Storage, squared_norm};
 
-/// A query, or a row, in int8: `value ~ scale * code`, codes within -127..=127.
-fn quantise(vector: &[f32], codes: &mut Vec<i8>) -> f32 {
-    let largest = vector.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    if largest == 0.0 {
-        codes.resize(codes.len() + vector.len(), 0);
-        return 0.0;
-    }
-    let by = 127.0 / largest;
-    codes.extend(
-        vector
-            .iter()
-            .map(|v| (v * by).round().clamp(-127.0, 127.0) as i8),
-    );
-    largest / 127.0
+/// Largest absolute value of a 16-bit code, 254 * 127 + 126: its high byte is still within
+/// -127..=127.
+const MOST_CODE: f32 = 32_384.0;
+/// What one step of the high byte is worth, in steps of the code.
+const HIGH: i32 = 254;
+
+/// The two bytes of a value in steps of the row's scale.
+#[inline]
+fn split(code: f32) -> (u8, i8) {
+    let code = code.round().clamp(-MOST_CODE, MOST_CODE) as i32;
+    // To the nearest, so that the rest is within -127..=127.
+    let high = (code + HIGH / 2).div_euclid(HIGH);
+    ((high + 128) as u8, (code - high * HIGH) as i8)
 }
 
-/// A query ready to be compared with rows.
+fn largest(vector: &[f32]) -> f32 {
+    vector.iter().fold(0.0f32, |m, v| m.max(v.abs()))
+}
+
+/// A vector ready to be compared with rows: a query, or one of the rows themselves.
+/// Its buffers are used again by the next one.
+#[derive(Default)]
 pub(crate) struct Query {
-    full: Vec<f32>,
+    /// By which plane rows are found.
+    by: Storage,
+    /// Padded to the stride.
+    vector: Vec<f32>,
+    squared_norm: f32,
+    /// In int8, padded.
     codes: Vec<i8>,
-    code_sum: i32,
+    /// What the codes' product with a row of bytes has too much: a row's bytes are 128
+    /// more than the values they stand for.
+    excess: i32,
+    /// What one step of the codes is worth.
     scale: f32,
-    kernels: Kernels,
+    /// In 4 bits, as planes.
+    planes: Vec<u64>,
+    /// Sum of the planes' values, `2 q - 15`.
+    plane_sum: i32,
+    plane_scale: f32,
+    /// Scratch.
+    products: Vec<i32>,
 }
 
 impl Query {
-    /// `vector` is finite and of the rows' dimensions.
-    pub(crate) fn new(vector: &[f32]) -> Query {
-        let mut codes = Vec::with_capacity(vector.len());
-        let scale = quantise(vector, &mut codes);
-        Query {
-            full: vector.to_vec(),
-            code_sum: codes.iter().map(|&c| i32::from(c)).sum(),
-            codes,
-            scale,
-            kernels: *kernels(),
+    /// Takes a vector, finite and of the shape's dimensions.
+    pub(crate) fn set(&mut self, vector: &[f32], shape: &Shape) {
+        self.by = shape.storage;
+        let norm = squared_norm(vector);
+        let by = match shape.metric {
+            Metric::Cosine => (1.0 / norm.sqrt()) as f32,
+            _ => 1.0,
+        };
+        self.vector.clear();
+        self.vector.extend(vector.iter().map(|v| v * by));
+        self.vector.resize(shape.stride(), 0.0);
+        self.squared_norm = norm as f32;
+        match shape.storage {
+            Storage::Int8 => self.set_codes(),
+            Storage::Binary => self.set_planes(shape),
+            Storage::F16 => {}
         }
     }
 
-    /// Whether every row scores 0.
-    pub(crate) fn is_zero(&self) -> bool {
-        self.scale == 0.0
+    /// Takes a row, to find the rows near it by the best plane for that. Gives no scores.
+    pub(crate) fn set_row(&mut self, rows: &Rows, row: usize) {
+        let stride = rows.shape.stride();
+        let values = row * stride..(row + 1) * stride;
+        if rows.shape.storage == Storage::F16 {
+            self.by = Storage::F16;
+            let halves = rows.halves[values].iter();
+            self.vector.clear();
+            self.vector
+                .extend(halves.map(|&h| half::f16::from_bits(h).to_f32()));
+        } else {
+            self.by = Storage::Int8;
+            self.codes.clear();
+            self.codes
+                .extend(rows.high[values].iter().map(|&h| (h ^ 0x80) as i8));
+            self.set_excess();
+            self.scale = HIGH as f32 * rows.scales[row];
+        }
+    }
+
+    fn set_codes(&mut self) {
+        let largest = largest(&self.vector);
+        let by = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        self.scale = largest / 127.0;
+        self.codes.clear();
+        self.codes
+            .extend(self.vector.iter().map(|v| (v * by).round() as i8));
+        self.set_excess();
+    }
+
+    fn set_excess(&mut self) {
+        self.excess = 128 * self.codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+    }
+
+    fn set_planes(&mut self, shape: &Shape) {
+        let words = shape.words();
+        let largest = largest(&self.vector);
+        let by = if largest > 0.0 { 7.5 / largest } else { 0.0 };
+        self.plane_scale = largest / 15.0;
+        self.plane_sum = 0;
+        self.planes.clear();
+        self.planes.resize(4 * words, 0);
+        for (i, v) in self.vector[..shape.dimensions].iter().enumerate() {
+            let level = (v * by + 7.5).round().clamp(0.0, 15.0) as u64;
+            self.plane_sum += 2 * level as i32 - 15;
+            for plane in 0..4 {
+                self.planes[plane * words + i / 64] |= (level >> plane & 1) << (i % 64);
+            }
+        }
     }
 }
 
-/// Rows of `dimensions` values. Immutable once in a segment.
+/// Rows being collected.
 #[derive(Debug)]
-pub(crate) struct Rows {
-    dimensions: usize,
-    /// One per document, ascending.
+pub(crate) struct RowsBuilder {
+    shape: Shape,
     ordinals: Vec<u32>,
-    /// First row of each document, and the number of rows at the end.
     starts: Vec<u32>,
-    full: Vec<f32>,
-    codes: Vec<i8>,
+    rows: usize,
+    high: Vec<u8>,
+    low: Vec<i8>,
     scales: Vec<f32>,
+    halves: Vec<u16>,
+    bits: Vec<u64>,
+    bit_scales: Vec<f32>,
+    half_norms: Vec<f32>,
 }
 
-impl Rows {
-    pub(crate) fn new(dimensions: usize) -> Rows {
-        Rows {
-            dimensions,
+impl RowsBuilder {
+    pub(crate) fn new(shape: Shape) -> RowsBuilder {
+        RowsBuilder {
+            shape,
             ordinals: Vec::new(),
             starts: vec![0],
-            full: Vec::new(),
-            codes: Vec::new(),
+            rows: 0,
+            high: Vec::new(),
+            low: Vec::new(),
             scales: Vec::new(),
+            halves: Vec::new(),
+            bits: Vec::new(),
+            bit_scales: Vec::new(),
+            half_norms: Vec::new(),
         }
     }
 
-    fn with_capacity(dimensions: usize, documents: usize, rows: usize) -> Rows {
-        let mut starts = Vec::with_capacity(documents + 1);
-        starts.push(0);
-        Rows {
-            dimensions,
-            ordinals: Vec::with_capacity(documents),
-            starts,
-            full: Vec::with_capacity(rows * dimensions),
-            codes: Vec::with_capacity(rows * dimensions),
-            scales: Vec::with_capacity(rows),
-        }
-    }
-
-    /// Adds a document: `passages` is a whole number of rows, finite. Ordinals
-    /// may come in any order here; [`Rows::merge`] restores it.
+    /// Adds a document: `passages` is a whole number of rows, finite and not zero.
+    /// Ordinals may come in any order here; [`Rows::merge`] restores it.
     pub(crate) fn push(&mut self, ordinal: u32, passages: &[f32]) {
-        for row in passages.chunks_exact(self.dimensions) {
-            let scale = quantise(row, &mut self.codes);
-            self.scales.push(scale);
+        let mut unit = Vec::new();
+        for row in passages.chunks_exact(self.shape.dimensions) {
+            if self.shape.metric == Metric::Cosine {
+                let by = (1.0 / squared_norm(row).sqrt()) as f32;
+                unit.clear();
+                unit.extend(row.iter().map(|v| v * by));
+                self.push_row(&unit);
+            } else {
+                self.push_row(row);
+            }
         }
-        self.full.extend_from_slice(passages);
         self.close(ordinal);
+    }
+
+    fn push_row(&mut self, row: &[f32]) {
+        let stride = self.shape.stride();
+        let end = (self.rows + 1) * stride;
+        // The length of what is kept, which differs from the row's by its rounding:
+        // distances have to be those of one and the same vector.
+        let kept_norm = if self.shape.storage == Storage::F16 {
+            let halves = row.iter().map(|&v| half::f16::from_f32(v));
+            let norm = squared_norm(&halves.clone().map(f32::from).collect::<Vec<_>>());
+            self.halves.extend(halves.map(half::f16::to_bits));
+            self.halves.resize(end, 0);
+            norm
+        } else {
+            let largest = largest(row);
+            let (by, scale) = (MOST_CODE / largest, largest / MOST_CODE);
+            let mut norm = 0.0;
+            for v in row {
+                let (high, low) = split(v * by);
+                self.high.push(high);
+                self.low.push(low);
+                let code = (i32::from(high) - 128) * HIGH + i32::from(low);
+                norm += f64::from(code as f32 * scale).powi(2);
+            }
+            self.high.resize(end, 128);
+            self.low.resize(end, 0);
+            self.scales.push(scale);
+            norm
+        };
+        if self.shape.storage == Storage::Binary {
+            let first = self.bits.len();
+            self.bits.resize(first + self.shape.words(), 0);
+            for (i, v) in row.iter().enumerate() {
+                self.bits[first + i / 64] |= u64::from(*v >= 0.0) << (i % 64);
+            }
+            // The length along the signs' direction: makes products with the row
+            // itself come out right (Gao and Long, arXiv:2405.12497, equation 6).
+            let sum: f64 = row.iter().map(|v| f64::from(v.abs())).sum();
+            self.bit_scales.push((squared_norm(row) / sum) as f32);
+        }
+        if self.shape.metric == Metric::L2 {
+            self.half_norms.push((kept_norm / 2.0) as f32);
+        }
+        self.rows += 1;
     }
 
     /// Makes a document of the rows since the last one.
@@ -107,45 +230,28 @@ impl Rows {
         self.ordinals.push(ordinal);
         // The index keeps the number of rows below u32::MAX.
         self.starts
-            .push(u32::try_from(self.scales.len()).unwrap_or(u32::MAX));
+            .push(u32::try_from(self.rows).unwrap_or(u32::MAX));
     }
 
-    /// All the documents of `parts` that `keep` wants, ordered by ordinal. Of
-    /// an ordinal that occurs twice the one added last stays.
-    pub(crate) fn merge(dimensions: usize, parts: &[&Rows], keep: impl Fn(u32) -> bool) -> Rows {
-        let mut order: Vec<(u32, usize, usize)> = parts
-            .iter()
-            .enumerate()
-            .flat_map(|(part, rows)| {
-                let keep = &keep;
-                rows.ordinals
-                    .iter()
-                    .enumerate()
-                    .filter(move |&(_, &ordinal)| keep(ordinal))
-                    .map(move |(document, &ordinal)| (ordinal, part, document))
-            })
-            .collect();
-        if !order.is_sorted() {
-            order.sort_unstable();
-        }
-        let total = order
-            .iter()
-            .map(|&(_, part, document)| parts[part].range(document).len())
-            .sum();
-        let mut merged = Rows::with_capacity(dimensions, order.len(), total);
-        let mut next = order.iter().skip(1).map(|&(ordinal, ..)| ordinal);
-        for &(ordinal, part, document) in &order {
-            if next.next() == Some(ordinal) {
-                continue;
+    /// Adds a document of other rows of the same shape.
+    fn copy(&mut self, from: &Rows, document: usize) {
+        let rows = from.range(document);
+        let (stride, words) = (self.shape.stride(), self.shape.words());
+        fn part<T: bytemuck::Pod>(to: &mut Vec<T>, from: &Section<T>, rows: &Range<usize>, n: usize) {
+            // Planes that the shape does not use are empty.
+            if !from.is_empty() {
+                to.extend_from_slice(&from[rows.start * n..rows.end * n]);
             }
-            let (from, rows) = (parts[part], parts[part].range(document));
-            let values = rows.start * dimensions..rows.end * dimensions;
-            merged.full.extend_from_slice(&from.full[values.clone()]);
-            merged.codes.extend_from_slice(&from.codes[values]);
-            merged.scales.extend_from_slice(&from.scales[rows]);
-            merged.close(ordinal);
         }
-        merged
+        part(&mut self.high, &from.high, &rows, stride);
+        part(&mut self.low, &from.low, &rows, stride);
+        part(&mut self.scales, &from.scales, &rows, 1);
+        part(&mut self.halves, &from.halves, &rows, stride);
+        part(&mut self.bits, &from.bits, &rows, words);
+        part(&mut self.bit_scales, &from.bit_scales, &rows, 1);
+        part(&mut self.half_norms, &from.half_norms, &rows, 1);
+        self.rows += rows.len();
+        self.close(from.ordinal(document));
     }
 
     /// Documents.
@@ -155,10 +261,113 @@ impl Rows {
 
     /// Rows over all documents.
     pub(crate) fn len(&self) -> usize {
-        self.scales.len()
+        self.rows
+    }
+
+    pub(crate) fn finish(self) -> Rows {
+        // One after another, each freed before the next is copied.
+        fn section<T: bytemuck::Pod>(values: Vec<T>) -> Section<T> {
+            Section::copy(&values)
+        }
+        Rows {
+            shape: self.shape,
+            ordinals: section(self.ordinals),
+            starts: section(self.starts),
+            high: section(self.high),
+            low: section(self.low),
+            scales: section(self.scales),
+            halves: section(self.halves),
+            bits: section(self.bits),
+            bit_scales: section(self.bit_scales),
+            half_norms: section(self.half_norms),
+        }
+    }
+
+    /// Bytes held.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let fours = self.ordinals.capacity()
+            + self.starts.capacity()
+            + self.scales.capacity()
+            + self.bit_scales.capacity()
+            + self.half_norms.capacity();
+        4 * fours
+            + self.high.capacity()
+            + self.low.capacity()
+            + 2 * self.halves.capacity()
+            + 8 * self.bits.capacity()
+    }
+}
+
+/// Rows of one shape. Immutable.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(super) shape: Shape,
+    /// One per document, ascending.
+    pub(super) ordinals: Section<u32>,
+    /// First row of each document, and the number of rows at the end.
+    pub(super) starts: Section<u32>,
+    /// The planes; those that the shape does not use are empty.
+    pub(super) high: Section<u8>,
+    pub(super) low: Section<i8>,
+    pub(super) scales: Section<f32>,
+    pub(super) halves: Section<u16>,
+    pub(super) bits: Section<u64>,
+    pub(super) bit_scales: Section<f32>,
+    pub(super) half_norms: Section<f32>,
+}
+
+impl Rows {
+    /// All the documents of `parts`, which have one shape, that `keep` wants, ordered by
+    /// ordinal. Of an ordinal that occurs twice the one added last stays.
+    pub(crate) fn merge(shape: Shape, parts: &[&Rows], keep: impl Fn(u32) -> bool) -> Rows {
+        Rows::merge_tracing(shape, parts, keep).0
+    }
+
+    /// The same, and for each document of the result which part it comes from and
+    /// which of its documents it was.
+    pub(crate) fn merge_tracing(
+        shape: Shape,
+        parts: &[&Rows],
+        keep: impl Fn(u32) -> bool,
+    ) -> (Rows, Vec<(u32, u32)>) {
+        let mut order: Vec<(u32, u32, u32)> = Vec::new();
+        for (part, rows) in (0u32..).zip(parts) {
+            let kept = (0u32..).zip(rows.ordinals.iter().copied());
+            let kept = kept.filter(|&(_, ordinal)| keep(ordinal));
+            order.extend(kept.map(|(document, ordinal)| (ordinal, part, document)));
+        }
+        if !order.is_sorted() {
+            order.sort_unstable();
+        }
+        let mut merged = RowsBuilder::new(shape);
+        let mut origins = Vec::with_capacity(order.len());
+        for (at, &(ordinal, part, document)) in order.iter().enumerate() {
+            if order.get(at + 1).is_some_and(|next| next.0 == ordinal) {
+                continue;
+            }
+            merged.copy(parts[part as usize], document as usize);
+            origins.push((part, document));
+        }
+        (merged.finish(), origins)
+    }
+
+    /// The shape of the vectors.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Documents.
+    pub(crate) fn documents(&self) -> usize {
+        self.ordinals.len()
+    }
+
+    /// Rows over all documents.
+    pub(crate) fn len(&self) -> usize {
+        self.starts.last().map_or(0, |&rows| rows as usize)
     }
 
     /// The ordinal of a document.
+    #[inline]
     pub(crate) fn ordinal(&self, document: usize) -> u32 {
         self.ordinals[document]
     }
@@ -174,39 +383,88 @@ impl Rows {
         self.starts[document] as usize..self.starts[document + 1] as usize
     }
 
-    /// A row in int8.
+    /// Approximate similarities of the query to the rows `ids`, as far as they are
+    /// needed to rank rows: greater is nearer. With int8, of unit vectors of hundreds of
+    /// dimensions, wrong by about 1e-3.
     #[inline]
-    pub(crate) fn code(&self, row: usize) -> &[i8] {
-        &self.codes[row * self.dimensions..(row + 1) * self.dimensions]
+    pub(crate) fn similarities(&self, query: &mut Query, ids: &[u32], out: &mut Vec<f32>) {
+        let kernels: &Kernels = kernels();
+        out.clear();
+        match query.by {
+            Storage::Int8 => {
+                query.products.resize(ids.len(), 0);
+                (kernels.dots_u8)(&query.codes, &self.high, ids, &mut query.products);
+                let (scales, by) = (&*self.scales, HIGH as f32 * query.scale);
+                let products = query.products.iter().zip(ids);
+                out.extend(products.map(|(&product, &id)| {
+                    (product - query.excess) as f32 * (scales[id as usize] * by)
+                }));
+            }
+            Storage::F16 => {
+                out.resize(ids.len(), 0.0);
+                (kernels.dots_f16)(&query.vector, &self.halves, ids, out);
+            }
+            Storage::Binary => {
+                query.products.resize(ids.len(), 0);
+                (kernels.dots_bits)(&query.planes, &self.bits, ids, &mut query.products);
+                let products = query.products.iter().zip(ids);
+                out.extend(products.map(|(&product, &id)| {
+                    (2 * product - query.plane_sum) as f32
+                        * (self.bit_scales[id as usize] * query.plane_scale)
+                }));
+            }
+        }
+        if self.shape.metric == Metric::L2 {
+            let half_norms = &*self.half_norms;
+            for (similarity, &id) in out.iter_mut().zip(ids) {
+                *similarity -= half_norms[id as usize];
+            }
+        }
     }
 
-    /// What one step of a row's code is worth.
-    #[inline]
-    pub(crate) fn scale(&self, row: usize) -> f32 {
-        self.scales[row]
+    /// Asks for what [`Rows::similarities`] will read of a row.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, row: u32, by: Storage) {
+        let (row, stride, words) = (row as usize, self.shape.stride(), self.shape.words());
+        match by {
+            Storage::Int8 => prefetch(&self.high[row * stride..(row + 1) * stride]),
+            Storage::F16 => prefetch(&self.halves[row * stride..(row + 1) * stride]),
+            Storage::Binary => prefetch(&self.bits[row * words..(row + 1) * words]),
+        }
     }
 
-    /// The dot product by int8. For unit vectors of hundreds of dimensions its
-    /// error is around 1e-3.
-    #[inline]
-    pub(crate) fn approximate(&self, query: &Query, row: usize) -> f32 {
-        let dot = (query.kernels.dot_i8)(self.code(row), &query.codes, query.code_sum);
-        dot as f32 * (self.scales[row] * query.scale)
+    fn fine(&self, row: usize) -> Fine<'_> {
+        let values = row * self.shape.stride()..(row + 1) * self.shape.stride();
+        Fine {
+            high: &self.high[values.clone()],
+            low: &self.low[values],
+        }
     }
 
-    /// The dot product by f32.
+    /// The score of a row: as precise as what is kept.
     #[inline]
-    pub(crate) fn exact(&self, query: &Query, row: usize) -> f32 {
-        let row = &self.full[row * self.dimensions..(row + 1) * self.dimensions];
-        (query.kernels.dot_f32)(row, &query.full)
+    pub(crate) fn score(&self, query: &Query, row: usize) -> f32 {
+        let kernels = kernels();
+        let dot = match self.shape.storage {
+            Storage::F16 => {
+                let mut dot = [0.0];
+                (kernels.dots_f16)(&query.vector, &self.halves, &[row as u32], &mut dot);
+                dot[0]
+            }
+            _ => (kernels.dot_fine)(&query.vector, self.fine(row)) * self.scales[row],
+        };
+        match self.shape.metric {
+            Metric::Cosine => dot.clamp(-1.0, 1.0),
+            Metric::Dot => dot,
+            Metric::L2 => (2.0 * (dot - self.half_norms[row]) - query.squared_norm).min(0.0),
+        }
     }
 
-    /// The best passage of a document by f32, and its score; the first of
-    /// equals.
+    /// The best passage of a document, and its score; the first of equals.
     pub(crate) fn best_passage(&self, query: &Query, document: usize) -> (f32, u16) {
         let mut best = (f32::NEG_INFINITY, 0);
         for (passage, row) in self.range(document).enumerate() {
-            let score = self.exact(query, row);
+            let score = self.score(query, row);
             if score > best.0 {
                 // The index takes no document of more passages than a u16 counts.
                 best = (score, passage as u16);
@@ -215,13 +473,33 @@ impl Rows {
         best
     }
 
-    /// Bytes held.
+    /// The vector of a row, as precise as what is kept.
+    pub(crate) fn vector(&self, row: usize, out: &mut Vec<f32>) {
+        out.clear();
+        let dimensions = self.shape.dimensions;
+        if self.shape.storage == Storage::F16 {
+            let halves = &self.halves[row * self.shape.stride()..][..dimensions];
+            out.extend(halves.iter().map(|&h| half::f16::from_bits(h).to_f32()));
+        } else {
+            let (fine, scale) = (self.fine(row), self.scales[row]);
+            let values = fine.high.iter().zip(fine.low).take(dimensions);
+            out.extend(values.map(|(&high, &low)| {
+                ((i32::from(high) - 128) * HIGH + i32::from(low)) as f32 * scale
+            }));
+        }
+    }
+
+    /// Bytes held in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        4 * (self.ordinals.capacity()
-            + self.starts.capacity()
-            + self.full.capacity()
-            + self.scales.capacity())
-            + self.codes.capacity()
+        self.ordinals.memory_bytes()
+            + self.starts.memory_bytes()
+            + self.high.memory_bytes()
+            + self.low.memory_bytes()
+            + self.scales.memory_bytes()
+            + self.halves.memory_bytes()
+            + self.bits.memory_bytes()
+            + self.bit_scales.memory_bytes()
+            + self.half_norms.memory_bytes()
     }
 }
 
@@ -229,37 +507,131 @@ impl Rows {
 mod tests {
     use super::*;
 
-    #[test]
-    fn merging_orders_keeps_and_replaces() {
-        let mut a = Rows::new(2);
-        a.push(5, &[1.0, 0.0, 0.0, 1.0]);
-        a.push(2, &[0.5, 0.5]);
-        a.push(9, &[0.0, 2.0]);
-        let mut b = Rows::new(2);
-        b.push(3, &[3.0, 0.0]);
-        b.push(2, &[0.0, 4.0]);
-        let merged = Rows::merge(2, &[&a, &b], |ordinal| ordinal != 9);
-        assert_eq!(merged.ordinals, [2, 3, 5]);
-        assert_eq!(merged.full, [0.0, 4.0, 3.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
-        assert_eq!((merged.range(2), merged.len()), (2..4, 4));
-        assert_eq!((merged.find(3), merged.find(9)), (Some(1), None));
-        let query = Query::new(&[0.0, 1.0]);
-        assert_eq!(merged.best_passage(&query, 2), (1.0, 1));
-        assert!((merged.approximate(&query, 0) - 4.0).abs() < 1e-4);
-        assert_eq!(Rows::merge(2, &[], |_| true).documents(), 0);
+    fn shape(dimensions: usize, metric: Metric, storage: Storage) -> Shape {
+        Shape {
+            dimensions,
+            metric,
+            storage,
+        }
+    }
+
+    fn query(vector: &[f32], shape: &Shape) -> Query {
+        let mut query = Query::default();
+        query.set(vector, shape);
+        query
     }
 
     #[test]
-    fn quantising_odd_vectors_is_harmless() {
-        let tiny = f32::from_bits(1);
-        for vector in [vec![0.0; 3], vec![tiny, -tiny, 0.0], vec![1e18, -1e18, 1.0]] {
-            let mut rows = Rows::new(3);
-            rows.push(0, &vector);
-            let query = Query::new(&vector);
-            let (exact, approximate) = (rows.exact(&query, 0), rows.approximate(&query, 0));
-            assert!(exact.is_finite() && approximate.is_finite());
-            assert!((exact - approximate).abs() <= exact.abs() * 0.02 + 1e-30);
+    fn merging_orders_keeps_and_replaces() {
+        for storage in [Storage::Int8, Storage::F16, Storage::Binary] {
+            let shape = shape(2, Metric::Dot, storage);
+            let mut a = RowsBuilder::new(shape);
+            a.push(5, &[1.0, 0.0, 0.0, 1.0]);
+            a.push(2, &[0.5, 0.5]);
+            a.push(9, &[0.0, 2.0]);
+            let mut b = RowsBuilder::new(shape);
+            b.push(3, &[3.0, 0.0]);
+            b.push(2, &[0.0, 4.0]);
+            let (a, b) = (a.finish(), b.finish());
+            let (merged, origins) = Rows::merge_tracing(shape, &[&a, &b], |ordinal| ordinal != 9);
+            assert_eq!(*merged.ordinals, [2, 3, 5]);
+            assert_eq!(origins, [(1, 1), (1, 0), (0, 0)]);
+            assert_eq!((merged.range(2), merged.len()), (2..4, 4));
+            assert_eq!((merged.find(3), merged.find(9)), (Some(1), None));
+            let mut vector = Vec::new();
+            for (row, wanted) in [[0.0, 4.0], [3.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+                .iter()
+                .enumerate()
+            {
+                merged.vector(row, &mut vector);
+                for (found, wanted) in vector.iter().zip(wanted) {
+                    assert!((found - wanted).abs() < 1e-4, "{storage:?}");
+                }
+            }
+            let up = query(&[0.0, 1.0], &shape);
+            assert_eq!(merged.best_passage(&up, 2).1, 1);
+            assert_eq!(Rows::merge(shape, &[], |_| true).documents(), 0);
         }
-        assert!(Query::new(&[0.0; 8]).is_zero());
+    }
+
+    #[test]
+    fn scores_are_those_of_the_metric() {
+        let (a, b) = ([3.0, -4.0, 0.5], [-1.0, -2.0, 2.5]);
+        let dot = -3.0 + 8.0 + 1.25;
+        let norms = (9.0f32 + 16.0 + 0.25).sqrt() * (1.0f32 + 4.0 + 6.25).sqrt();
+        let distance = 16.0 + 4.0 + 4.0;
+        for storage in [Storage::Int8, Storage::F16, Storage::Binary] {
+            for (metric, wanted) in [
+                (Metric::Cosine, dot / norms),
+                (Metric::Dot, dot),
+                (Metric::L2, -distance),
+            ] {
+                let shape = shape(3, metric, storage);
+                let mut rows = RowsBuilder::new(shape);
+                rows.push(0, &a);
+                let found = rows.finish().score(&query(&b, &shape), 0);
+                assert!(
+                    (found - wanted).abs() < 2e-3 * wanted.abs(),
+                    "{metric:?} {storage:?}: {found} for {wanted}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn finding_by_bytes_is_close_and_scoring_closer() {
+        let mut state = 9u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
+            let shape = shape(100, metric, Storage::Int8);
+            let vectors: Vec<Vec<f32>> = (0..20)
+                .map(|_| (0..100).map(|_| noise()).collect())
+                .collect();
+            let mut rows = RowsBuilder::new(shape);
+            (0..).zip(&vectors).for_each(|(i, v)| rows.push(i, v));
+            let rows = rows.finish();
+            let target: Vec<f32> = (0..100).map(|_| noise()).collect();
+            let mut target_query = query(&target, &shape);
+            let (ids, mut found) = ((0..20).collect::<Vec<u32>>(), Vec::new());
+            rows.similarities(&mut target_query, &ids, &mut found);
+            let norm = |v: &[f32]| squared_norm(v).sqrt();
+            for (i, vector) in vectors.iter().enumerate() {
+                let pairs = vector.iter().zip(&target);
+                let dot: f64 = pairs.map(|(a, b)| f64::from(a * b)).sum();
+                let (own, other) = (norm(vector), norm(&target));
+                let (similarity, score, size) = match metric {
+                    Metric::Cosine => (dot / own / other, dot / own / other, 1.0),
+                    Metric::Dot => (dot, dot, own * other),
+                    Metric::L2 => (
+                        dot - own * own / 2.0,
+                        2.0 * dot - own * own - other * other,
+                        own * own + other * other,
+                    ),
+                };
+                assert!((f64::from(found[i]) - similarity).abs() < 5e-3 * size);
+                let exact = f64::from(rows.score(&target_query, i));
+                assert!((exact - score).abs() < 2e-5 * size, "{exact} for {score}");
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_vectors_are_harmless() {
+        for vector in [vec![1e-18, -1e-18, 0.0], vec![1e18, -1e18, 1.0]] {
+            for metric in [Metric::Cosine, Metric::Dot] {
+                let shape = shape(3, metric, Storage::Int8);
+                let mut rows = RowsBuilder::new(shape);
+                rows.push(0, &vector);
+                let (rows, mut query) = (rows.finish(), query(&vector, &shape));
+                let exact = rows.score(&query, 0);
+                let mut approximate = Vec::new();
+                rows.similarities(&mut query, &[0], &mut approximate);
+                assert!(exact.is_finite() && approximate[0].is_finite());
+                assert!((exact - approximate[0]).abs() <= exact.abs() * 0.02 + 1e-30);
+            }
+        }
     }
 }

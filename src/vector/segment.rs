@@ -1,246 +1,244 @@
-//! Segments: rows that no longer change, and how each kind finds the best.
+//! Segments: rows that no longer change, and how the best of them are found.
 
-use std::fmt::Debug;
 use std::sync::atomic::AtomicBool;
 
 use crate::filter::OrdinalSet;
 
-use super::build::build;
-use super::graph::{Graph, Walk};
-use super::kernels::prefetch;
+use super::build::{Before, BuildGraph, GraphOptions};
+use super::folder::SealedFile;
+use super::graph::Graph;
 use super::rows::{Query, Rows};
+use super::section::Section;
 use super::top::{Candidate, TopDocuments};
+use super::walk::{Scratch, Toward};
+
+/// Rows scanned at a time.
+const CHUNK: usize = 64;
 
 /// How rows are compared in a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Precision {
-    /// By int8, to be scored again in full precision.
+    /// By the plane for finding, to be scored again.
     Approximate,
-    /// By f32.
+    /// As precisely as what is kept.
     Full,
 }
 
-/// Rows that no longer change. A new kind of segment says how to reach its rows
-/// and, if it has one, how to walk its graph; scanning is the same for all.
-pub(crate) trait Segment: Send + Sync + Debug {
-    /// The rows.
-    fn rows(&self) -> &Rows;
-
-    /// Links per row, where there is a graph.
-    fn links(&self) -> Option<usize> {
-        None
-    }
-
-    /// Bytes held.
-    fn memory_bytes(&self) -> usize {
-        self.rows().memory_bytes()
-    }
-
-    /// Finds documents by walking the graph with a beam of `ef` rows, comparing
-    /// no more than `budget` rows and a little: each document once, with its
-    /// best int8 score found. `None` without a graph or past the budget.
-    fn walk(
-        &self,
-        _query: &Query,
-        _ef: usize,
-        _budget: u64,
-        _allowed: Option<&OrdinalSet>,
-    ) -> Option<Walked> {
-        None
-    }
-}
-
-/// What a walk found.
-pub(crate) struct Walked {
-    /// Documents of the segment and their scores.
-    pub documents: Vec<(u32, f32)>,
-    /// Rows compared.
-    pub compared: u64,
-}
-
-/// Scores every allowed document of a segment; the rows compared. The score of
-/// a document is that of its best passage.
-pub(crate) fn scan(
-    rows: &Rows,
-    segment: u32,
-    query: &Query,
-    precision: Precision,
-    allowed: Option<&OrdinalSet>,
-    top: &mut TopDocuments,
-) -> u64 {
-    let mut compared = 0;
-    let mut floor = top.floor();
-    for document in 0..rows.documents() {
-        let ordinal = rows.ordinal(document);
-        if allowed.is_some_and(|allowed| !allowed.contains(ordinal)) {
-            continue;
-        }
-        let (score, count) = best(rows, document, query, precision);
-        compared += count;
-        if score >= floor {
-            top.push(Candidate {
-                score,
-                ordinal,
-                segment,
-                document: document as u32,
-            });
-            floor = top.floor();
-        }
-    }
-    compared
-}
-
-/// The same, going through the allowed ordinals rather than the documents.
-pub(crate) fn list(
-    rows: &Rows,
-    segment: u32,
-    query: &Query,
-    precision: Precision,
-    allowed: &OrdinalSet,
-    top: &mut TopDocuments,
-) -> u64 {
-    let mut compared = 0;
-    for ordinal in allowed.iter() {
-        let Some(document) = rows.find(ordinal) else {
-            continue;
-        };
-        let (score, count) = best(rows, document, query, precision);
-        compared += count;
-        top.push(Candidate {
-            score,
-            ordinal,
-            segment,
-            document: document as u32,
-        });
-    }
-    compared
-}
-
-#[inline]
-fn best(rows: &Rows, document: usize, query: &Query, precision: Precision) -> (f32, u64) {
-    let range = rows.range(document);
-    let count = range.len() as u64;
-    let scores = range.map(|row| match precision {
-        Precision::Approximate => rows.approximate(query, row),
-        Precision::Full => rows.exact(query, row),
-    });
-    (scores.fold(f32::NEG_INFINITY, f32::max), count)
-}
-
-/// Rows scanned from end to end.
-#[derive(Debug)]
-pub(crate) struct FlatSegment {
-    rows: Rows,
-}
-
-impl FlatSegment {
-    pub(crate) fn new(rows: Rows) -> FlatSegment {
-        FlatSegment { rows }
-    }
-}
-
-impl Segment for FlatSegment {
-    fn rows(&self) -> &Rows {
-        &self.rows
-    }
-}
-
-/// Rows with a graph over them.
-#[derive(Debug)]
-pub(crate) struct GraphSegment {
-    rows: Rows,
-    graph: Graph,
-    m: usize,
-    /// The document of each row.
+/// The working memory of searches, used again by the next one.
+#[derive(Default)]
+pub(crate) struct Searcher {
+    pub query: Query,
+    pub scratch: Scratch,
+    ids: Vec<u32>,
     documents: Vec<u32>,
+    similarities: Vec<f32>,
+    found: Vec<(u32, f32)>,
+    pub top: TopDocuments,
 }
 
-impl GraphSegment {
-    /// Builds the graph, which takes minutes for a million rows. `None` for no
-    /// rows and once `cancelled` is set.
-    pub(crate) fn build(
-        rows: Rows,
-        m: usize,
-        ef_construction: usize,
-        cancelled: &AtomicBool,
-    ) -> Option<GraphSegment> {
-        let graph = build(&rows, m, ef_construction, cancelled)?;
-        let documents = (0..rows.documents())
-            .flat_map(|document| rows.range(document).map(move |_| document as u32))
-            .collect();
-        Some(GraphSegment {
-            rows,
-            graph,
-            m,
-            documents,
-        })
-    }
+/// Rows that no longer change, with a graph over them or without.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(super) rows: Rows,
+    pub(super) graph: Option<Graph>,
+    /// The document of each row, where some document has not just one.
+    pub(super) document_of: Section<u32>,
+    /// The file it is read from, if it is.
+    pub(super) file: Option<SealedFile>,
 }
 
 /// A query on its way through a graph.
-struct Toward<'a> {
-    segment: &'a GraphSegment,
-    query: &'a Query,
-    allowed: Option<&'a OrdinalSet>,
+struct TowardQuery<'a> {
+    rows: &'a Rows,
+    query: &'a mut Query,
 }
 
-impl Walk for Toward<'_> {
+impl Toward for TowardQuery<'_> {
     #[inline]
-    fn similarity(&self, row: u32) -> f32 {
-        self.segment.rows.approximate(self.query, row as usize)
-    }
-
-    #[inline]
-    fn accept(&self, row: u32) -> bool {
-        self.allowed.is_none_or(|allowed| {
-            let document = self.segment.documents[row as usize];
-            allowed.contains(self.segment.rows.ordinal(document as usize))
-        })
+    fn similarities(&mut self, rows: &[u32], out: &mut Vec<f32>) {
+        self.rows.similarities(self.query, rows, out);
     }
 
     #[inline]
     fn prefetch(&self, row: u32) {
-        prefetch(self.segment.rows.code(row as usize));
+        self.rows.prefetch(row, self.rows.shape().storage);
     }
 }
 
-impl Segment for GraphSegment {
-    fn rows(&self) -> &Rows {
+impl Segment {
+    /// Rows to be scanned from end to end.
+    pub(crate) fn flat(rows: Rows) -> Segment {
+        Segment {
+            rows,
+            graph: None,
+            document_of: Section::default(),
+            file: None,
+        }
+    }
+
+    /// Rows with a graph over them, which takes minutes for millions. `None` for no rows,
+    /// and once `cancelled` is set.
+    pub(crate) fn with_graph(
+        rows: Rows,
+        builder: &dyn BuildGraph,
+        options: &GraphOptions,
+        before: Option<Before<'_>>,
+        cancelled: &AtomicBool,
+    ) -> Option<Segment> {
+        let graph = builder.build(&rows, options, before, cancelled)?;
+        let mut document_of = Vec::new();
+        if rows.len() != rows.documents() {
+            for document in 0..rows.documents() {
+                document_of.extend(rows.range(document).map(|_| document as u32));
+            }
+        }
+        Some(Segment {
+            rows,
+            graph: Some(graph),
+            document_of: Section::copy(&document_of),
+            file: None,
+        })
+    }
+
+    /// The rows.
+    pub(crate) fn rows(&self) -> &Rows {
         &self.rows
     }
 
-    fn links(&self) -> Option<usize> {
-        Some(self.m)
+    /// The graph, if there is one.
+    pub(crate) fn graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
     }
 
-    fn memory_bytes(&self) -> usize {
-        self.rows.memory_bytes() + self.graph.memory_bytes() + 4 * self.documents.capacity()
+    /// Bytes held in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let graph = self.graph.as_ref().map_or(0, Graph::memory_bytes);
+        self.rows.memory_bytes() + graph + self.document_of.memory_bytes()
     }
 
-    fn walk(
+    #[inline]
+    fn document(&self, row: u32) -> u32 {
+        if self.document_of.is_empty() {
+            row
+        } else {
+            self.document_of[row as usize]
+        }
+    }
+
+    /// Puts the best of the documents `documents` of this segment, which is number
+    /// `number`, into the searcher's top; the rows compared. The score of a document is
+    /// that of its best passage.
+    pub(crate) fn scan(
         &self,
-        query: &Query,
-        ef: usize,
+        number: u32,
+        precision: Precision,
+        documents: impl Iterator<Item = u32>,
+        searcher: &mut Searcher,
+    ) -> u64 {
+        let mut compared = 0;
+        searcher.ids.clear();
+        searcher.documents.clear();
+        for document in documents {
+            let rows = self.rows.range(document as usize);
+            compared += rows.len() as u64;
+            searcher.documents.push(document);
+            searcher.ids.extend(rows.map(|row| row as u32));
+            if searcher.ids.len() >= CHUNK {
+                self.scan_collected(number, precision, searcher);
+            }
+        }
+        self.scan_collected(number, precision, searcher);
+        compared
+    }
+
+    /// Compares the rows of the searcher's documents.
+    fn scan_collected(&self, number: u32, precision: Precision, searcher: &mut Searcher) {
+        let (query, ids, scores) = (
+            &mut searcher.query,
+            &searcher.ids,
+            &mut searcher.similarities,
+        );
+        match precision {
+            Precision::Approximate => self.rows.similarities(query, ids, scores),
+            Precision::Full => {
+                scores.clear();
+                scores.extend(ids.iter().map(|&id| self.rows.score(query, id as usize)));
+            }
+        }
+        let mut rest = scores.as_slice();
+        let mut floor = searcher.top.floor();
+        for &document in &searcher.documents {
+            let (own, others) = rest.split_at(self.rows.range(document as usize).len());
+            rest = others;
+            let score = own.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            if score >= floor {
+                searcher.top.push(Candidate {
+                    score,
+                    ordinal: self.rows.ordinal(document as usize),
+                    segment: number,
+                    document,
+                });
+                floor = searcher.top.floor();
+            }
+        }
+        searcher.ids.clear();
+        searcher.documents.clear();
+    }
+
+    /// Finds documents by walking the graph with a beam of `width` rows and puts those
+    /// that are allowed into the searcher's top. With `two_hops` rows that are not allowed
+    /// are jumped over, giving up after comparing more than `budget` rows; without, they
+    /// are in the beam like the others and are dropped at the end. How many documents were
+    /// found.
+    pub(crate) fn walk(
+        &self,
+        number: u32,
+        width: usize,
         budget: u64,
+        two_hops: bool,
         allowed: Option<&OrdinalSet>,
-    ) -> Option<Walked> {
-        let walk = Toward {
-            segment: self,
-            query,
-            allowed,
+        searcher: &mut Searcher,
+    ) -> usize {
+        let Some(graph) = &self.graph else {
+            return 0;
         };
-        let start = self.graph.descend(0, |row| walk.similarity(row));
-        let (near, compared) = self.graph.beam(start, 0, ef, budget, &walk)?;
-        let mut documents: Vec<(u32, f32)> = near
-            .iter()
-            .map(|near| (self.documents[near.row as usize], near.similarity))
-            .collect();
-        // Each document once, with its best row.
-        documents.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
-        documents.dedup_by_key(|(document, _)| *document);
-        Some(Walked {
-            documents,
-            compared,
-        })
+        let scratch = &mut searcher.scratch;
+        let mut toward = TowardQuery {
+            rows: &self.rows,
+            query: &mut searcher.query,
+        };
+        let accept = |row: u32| {
+            allowed.is_none_or(|set| set.contains(self.rows.ordinal(self.document(row) as usize)))
+        };
+        let Some(start) = graph.descend(&mut toward, scratch) else {
+            return 0;
+        };
+        if two_hops && allowed.is_some() {
+            let budget = scratch.compared + budget;
+            scratch.beam_among(graph.base(), start, width, budget, accept, &mut toward);
+        } else {
+            scratch.beam(graph.base(), [start], width, &mut toward);
+        }
+        let found = &mut searcher.found;
+        found.clear();
+        for near in scratch.found() {
+            if accept(near.row()) {
+                found.push((self.document(near.row()), near.similarity()));
+            }
+        }
+        if !self.document_of.is_empty() {
+            // Each document once, with its best row.
+            found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+            found.dedup_by_key(|(document, _)| *document);
+        }
+        for &(document, score) in found.iter() {
+            searcher.top.push(Candidate {
+                score,
+                ordinal: self.rows.ordinal(document as usize),
+                segment: number,
+                document,
+            });
+        }
+        found.len()
     }
 }

@@ -37,20 +37,19 @@ impl PartialEq for Candidate {
 
 impl Eq for Candidate {}
 
-/// A heap of at most `capacity` candidates, ordered by score, then by ordinal:
-/// which ones it holds does not depend on the order they came in.
+/// A heap of at most `capacity` candidates, ordered by score, then by ordinal: which ones
+/// it holds does not depend on the order they came in.
+#[derive(Default)]
 pub(crate) struct TopDocuments {
     capacity: usize,
     heap: BinaryHeap<Candidate>,
 }
 
 impl TopDocuments {
-    /// For `capacity` candidates out of at most `available`.
-    pub(crate) fn new(capacity: usize, available: usize) -> TopDocuments {
-        TopDocuments {
-            capacity,
-            heap: BinaryHeap::with_capacity(capacity.min(available)),
-        }
+    /// Begins anew, for `capacity` candidates.
+    pub(crate) fn clear(&mut self, capacity: usize) {
+        self.capacity = capacity;
+        self.heap.clear();
     }
 
     /// No score below this one gets in.
@@ -75,8 +74,13 @@ impl TopDocuments {
         }
     }
 
-    /// The candidates, in no order.
-    pub(crate) fn into_candidates(self) -> Vec<Candidate> {
-        self.heap.into_vec()
+    /// Drops the candidates of a segment.
+    pub(crate) fn forget(&mut self, segment: u32) {
+        self.heap.retain(|candidate| candidate.segment != segment);
+    }
+
+    /// The candidates, in no order; none are left.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Candidate> + '_ {
+        self.heap.drain()
     }
 }

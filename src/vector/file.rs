@@ -1,0 +1,300 @@
+//! The file of a sealed segment.
+//!
+//! ```text
+//! 0   "GLNRVEC\n"  version  bytes of the header  CRC-32 of the header     (u64, 3 x u32)
+//! 64  the header, as JSON: shape, counts, which sections there are and where, with
+//!     CRC-32 of every mebibyte of each
+//! ..  the sections, each at a multiple of 4096: arrays of little-endian numbers
+//! ```
+//!
+//! A segment never changes, so neither does its file: it is written beside its place,
+//! synced, renamed, and read through a memory map from then on. Opening checks the header,
+//! every checksum, and what has to hold between the sections; links are checked when they
+//! are followed. Whatever is wrong with a file is said, and the segment is made anew from
+//! the store. A file of another version is not read either.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use memmap2::{Mmap, MmapOptions};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::graph::Graph;
+use super::rows::Rows;
+use super::section::Section;
+use super::segment::Segment;
+use super::space::{Metric, Shape, Storage};
+
+const MAGIC: &[u8; 8] = b"GLNRVEC\n";
+const VERSION: u32 = 1;
+/// Where the header starts.
+const HEADER: usize = 64;
+/// Longest header: some thousand sections of a terabyte.
+const MOST_HEADER: usize = 1 << 26;
+const ALIGN: usize = 4096;
+/// What one checksum covers.
+const BLOCK: usize = 1 << 20;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("is damaged: {0}")]
+    Damaged(&'static str),
+    #[error("is of version {0}, and this program reads version {VERSION}")]
+    Version(u32),
+    #[error("was made for other vectors than the index has")]
+    Other,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    dimensions: usize,
+    metric: Metric,
+    storage: Storage,
+    m: usize,
+    layers: usize,
+    /// Files that this one takes the place of.
+    replaces: Vec<u64>,
+    sections: Vec<Place>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Place {
+    name: String,
+    start: u64,
+    bytes: u64,
+    checksums: Vec<u32>,
+}
+
+impl Place {
+    fn range(&self) -> Option<Range<usize>> {
+        let start = usize::try_from(self.start).ok()?;
+        Some(start..start.checked_add(usize::try_from(self.bytes).ok()?)?)
+    }
+}
+
+/// The sections of a segment with a graph, by name.
+fn sections<'a>(segment: &'a Segment, graph: &'a Graph) -> Vec<(String, &'a [u8])> {
+    fn bytes<T: Pod>(section: &Section<T>) -> &[u8] {
+        bytemuck::cast_slice(section)
+    }
+    let rows = &segment.rows;
+    let mut all = vec![
+        ("ordinals".into(), bytes(&rows.ordinals)),
+        ("starts".into(), bytes(&rows.starts)),
+        ("high".into(), bytes(&rows.high)),
+        ("low".into(), bytes(&rows.low)),
+        ("scales".into(), bytes(&rows.scales)),
+        ("halves".into(), bytes(&rows.halves)),
+        ("bits".into(), bytes(&rows.bits)),
+        ("bit_scales".into(), bytes(&rows.bit_scales)),
+        ("half_norms".into(), bytes(&rows.half_norms)),
+        ("document_of".into(), bytes(&segment.document_of)),
+        ("base".into(), bytes(&graph.base)),
+        ("slots".into(), bytes(&graph.slots)),
+    ];
+    for (layer, links) in graph.layers.iter().enumerate() {
+        all.push((format!("layer_{layer}"), bytes(links)));
+    }
+    all
+}
+
+fn checksums(bytes: &[u8]) -> Vec<u32> {
+    bytes.par_chunks(BLOCK).map(crc32fast::hash).collect()
+}
+
+/// Writes a segment with a graph to `path`, durably, in place of the files `replaces`.
+pub(crate) fn write(
+    path: &Path,
+    segment: &Segment,
+    graph: &Graph,
+    replaces: Vec<u64>,
+) -> io::Result<()> {
+    let shape = segment.rows.shape();
+    let sections = sections(segment, graph);
+    let mut header = Header {
+        dimensions: shape.dimensions,
+        metric: shape.metric,
+        storage: shape.storage,
+        m: graph.m,
+        layers: graph.layers.len(),
+        replaces,
+        sections: Vec::new(),
+    };
+    for (name, bytes) in &sections {
+        header.sections.push(Place {
+            name: name.clone(),
+            // As long as any that follows; the right one comes below.
+            start: u64::MAX,
+            bytes: bytes.len() as u64,
+            checksums: checksums(bytes),
+        });
+    }
+    let mut end = HEADER + serde_json::to_vec(&header)?.len();
+    for place in &mut header.sections {
+        let start = end.next_multiple_of(ALIGN);
+        place.start = start as u64;
+        end = start + place.bytes as usize;
+    }
+    let json = serde_json::to_vec(&header)?;
+
+    let beside = path.with_extension("writing");
+    let mut out = BufWriter::new(File::create(&beside)?);
+    let mut written = 0;
+    let mut put = |out: &mut BufWriter<File>, at: usize, bytes: &[u8]| -> io::Result<()> {
+        // At most a page, or the header's estimate and its real length apart.
+        io::copy(&mut io::Read::take(io::repeat(0), (at - written) as u64), out)?;
+        written = at + bytes.len();
+        out.write_all(bytes)
+    };
+    put(&mut out, 0, MAGIC)?;
+    put(&mut out, 8, &VERSION.to_le_bytes())?;
+    put(&mut out, 12, &(json.len() as u32).to_le_bytes())?;
+    put(&mut out, 16, &crc32fast::hash(&json).to_le_bytes())?;
+    put(&mut out, HEADER, &json)?;
+    for (place, (_, bytes)) in header.sections.iter().zip(&sections) {
+        put(&mut out, place.start as usize, bytes)?;
+    }
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Opens the file of a segment whose vectors are of `shape`; the segment, and the files
+/// it takes the place of.
+pub(crate) fn open(path: &Path, shape: Shape) -> Result<(Segment, Vec<u64>), Unusable> {
+    let file = File::open(path)?;
+    // SAFETY: the file lies in the index's own folder, which its lock keeps for this
+    // process, and is never written to again. Whoever changes it by other means changes
+    // numbers that are checked where they are used.
+    let map = Arc::new(unsafe { MmapOptions::new().map(&file)? });
+    let header = header(&map)?;
+    if (header.dimensions, header.metric, header.storage)
+        != (shape.dimensions, shape.metric, shape.storage)
+    {
+        return Err(Unusable::Other);
+    }
+    for place in &header.sections {
+        let bytes = place.range().and_then(|range| map.get(range));
+        let bytes = bytes.ok_or(Unusable::Damaged("a section is cut off"))?;
+        if checksums(bytes) != place.checksums {
+            return Err(Unusable::Damaged("a checksum does not fit"));
+        }
+    }
+    let segment = assemble(&map, &header, shape)?;
+    check(&segment)?;
+    Ok((segment, header.replaces))
+}
+
+fn header(map: &Mmap) -> Result<Header, Unusable> {
+    let damaged = Unusable::Damaged("it does not begin like a segment");
+    let Some(start) = map.get(..HEADER).filter(|start| start.starts_with(MAGIC)) else {
+        return Err(damaged);
+    };
+    let number = |at: usize| u32::from_le_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]);
+    if number(8) != VERSION {
+        return Err(Unusable::Version(number(8)));
+    }
+    let length = number(12) as usize;
+    let json = map.get(HEADER..HEADER + length.min(MOST_HEADER));
+    let json = json.ok_or(Unusable::Damaged("the header is cut off"))?;
+    if crc32fast::hash(json) != number(16) {
+        return Err(Unusable::Damaged("the header's checksum does not fit"));
+    }
+    serde_json::from_slice(json).map_err(|_| Unusable::Damaged("the header cannot be read"))
+}
+
+fn assemble(map: &Arc<Mmap>, header: &Header, shape: Shape) -> Result<Segment, Unusable> {
+    fn section<T: Pod>(
+        map: &Arc<Mmap>,
+        header: &Header,
+        name: &str,
+    ) -> Result<Section<T>, Unusable> {
+        let place = header.sections.iter().find(|place| place.name == name);
+        place
+            .and_then(|place| Section::mapped(map, place.range()?))
+            .ok_or(Unusable::Damaged("a section is missing or misplaced"))
+    }
+    let layers = (0..header.layers).map(|layer| section(map, header, &format!("layer_{layer}")));
+    Ok(Segment {
+        rows: Rows {
+            shape,
+            ordinals: section(map, header, "ordinals")?,
+            starts: section(map, header, "starts")?,
+            high: section(map, header, "high")?,
+            low: section(map, header, "low")?,
+            scales: section(map, header, "scales")?,
+            halves: section(map, header, "halves")?,
+            bits: section(map, header, "bits")?,
+            bit_scales: section(map, header, "bit_scales")?,
+            half_norms: section(map, header, "half_norms")?,
+        },
+        graph: Some(Graph {
+            m: header.m,
+            layers: layers.collect::<Result<_, _>>()?,
+            base: section(map, header, "base")?,
+            slots: section(map, header, "slots")?,
+        }),
+        document_of: section(map, header, "document_of")?,
+        file: None,
+    })
+}
+
+/// What has to hold between the sections for the code that reads them.
+fn check(segment: &Segment) -> Result<(), Unusable> {
+    let rows = &segment.rows;
+    let (shape, count, documents) = (rows.shape(), rows.len(), rows.documents());
+    let (stride, words) = (shape.stride(), shape.words());
+    let used = |used: bool, each: usize| if used { count * each } else { 0 };
+    let coded = shape.storage != Storage::F16;
+    let binary = shape.storage == Storage::Binary;
+    let lengths = [
+        (rows.starts.len(), documents + 1),
+        (rows.high.len(), used(coded, stride)),
+        (rows.low.len(), used(coded, stride)),
+        (rows.scales.len(), used(coded, 1)),
+        (rows.halves.len(), used(!coded, stride)),
+        (rows.bits.len(), used(binary, words)),
+        (rows.bit_scales.len(), used(binary, 1)),
+        (rows.half_norms.len(), used(shape.metric == Metric::L2, 1)),
+        (
+            segment.document_of.len(),
+            used(count != documents, 1),
+        ),
+    ];
+    if count == 0 || count >= 1 << 31 || lengths.iter().any(|(found, wanted)| found != wanted) {
+        return Err(Unusable::Damaged("sections do not fit each other"));
+    }
+    let increasing = rows.ordinals.is_sorted_by(|a, b| a < b)
+        && rows.starts.is_sorted_by(|a, b| a < b)
+        && rows.starts.first() == Some(&0);
+    let known = segment.document_of.iter().all(|&d| (d as usize) < documents);
+    if !increasing || !known {
+        return Err(Unusable::Damaged("documents are not in order"));
+    }
+    let graph = segment.graph.as_ref();
+    let sound = graph.is_some_and(|graph| {
+        let slots = graph.slots.len();
+        (1..=1 << 10).contains(&graph.m)
+            && graph.base.len() == count * 2 * graph.m
+            && slots > 0
+            && graph.slots.iter().all(|&row| (row as usize) < count)
+            && graph.layers.iter().all(|layer| {
+                layer.len().is_multiple_of(graph.m) && (1..=slots).contains(&(layer.len() / graph.m))
+            })
+    });
+    if !sound {
+        return Err(Unusable::Damaged("the graph does not fit its rows"));
+    }
+    Ok(())
+}

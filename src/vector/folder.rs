@@ -1,0 +1,144 @@
+//! The folder of an index's sealed segments.
+//!
+//! A segment with a graph is written to a file of its own, numbered upwards, and names
+//! the files whose documents it took over; those are removed when nobody reads them any
+//! more, or at the next opening if the process ended before. So whatever instant a
+//! process ends at, the folder holds each document in one file that counts, or in none,
+//! and then the store has it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::file;
+use super::segment::Segment;
+use super::space::Shape;
+
+const EXTENSION: &str = "vectors";
+
+/// A folder of sealed segments, for vectors of one shape.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    shape: Shape,
+    next: AtomicU64,
+}
+
+/// The file that a segment is read from.
+#[derive(Debug)]
+pub(crate) struct SealedFile {
+    number: u64,
+    path: PathBuf,
+    replaced: AtomicBool,
+}
+
+impl SealedFile {
+    /// Notes that another file took its place: it is removed with its segment.
+    pub(crate) fn replaced(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SealedFile {
+    fn drop(&mut self) {
+        if self.replaced.load(Ordering::Relaxed) {
+            remove(&self.path);
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(file = %path.display(), %error, "a vector file that is no longer needed cannot be removed");
+        }
+        _ => {}
+    }
+}
+
+impl Folder {
+    /// The folder, made if it is not there, and the segments in it. Files that cannot be
+    /// used are removed, with a warning: their documents are missing from the segments.
+    pub(crate) fn open(path: &Path, shape: Shape) -> io::Result<(Folder, Vec<Segment>)> {
+        std::fs::create_dir_all(path)?;
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let file = entry?.path();
+            let number = file.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            match (number, file.extension().and_then(|e| e.to_str())) {
+                (Some(number), Some(EXTENSION)) => numbers.push(number),
+                // Unfinished when the process ended.
+                (Some(_), Some("writing")) => remove(&file),
+                _ => {}
+            }
+        }
+        // The newest first: what it took over is not opened any more.
+        numbers.sort_unstable_by(|a: &u64, b| b.cmp(a));
+        let folder = Folder {
+            path: path.to_path_buf(),
+            shape,
+            next: AtomicU64::new(numbers.first().map_or(1, |last| last + 1)),
+        };
+        let mut gone = Vec::new();
+        let mut segments = Vec::new();
+        for number in numbers {
+            let path = folder.file(number);
+            if gone.contains(&number) {
+                remove(&path);
+                continue;
+            }
+            match folder.read(number) {
+                Ok((segment, replaces)) => {
+                    gone.extend(replaces);
+                    segments.push(segment);
+                }
+                Err(error) => {
+                    tracing::warn!(file = %path.display(), %error, "a vector file cannot be used; its vectors are taken from the store again");
+                    remove(&path);
+                }
+            }
+        }
+        segments.reverse();
+        Ok((folder, segments))
+    }
+
+    fn file(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number:08}.{EXTENSION}"))
+    }
+
+    fn read(&self, number: u64) -> Result<(Segment, Vec<u64>), file::Unusable> {
+        let path = self.file(number);
+        let (mut segment, replaces) = file::open(&path, self.shape)?;
+        segment.file = Some(SealedFile {
+            number,
+            path,
+            replaced: AtomicBool::new(false),
+        });
+        Ok((segment, replaces))
+    }
+
+    /// Writes a segment to a file and gives it back as it is read from there. Segments
+    /// without a graph, and those that cannot be written, come back as they were: they
+    /// cost memory, and are made from the store when the index is opened again.
+    pub(crate) fn seal(&self, segment: Segment, replaces: &[&Segment]) -> Segment {
+        let Some(graph) = segment.graph() else {
+            return segment;
+        };
+        let files = replaces.iter().filter_map(|segment| segment.file.as_ref());
+        let replaces = files.map(|file| file.number).collect();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.file(number);
+        let sealed = file::write(&path, &segment, graph, replaces)
+            .map_err(file::Unusable::from)
+            .and_then(|()| self.read(number));
+        match sealed {
+            Ok((sealed, _)) => sealed,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "a vector file cannot be written; its vectors stay in memory");
+                remove(&path);
+                remove(&path.with_extension("writing"));
+                segment
+            }
+        }
+    }
+}

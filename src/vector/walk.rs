@@ -1,0 +1,319 @@
+//! Walking a graph: the beam search (Malkov and Yashunin, arXiv:1603.09320,
+//! algorithms 2 and 5) over flat arrays of links.
+//!
+//! The beam is one array, nearest first, of rows and whether they have been expanded,
+//! rather than two heaps: for the widths in use, inserting into an array is faster, and
+//! the row to expand next is known early enough to fetch its links ahead.
+
+/// Marks the end of a row's links.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The links of rows: `width` places a row, the used ones first.
+#[derive(Clone, Copy)]
+pub(crate) struct Links<'a> {
+    pub width: usize,
+    pub values: &'a [u32],
+}
+
+impl<'a> Links<'a> {
+    /// Rows.
+    #[inline]
+    pub(crate) fn rows(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    /// The places of a row; what follows a [`NONE`] is unused.
+    #[inline]
+    pub(crate) fn places(&self, row: u32) -> &'a [u32] {
+        &self.values[row as usize * self.width..][..self.width]
+    }
+
+    /// The links of a row.
+    #[inline]
+    pub(crate) fn of(&self, row: u32) -> impl Iterator<Item = u32> + 'a {
+        let places = self.places(row).iter().copied();
+        places.take_while(|&link| link != NONE)
+    }
+}
+
+/// What a walk goes toward.
+pub(crate) trait Toward {
+    /// Similarities to `rows`, greater is nearer, into `out`.
+    fn similarities(&mut self, rows: &[u32], out: &mut Vec<f32>);
+    /// Similarities of the row will be asked for soon.
+    fn prefetch(&self, row: u32);
+}
+
+/// A row in a beam, in an order in which greater is nearer and, of equals, the lower row.
+/// The lowest bit says that the row waits to be expanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Near(u64);
+
+impl Near {
+    /// `row` is below 2^31, as segments see to.
+    #[inline]
+    fn waiting(similarity: f32, row: u32) -> Near {
+        let bits = similarity.to_bits();
+        // Orders like the floats do.
+        let key = bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000);
+        Near(u64::from(key) << 32 | u64::from(!row << 1) | 1)
+    }
+
+    #[inline]
+    pub(crate) fn row(self) -> u32 {
+        !(self.0 as u32) >> 1
+    }
+
+    #[inline]
+    pub(crate) fn similarity(self) -> f32 {
+        let key = (self.0 >> 32) as u32;
+        f32::from_bits(if key >> 31 == 1 { key ^ 0x8000_0000 } else { !key })
+    }
+
+    #[inline]
+    fn is_waiting(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// The rows nearest so far, at most `width` of them, nearest first.
+#[derive(Default)]
+struct Beam {
+    width: usize,
+    near: Vec<Near>,
+    /// All before are expanded.
+    next: usize,
+}
+
+impl Beam {
+    fn clear(&mut self, width: usize) {
+        self.width = width.max(1);
+        self.near.clear();
+        self.next = 0;
+    }
+
+    /// What a row must be greater than to get in.
+    #[inline]
+    fn floor(&self) -> Near {
+        if self.near.len() < self.width {
+            Near(0)
+        } else {
+            self.near[self.width - 1]
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, near: Near) {
+        let at = self.near.partition_point(|other| *other > near);
+        if self.near.len() < self.width {
+            self.near.insert(at, near);
+        } else if at < self.width {
+            self.near.copy_within(at..self.width - 1, at + 1);
+            self.near[at] = near;
+        }
+        self.next = self.next.min(at);
+    }
+
+    /// The nearest row that waits to be expanded; none waits before it.
+    #[inline]
+    fn nearest_waiting(&mut self) -> Option<u32> {
+        while let Some(near) = self.near.get(self.next) {
+            if near.is_waiting() {
+                return Some(near.row());
+            }
+            self.next += 1;
+        }
+        None
+    }
+
+    /// Notes that the nearest row that waits is expanded.
+    #[inline]
+    fn expanded(&mut self) {
+        if let Some(near) = self.near.get_mut(self.next) {
+            near.0 &= !1;
+            self.next += 1;
+        }
+    }
+}
+
+/// The working memory of walks, used again by the next one.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// A bit per row.
+    visited: Vec<u64>,
+    /// The words of `visited` that are not zero.
+    touched: Vec<u32>,
+    beam: Beam,
+    fresh: Vec<u32>,
+    rejected: Vec<u32>,
+    similarities: Vec<f32>,
+    /// Rows compared since this was last set.
+    pub compared: u64,
+}
+
+impl Scratch {
+    fn clear(&mut self, rows: usize, width: usize) {
+        for word in self.touched.drain(..) {
+            self.visited[word as usize] = 0;
+        }
+        let words = rows.div_ceil(64);
+        if self.visited.len() < words {
+            self.visited.resize(words, 0);
+        }
+        self.beam.clear(width);
+    }
+
+    /// Whether the row is visited for the first time.
+    #[inline]
+    fn visit(visited: &mut [u64], touched: &mut Vec<u32>, row: u32) -> bool {
+        let (word, bit) = (row / 64, 1u64 << (row % 64));
+        let seen = &mut visited[word as usize];
+        let first = *seen & bit == 0;
+        if *seen == 0 {
+            touched.push(word);
+        }
+        *seen |= bit;
+        first
+    }
+
+    /// What the last walk found, nearest first.
+    pub(crate) fn found(&self) -> &[Near] {
+        &self.beam.near
+    }
+
+    /// Compares the fresh rows and puts the near ones into the beam.
+    #[inline]
+    fn take_fresh(&mut self, toward: &mut impl Toward) {
+        self.compared += self.fresh.len() as u64;
+        toward.similarities(&self.fresh, &mut self.similarities);
+        let mut floor = self.beam.floor();
+        for (&row, &similarity) in self.fresh.iter().zip(&self.similarities) {
+            let near = Near::waiting(similarity, row);
+            if near > floor {
+                self.beam.push(near);
+                floor = self.beam.floor();
+            }
+        }
+    }
+
+    /// From `start`, always on to the nearest link; the row where no link is nearer.
+    pub(crate) fn descend(&mut self, links: Links<'_>, start: u32, toward: &mut impl Toward) -> u32 {
+        self.fresh.clear();
+        self.fresh.push(start);
+        toward.similarities(&self.fresh, &mut self.similarities);
+        self.compared += 1;
+        let mut best = Near::waiting(self.similarities[0], start);
+        loop {
+            self.fresh.clear();
+            self.fresh.extend(links.of(best.row()).filter(|&row| (row as usize) < links.rows()));
+            self.compared += self.fresh.len() as u64;
+            toward.similarities(&self.fresh, &mut self.similarities);
+            let nears = self.fresh.iter().zip(&self.similarities);
+            let nearest = nears.map(|(&row, &s)| Near::waiting(s, row)).max();
+            match nearest {
+                Some(near) if near > best => best = near,
+                _ => return best.row(),
+            }
+        }
+    }
+
+    /// Finds the `width` rows nearest that a beam from `starts` reaches.
+    pub(crate) fn beam(
+        &mut self,
+        links: Links<'_>,
+        starts: impl IntoIterator<Item = u32>,
+        width: usize,
+        toward: &mut impl Toward,
+    ) {
+        let rows = links.rows();
+        self.clear(rows, width);
+        self.fresh.clear();
+        for row in starts {
+            if (row as usize) < rows && Self::visit(&mut self.visited, &mut self.touched, row) {
+                self.fresh.push(row);
+            }
+        }
+        self.take_fresh(toward);
+        while let Some(row) = self.beam.nearest_waiting() {
+            self.beam.expanded();
+            self.fresh.clear();
+            for &link in links.places(row) {
+                // Which also ends the row: no segment has so many rows.
+                if link as usize >= rows {
+                    break;
+                }
+                if Self::visit(&mut self.visited, &mut self.touched, link) {
+                    toward.prefetch(link);
+                    self.fresh.push(link);
+                }
+            }
+            if let Some(next) = self.beam.nearest_waiting() {
+                super::kernels::prefetch(links.places(next));
+            }
+            self.take_fresh(toward);
+        }
+    }
+
+    /// The same among the rows that `accept` takes only: what it rejects is neither
+    /// compared nor kept, but stands for its own links (the two hops of ACORN-1, Patel et
+    /// al., arXiv:2403.04871). The start is in the beam whether it is accepted or not.
+    /// Gives up after comparing more than `budget` rows; whether it got to the end.
+    pub(crate) fn beam_among(
+        &mut self,
+        links: Links<'_>,
+        start: u32,
+        width: usize,
+        budget: u64,
+        accept: impl Fn(u32) -> bool,
+        toward: &mut impl Toward,
+    ) -> bool {
+        let rows = links.rows();
+        self.clear(rows, width);
+        self.fresh.clear();
+        if (start as usize) < rows {
+            Self::visit(&mut self.visited, &mut self.touched, start);
+            self.fresh.push(start);
+        }
+        self.take_fresh(toward);
+        while let Some(row) = self.beam.nearest_waiting() {
+            self.beam.expanded();
+            if self.compared > budget {
+                return false;
+            }
+            self.fresh.clear();
+            self.rejected.clear();
+            for &link in links.places(row) {
+                if link as usize >= rows {
+                    break;
+                }
+                if !accept(link) {
+                    super::kernels::prefetch(links.places(link));
+                    self.rejected.push(link);
+                } else if Self::visit(&mut self.visited, &mut self.touched, link) {
+                    toward.prefetch(link);
+                    self.fresh.push(link);
+                }
+            }
+            for &between in &self.rejected {
+                // About as many as a row without a filter would bring in.
+                if self.fresh.len() >= links.width {
+                    break;
+                }
+                if !Self::visit(&mut self.visited, &mut self.touched, between) {
+                    continue;
+                }
+                for &link in links.places(between) {
+                    if link as usize >= rows {
+                        break;
+                    }
+                    if accept(link) && Self::visit(&mut self.visited, &mut self.touched, link) {
+                        toward.prefetch(link);
+                        self.fresh.push(link);
+                    }
+                }
+            }
+            self.take_fresh(toward);
+        }
+        true
+    }
+}
