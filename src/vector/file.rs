@@ -90,6 +90,7 @@ fn sections<'a>(segment: &'a Segment, graph: &'a Graph) -> Vec<(String, &'a [u8]
         ("ordinals".into(), bytes(&rows.ordinals)),
         ("starts".into(), bytes(&rows.starts)),
         ("high".into(), bytes(&rows.high)),
+        ("middle".into(), bytes(&rows.middle)),
         ("low".into(), bytes(&rows.low)),
         ("scales".into(), bytes(&rows.scales)),
         ("halves".into(), bytes(&rows.halves)),
@@ -232,6 +233,7 @@ fn assemble(map: &Arc<Mmap>, header: &Header, shape: Shape) -> Result<Segment, U
             ordinals: section(map, header, "ordinals")?,
             starts: section(map, header, "starts")?,
             high: section(map, header, "high")?,
+            middle: section(map, header, "middle")?,
             low: section(map, header, "low")?,
             scales: section(map, header, "scales")?,
             halves: section(map, header, "halves")?,
@@ -260,7 +262,8 @@ fn check(segment: &Segment) -> Result<(), Unusable> {
     let binary = shape.storage == Storage::Binary;
     let lengths = [
         (rows.starts.len(), documents + 1),
-        (rows.high.len(), used(coded, stride)),
+        (rows.high.len(), used(coded, stride / 2)),
+        (rows.middle.len(), used(coded, stride / 2)),
         (rows.low.len(), used(coded, stride)),
         (rows.scales.len(), used(coded, 1)),
         (rows.halves.len(), used(!coded, stride)),

@@ -180,19 +180,39 @@ impl VectorReader {
 
     /// The candidates by their best passage, as precisely as what is kept.
     fn rescore(&self, searcher: &mut Searcher, depth: usize) -> Vec<VectorHit> {
-        let query = &searcher.query;
-        let candidates = searcher.top.drain();
-        let mut hits: Vec<VectorHit> = candidates
-            .map(|candidate: Candidate| {
-                let rows = self.segments[candidate.segment as usize].rows();
-                let (score, passage) = rows.best_passage(query, candidate.document as usize);
-                VectorHit {
-                    ordinal: candidate.ordinal,
-                    passage,
-                    score,
-                }
-            })
-            .collect();
+        let Searcher {
+            query,
+            top,
+            candidates,
+            ..
+        } = searcher;
+        candidates.clear();
+        candidates.extend(top.drain());
+        candidates.sort_unstable();
+        let segment = |candidate: &Candidate| &self.segments[candidate.segment as usize];
+        for candidate in candidates.iter().take(depth) {
+            segment(candidate).rows().prefetch_fine(candidate.document as usize);
+        }
+        let mut hits: Vec<VectorHit> = Vec::with_capacity(candidates.len());
+        let mut enough = f32::NEG_INFINITY;
+        for (place, candidate) in candidates.iter().enumerate() {
+            let rows = segment(candidate).rows();
+            if place == depth {
+                // Whatever comes now has to be better than the worst of these, and is
+                // known to about its error.
+                let worst = hits.iter().map(|hit| hit.score).fold(f32::INFINITY, f32::min);
+                enough = rows.similarity_of(worst, query);
+            }
+            if candidate.score + rows.doubt(query, candidate.document as usize) < enough {
+                break;
+            }
+            let (score, passage) = rows.best_passage(query, candidate.document as usize);
+            hits.push(VectorHit {
+                ordinal: candidate.ordinal,
+                passage,
+                score,
+            });
+        }
         let better = |a: &VectorHit, b: &VectorHit| b.score.total_cmp(&a.score);
         if self.segments.len() > 1 {
             // An ordinal added twice is in two segments until they are merged.

@@ -4,16 +4,17 @@
 //! ordinal, so a document is a range of rows, a passage's number is its place in that
 //! range, and an ordinal is found by bisection.
 //!
-//! A row is kept in planes, arrays of their own: one that is read for finding, and
-//! others that are read only for scoring what was found. With [`Storage::Int8`] a value
-//! is 16 bits, `scale * (254 * high + low)`; the plane of the high bytes is the int8
-//! vector by which rows are found.
+//! A row is kept in planes, arrays of their own, of which as few are read as the work at
+//! hand needs: what limits a walk through a graph is how many bytes it has to wait for.
+//! With [`Storage::Int8`] a value is 16 bits, `scale * (254 * (16 * high + middle - 128) +
+//! low)`. A graph is walked by the high nibbles; they and the middle ones make int8, by
+//! which rows are scanned and what a walk found is put in order; all three make the score.
 
 use std::ops::Range;
 
 use super::kernels::{Fine, Kernels, kernels, prefetch};
 use super::section::Section;
-use super::space::{Metric, Shape, Storage, squared_norm};
+use super::space::{Metric, Plane, Shape, Storage, squared_norm};
 
 /// Largest absolute value of a 16-bit code, 254 * 127 + 126: its high byte is still within
 /// -127..=127.
@@ -21,7 +22,10 @@ const MOST_CODE: f32 = 32_384.0;
 /// What one step of the high byte is worth, in steps of the code.
 const HIGH: i32 = 254;
 
-/// The two bytes of a value in steps of the row's scale.
+/// What the middle nibble is on average.
+const MIDDLE: f32 = 7.5;
+
+/// The two bytes of a value in steps of the row's scale, the first 128 too large.
 #[inline]
 fn split(code: f32) -> (u8, i8) {
     let code = code.round().clamp(-MOST_CODE, MOST_CODE) as i32;
@@ -38,16 +42,16 @@ fn largest(vector: &[f32]) -> f32 {
 /// Its buffers are used again by the next one.
 #[derive(Default)]
 pub(crate) struct Query {
-    /// By which plane rows are found.
-    by: Storage,
     /// Padded to the stride.
     vector: Vec<f32>,
+    /// Of the vector as it was given.
     squared_norm: f32,
+    /// Of the vector as it is compared.
+    length: f32,
     /// In int8, padded.
     codes: Vec<i8>,
-    /// What the codes' product with a row of bytes has too much: a row's bytes are 128
-    /// more than the values they stand for.
-    excess: i32,
+    /// Their sum: a row's bytes are 128 more than the values they stand for.
+    code_sum: i32,
     /// What one step of the codes is worth.
     scale: f32,
     /// In 4 bits, as planes.
@@ -57,12 +61,12 @@ pub(crate) struct Query {
     plane_scale: f32,
     /// Scratch.
     products: Vec<i32>,
+    middle_products: Vec<i32>,
 }
 
 impl Query {
     /// Takes a vector, finite and of the shape's dimensions.
     pub(crate) fn set(&mut self, vector: &[f32], shape: &Shape) {
-        self.by = shape.storage;
         let norm = squared_norm(vector);
         let by = match shape.metric {
             Metric::Cosine => (1.0 / norm.sqrt()) as f32,
@@ -72,6 +76,7 @@ impl Query {
         self.vector.extend(vector.iter().map(|v| v * by));
         self.vector.resize(shape.stride(), 0.0);
         self.squared_norm = norm as f32;
+        self.length = norm.sqrt() as f32 * by;
         match shape.storage {
             Storage::Int8 => self.set_codes(),
             Storage::Binary => self.set_planes(shape),
@@ -79,38 +84,42 @@ impl Query {
         }
     }
 
-    /// Takes a row, to find the rows near it by the best plane for that. Gives no scores.
+    /// Takes a row, to find the rows near it with the finder for [`Shape::built_by`]. Gives
+    /// no scores.
     pub(crate) fn set_row(&mut self, rows: &Rows, row: usize) {
         let stride = rows.shape.stride();
         let values = row * stride..(row + 1) * stride;
-        if rows.shape.storage == Storage::F16 {
-            self.by = Storage::F16;
+        if rows.shape.built_by() == Plane::Halves {
             let halves = rows.halves[values].iter();
             self.vector.clear();
             self.vector
                 .extend(halves.map(|&h| half::f16::from_bits(h).to_f32()));
         } else {
-            self.by = Storage::Int8;
+            let half = values.start / 2..values.end / 2;
+            let (high, middle) = (&rows.high[half.clone()], &rows.middle[half]);
+            let pairs = || high.iter().zip(middle);
+            let code = |high: u8, middle: u8| ((high << 4 | middle) ^ 0x80) as i8;
             self.codes.clear();
-            self.codes
-                .extend(rows.high[values].iter().map(|&h| (h ^ 0x80) as i8));
-            self.set_excess();
+            self.codes.extend(pairs().map(|(&h, &m)| code(h & 15, m & 15)));
+            self.codes.extend(pairs().map(|(&h, &m)| code(h >> 4, m >> 4)));
+            self.sum_codes();
             self.scale = HIGH as f32 * rows.scales[row];
         }
     }
 
-    fn set_codes(&mut self) {
+    /// Makes the codes, where the shape does not make `set` do so.
+    pub(crate) fn set_codes(&mut self) {
         let largest = largest(&self.vector);
         let by = if largest > 0.0 { 127.0 / largest } else { 0.0 };
         self.scale = largest / 127.0;
         self.codes.clear();
         self.codes
             .extend(self.vector.iter().map(|v| (v * by).round() as i8));
-        self.set_excess();
+        self.sum_codes();
     }
 
-    fn set_excess(&mut self) {
-        self.excess = 128 * self.codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+    fn sum_codes(&mut self) {
+        self.code_sum = self.codes.iter().map(|&c| i32::from(c)).sum();
     }
 
     fn set_planes(&mut self, shape: &Shape) {
@@ -139,7 +148,10 @@ pub(crate) struct RowsBuilder {
     starts: Vec<u32>,
     rows: usize,
     high: Vec<u8>,
+    middle: Vec<u8>,
     low: Vec<i8>,
+    /// Of the row at hand.
+    bytes: Vec<u8>,
     scales: Vec<f32>,
     halves: Vec<u16>,
     bits: Vec<u64>,
@@ -155,7 +167,9 @@ impl RowsBuilder {
             starts: vec![0],
             rows: 0,
             high: Vec::new(),
+            middle: Vec::new(),
             low: Vec::new(),
+            bytes: Vec::new(),
             scales: Vec::new(),
             halves: Vec::new(),
             bits: Vec::new(),
@@ -196,15 +210,20 @@ impl RowsBuilder {
             let largest = largest(row);
             let (by, scale) = (MOST_CODE / largest, largest / MOST_CODE);
             let mut norm = 0.0;
+            self.bytes.clear();
             for v in row {
-                let (high, low) = split(v * by);
-                self.high.push(high);
+                let (byte, low) = split(v * by);
+                self.bytes.push(byte);
                 self.low.push(low);
-                let code = (i32::from(high) - 128) * HIGH + i32::from(low);
+                let code = (i32::from(byte) - 128) * HIGH + i32::from(low);
                 norm += f64::from(code as f32 * scale).powi(2);
             }
-            self.high.resize(end, 128);
+            self.bytes.resize(stride, 128);
             self.low.resize(end, 0);
+            let (first, second) = self.bytes.split_at(stride / 2);
+            let pairs = || first.iter().zip(second);
+            self.high.extend(pairs().map(|(a, b)| a >> 4 | (b & 0xf0)));
+            self.middle.extend(pairs().map(|(a, b)| (a & 15) | b << 4));
             self.scales.push(scale);
             norm
         };
@@ -243,7 +262,8 @@ impl RowsBuilder {
                 to.extend_from_slice(&from[rows.start * n..rows.end * n]);
             }
         }
-        part(&mut self.high, &from.high, &rows, stride);
+        part(&mut self.high, &from.high, &rows, stride / 2);
+        part(&mut self.middle, &from.middle, &rows, stride / 2);
         part(&mut self.low, &from.low, &rows, stride);
         part(&mut self.scales, &from.scales, &rows, 1);
         part(&mut self.halves, &from.halves, &rows, stride);
@@ -274,6 +294,7 @@ impl RowsBuilder {
             ordinals: section(self.ordinals),
             starts: section(self.starts),
             high: section(self.high),
+            middle: section(self.middle),
             low: section(self.low),
             scales: section(self.scales),
             halves: section(self.halves),
@@ -292,9 +313,93 @@ impl RowsBuilder {
             + self.half_norms.capacity();
         4 * fours
             + self.high.capacity()
+            + self.middle.capacity()
             + self.low.capacity()
             + 2 * self.halves.capacity()
             + 8 * self.bits.capacity()
+    }
+}
+
+/// What finding rows reads of them, looked up once for many of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Finder<'a> {
+    kernels: &'static Kernels,
+    by: Plane,
+    stride: usize,
+    high: &'a [u8],
+    middle: &'a [u8],
+    scales: &'a [f32],
+    halves: &'a [u16],
+    bits: &'a [u64],
+    bit_scales: &'a [f32],
+    /// Empty unless the metric is L2.
+    half_norms: &'a [f32],
+}
+
+impl Finder<'_> {
+    /// Approximate similarities of the query to the rows `ids`, as far as they are
+    /// needed to rank rows: greater is nearer. Of unit vectors of hundreds of dimensions,
+    /// wrong by about 1e-2 by nibbles, 1e-3 by bytes.
+    #[inline]
+    pub(crate) fn similarities(&self, query: &mut Query, ids: &[u32], out: &mut Vec<f32>) {
+        out.clear();
+        let (products, middle_products) = (&mut query.products, &mut query.middle_products);
+        products.resize(ids.len(), 0);
+        match self.by {
+            Plane::Nibbles => {
+                (self.kernels.dots_u4)(&query.codes, self.high, ids, products);
+                let (scales, by) = (self.scales, HIGH as f32 * query.scale);
+                let excess = (128.0 - MIDDLE) * query.code_sum as f32;
+                out.extend(products.iter().zip(ids).map(|(&product, &id)| {
+                    (16.0 * product as f32 - excess) * (scales[id as usize] * by)
+                }));
+            }
+            Plane::Bytes => {
+                middle_products.resize(ids.len(), 0);
+                (self.kernels.dots_u4)(&query.codes, self.high, ids, products);
+                (self.kernels.dots_u4)(&query.codes, self.middle, ids, middle_products);
+                let (scales, by) = (self.scales, HIGH as f32 * query.scale);
+                let excess = 128 * query.code_sum;
+                let products = products.iter().zip(middle_products).zip(ids);
+                out.extend(products.map(|((&high, &mut middle), &id)| {
+                    (16 * high + middle - excess) as f32 * (scales[id as usize] * by)
+                }));
+            }
+            Plane::Halves => {
+                out.resize(ids.len(), 0.0);
+                (self.kernels.dots_f16)(&query.vector, self.halves, ids, out);
+            }
+            Plane::Bits => {
+                (self.kernels.dots_bits)(&query.planes, self.bits, ids, products);
+                out.extend(products.iter().zip(ids).map(|(&product, &id)| {
+                    (2 * product - query.plane_sum) as f32
+                        * (self.bit_scales[id as usize] * query.plane_scale)
+                }));
+            }
+        }
+        if !self.half_norms.is_empty() {
+            for (similarity, &id) in out.iter_mut().zip(ids) {
+                *similarity -= self.half_norms[id as usize];
+            }
+        }
+    }
+
+    /// Asks for what [`Finder::similarities`] will read of a row.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, row: u32) {
+        let (row, half) = (row as usize, self.stride / 2);
+        match self.by {
+            Plane::Nibbles => prefetch(self.high, row * half, half),
+            Plane::Bytes => {
+                prefetch(self.high, row * half, half);
+                prefetch(self.middle, row * half, half);
+            }
+            Plane::Halves => prefetch(self.halves, row * self.stride, self.stride),
+            Plane::Bits => {
+                let words = self.stride / 64;
+                prefetch(self.bits, row * words, words);
+            }
+        }
     }
 }
 
@@ -308,6 +413,7 @@ pub(crate) struct Rows {
     pub(super) starts: Section<u32>,
     /// The planes; those that the shape does not use are empty.
     pub(super) high: Section<u8>,
+    pub(super) middle: Section<u8>,
     pub(super) low: Section<i8>,
     pub(super) scales: Section<f32>,
     pub(super) halves: Section<u16>,
@@ -383,61 +489,29 @@ impl Rows {
         self.starts[document] as usize..self.starts[document + 1] as usize
     }
 
-    /// Approximate similarities of the query to the rows `ids`, as far as they are
-    /// needed to rank rows: greater is nearer. With int8, of unit vectors of hundreds of
-    /// dimensions, wrong by about 1e-3.
-    #[inline]
-    pub(crate) fn similarities(&self, query: &mut Query, ids: &[u32], out: &mut Vec<f32>) {
-        let kernels: &Kernels = kernels();
-        out.clear();
-        match query.by {
-            Storage::Int8 => {
-                query.products.resize(ids.len(), 0);
-                (kernels.dots_u8)(&query.codes, &self.high, ids, &mut query.products);
-                let (scales, by) = (&*self.scales, HIGH as f32 * query.scale);
-                let products = query.products.iter().zip(ids);
-                out.extend(products.map(|(&product, &id)| {
-                    (product - query.excess) as f32 * (scales[id as usize] * by)
-                }));
-            }
-            Storage::F16 => {
-                out.resize(ids.len(), 0.0);
-                (kernels.dots_f16)(&query.vector, &self.halves, ids, out);
-            }
-            Storage::Binary => {
-                query.products.resize(ids.len(), 0);
-                (kernels.dots_bits)(&query.planes, &self.bits, ids, &mut query.products);
-                let products = query.products.iter().zip(ids);
-                out.extend(products.map(|(&product, &id)| {
-                    (2 * product - query.plane_sum) as f32
-                        * (self.bit_scales[id as usize] * query.plane_scale)
-                }));
-            }
-        }
-        if self.shape.metric == Metric::L2 {
-            let half_norms = &*self.half_norms;
-            for (similarity, &id) in out.iter_mut().zip(ids) {
-                *similarity -= half_norms[id as usize];
-            }
-        }
-    }
-
-    /// Asks for what [`Rows::similarities`] will read of a row.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, row: u32, by: Storage) {
-        let (row, stride, words) = (row as usize, self.shape.stride(), self.shape.words());
-        match by {
-            Storage::Int8 => prefetch(&self.high[row * stride..(row + 1) * stride]),
-            Storage::F16 => prefetch(&self.halves[row * stride..(row + 1) * stride]),
-            Storage::Binary => prefetch(&self.bits[row * words..(row + 1) * words]),
+    /// The plane by which rows are found, and what goes with it.
+    pub(crate) fn finder(&self, by: Plane) -> Finder<'_> {
+        Finder {
+            kernels: kernels(),
+            by,
+            stride: self.shape.stride(),
+            high: &self.high,
+            middle: &self.middle,
+            scales: &self.scales,
+            halves: &self.halves,
+            bits: &self.bits,
+            bit_scales: &self.bit_scales,
+            half_norms: &self.half_norms,
         }
     }
 
     fn fine(&self, row: usize) -> Fine<'_> {
-        let values = row * self.shape.stride()..(row + 1) * self.shape.stride();
+        let stride = self.shape.stride();
+        let half = row * stride / 2..(row + 1) * stride / 2;
         Fine {
-            high: &self.high[values.clone()],
-            low: &self.low[values],
+            high: &self.high[half.clone()],
+            middle: &self.middle[half],
+            low: &self.low[row * stride..(row + 1) * stride],
         }
     }
 
@@ -457,6 +531,44 @@ impl Rows {
             Metric::Cosine => dot.clamp(-1.0, 1.0),
             Metric::Dot => dot,
             Metric::L2 => (2.0 * (dot - self.half_norms[row]) - query.squared_norm).min(0.0),
+        }
+    }
+
+    /// Asks for what [`Rows::score`] will read of a document's first row.
+    pub(crate) fn prefetch_fine(&self, document: usize) {
+        let stride = self.shape.stride();
+        let first = self.starts[document] as usize * stride;
+        prefetch(&self.middle, first / 2, stride / 2);
+        prefetch(&self.low, first, stride);
+    }
+
+    /// What is compared to find rows, of a score.
+    pub(crate) fn similarity_of(&self, score: f32, query: &Query) -> f32 {
+        match self.shape.metric {
+            Metric::Cosine | Metric::Dot => score,
+            Metric::L2 => (score + query.squared_norm) / 2.0,
+        }
+    }
+
+    /// How far the similarity of a document as it was found may be from its score: four
+    /// standard deviations of the rounding of both vectors, or anything where rows are
+    /// found by what says little.
+    pub(crate) fn doubt(&self, query: &Query, document: usize) -> f32 {
+        let row = self.starts[document] as usize;
+        match self.shape.storage {
+            Storage::Binary => f32::INFINITY,
+            Storage::F16 => 0.0,
+            Storage::Int8 => {
+                let step = HIGH as f32 * self.scales[row];
+                let length = match self.shape.metric {
+                    Metric::Cosine => 1.0,
+                    Metric::L2 => (2.0 * self.half_norms[row]).sqrt(),
+                    // Not known; this is the most it can be.
+                    Metric::Dot => step * 127.0 * (self.shape.dimensions as f32).sqrt(),
+                };
+                // Rounding to steps is off by a step over the square root of 12.
+                4.0 * (step * query.length).hypot(query.scale * length) / 12f32.sqrt()
+            }
         }
     }
 
@@ -482,9 +594,12 @@ impl Rows {
             out.extend(halves.iter().map(|&h| half::f16::from_bits(h).to_f32()));
         } else {
             let (fine, scale) = (self.fine(row), self.scales[row]);
-            let values = fine.high.iter().zip(fine.low).take(dimensions);
-            out.extend(values.map(|(&high, &low)| {
-                ((i32::from(high) - 128) * HIGH + i32::from(low)) as f32 * scale
+            let pairs = || fine.high.iter().zip(fine.middle);
+            let first = pairs().map(|(h, m)| h << 4 | (m & 15));
+            let bytes = first.chain(pairs().map(|(h, m)| (h & 0xf0) | m >> 4));
+            let values = bytes.zip(fine.low).take(dimensions);
+            out.extend(values.map(|(byte, &low)| {
+                ((i32::from(byte) - 128) * HIGH + i32::from(low)) as f32 * scale
             }));
         }
     }
@@ -494,6 +609,7 @@ impl Rows {
         self.ordinals.memory_bytes()
             + self.starts.memory_bytes()
             + self.high.memory_bytes()
+            + self.middle.memory_bytes()
             + self.low.memory_bytes()
             + self.scales.memory_bytes()
             + self.halves.memory_bytes()
@@ -596,7 +712,8 @@ mod tests {
             let target: Vec<f32> = (0..100).map(|_| noise()).collect();
             let mut target_query = query(&target, &shape);
             let (ids, mut found) = ((0..20).collect::<Vec<u32>>(), Vec::new());
-            rows.similarities(&mut target_query, &ids, &mut found);
+            let finder = rows.finder(Plane::Bytes);
+            finder.similarities(&mut target_query, &ids, &mut found);
             let norm = |v: &[f32]| squared_norm(v).sqrt();
             for (i, vector) in vectors.iter().enumerate() {
                 let pairs = vector.iter().zip(&target);
@@ -628,7 +745,8 @@ mod tests {
                 let (rows, mut query) = (rows.finish(), query(&vector, &shape));
                 let exact = rows.score(&query, 0);
                 let mut approximate = Vec::new();
-                rows.similarities(&mut query, &[0], &mut approximate);
+                let finder = rows.finder(Plane::Bytes);
+                finder.similarities(&mut query, &[0], &mut approximate);
                 assert!(exact.is_finite() && approximate[0].is_finite());
                 assert!((exact - approximate[0]).abs() <= exact.abs() * 0.02 + 1e-30);
             }

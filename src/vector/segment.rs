@@ -7,8 +7,9 @@ use crate::filter::OrdinalSet;
 use super::build::{Before, BuildGraph, GraphOptions};
 use super::folder::SealedFile;
 use super::graph::Graph;
-use super::rows::{Query, Rows};
+use super::rows::{Finder, Query, Rows};
 use super::section::Section;
+use super::space::Storage;
 use super::top::{Candidate, TopDocuments};
 use super::walk::{Scratch, Toward};
 
@@ -34,6 +35,7 @@ pub(crate) struct Searcher {
     similarities: Vec<f32>,
     found: Vec<(u32, f32)>,
     pub top: TopDocuments,
+    pub candidates: Vec<Candidate>,
 }
 
 /// Rows that no longer change, with a graph over them or without.
@@ -49,19 +51,19 @@ pub(crate) struct Segment {
 
 /// A query on its way through a graph.
 struct TowardQuery<'a> {
-    rows: &'a Rows,
+    finder: Finder<'a>,
     query: &'a mut Query,
 }
 
 impl Toward for TowardQuery<'_> {
     #[inline]
     fn similarities(&mut self, rows: &[u32], out: &mut Vec<f32>) {
-        self.rows.similarities(self.query, rows, out);
+        self.finder.similarities(self.query, rows, out);
     }
 
-    #[inline]
+    #[inline(always)]
     fn prefetch(&self, row: u32) {
-        self.rows.prefetch(row, self.rows.shape().storage);
+        self.finder.prefetch(row);
     }
 }
 
@@ -136,6 +138,7 @@ impl Segment {
         searcher: &mut Searcher,
     ) -> u64 {
         let mut compared = 0;
+        let finder = self.rows.finder(self.rows.shape().scanned_by());
         searcher.ids.clear();
         searcher.documents.clear();
         for document in documents {
@@ -144,22 +147,28 @@ impl Segment {
             searcher.documents.push(document);
             searcher.ids.extend(rows.map(|row| row as u32));
             if searcher.ids.len() >= CHUNK {
-                self.scan_collected(number, precision, searcher);
+                self.scan_collected(number, &finder, precision, searcher);
             }
         }
-        self.scan_collected(number, precision, searcher);
+        self.scan_collected(number, &finder, precision, searcher);
         compared
     }
 
     /// Compares the rows of the searcher's documents.
-    fn scan_collected(&self, number: u32, precision: Precision, searcher: &mut Searcher) {
+    fn scan_collected(
+        &self,
+        number: u32,
+        finder: &Finder<'_>,
+        precision: Precision,
+        searcher: &mut Searcher,
+    ) {
         let (query, ids, scores) = (
             &mut searcher.query,
             &searcher.ids,
             &mut searcher.similarities,
         );
         match precision {
-            Precision::Approximate => self.rows.similarities(query, ids, scores),
+            Precision::Approximate => finder.similarities(query, ids, scores),
             Precision::Full => {
                 scores.clear();
                 scores.extend(ids.iter().map(|&id| self.rows.score(query, id as usize)));
@@ -204,7 +213,7 @@ impl Segment {
         };
         let scratch = &mut searcher.scratch;
         let mut toward = TowardQuery {
-            rows: &self.rows,
+            finder: self.rows.finder(self.rows.shape().walked_by()),
             query: &mut searcher.query,
         };
         let accept = |row: u32| {
@@ -219,13 +228,21 @@ impl Segment {
         } else {
             scratch.beam(graph.base(), [start], width, &mut toward);
         }
+        // Put in order by more than what was walked by.
+        let shape = self.rows.shape();
+        let (ids, scores) = (&mut searcher.ids, &mut searcher.similarities);
+        let rows = scratch.found().iter().map(|near| near.row());
+        ids.clear();
+        ids.extend(rows.filter(|&row| accept(row)));
+        let finder = self.rows.finder(shape.built_by());
+        if shape.storage == Storage::Binary {
+            searcher.query.set_codes();
+        }
+        ids.iter().for_each(|&row| finder.prefetch(row));
+        finder.similarities(&mut searcher.query, ids, scores);
         let found = &mut searcher.found;
         found.clear();
-        for near in scratch.found() {
-            if accept(near.row()) {
-                found.push((self.document(near.row()), near.similarity()));
-            }
-        }
+        found.extend(ids.iter().map(|&row| self.document(row)).zip(scores.iter().copied()));
         if !self.document_of.is_empty() {
             // Each document once, with its best row.
             found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));

@@ -28,8 +28,9 @@ pub enum Metric {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// A byte a dimension for finding and a second one for scoring what was found, which
-    /// together are as good as 16 bits.
+    /// Two bytes a dimension, which are as good as 16 bits, in three planes: half a byte
+    /// for walking graphs, another half for scanning and for ordering what was found, and
+    /// a whole one for scoring.
     #[default]
     Int8,
     /// Half-precision floats for both.
@@ -38,6 +39,19 @@ pub enum Storage {
     /// least memory that must be fast; for hundreds of dimensions and more, with a wide
     /// beam.
     Binary,
+}
+
+/// What is read of a row to compare it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plane {
+    /// 4 bits a dimension.
+    Nibbles,
+    /// 8 bits.
+    Bytes,
+    /// Half-precision floats.
+    Halves,
+    /// Signs.
+    Bits,
 }
 
 /// The shape of an index's vectors.
@@ -52,6 +66,32 @@ impl Shape {
     /// Values per row of bytes or halves, padding included.
     pub(crate) fn stride(&self) -> usize {
         self.dimensions.next_multiple_of(BLOCK)
+    }
+
+    /// By what graphs are walked.
+    pub(crate) fn walked_by(&self) -> Plane {
+        match self.storage {
+            Storage::Int8 => Plane::Nibbles,
+            Storage::F16 => Plane::Halves,
+            Storage::Binary => Plane::Bits,
+        }
+    }
+
+    /// By what rows are scanned.
+    pub(crate) fn scanned_by(&self) -> Plane {
+        match self.storage {
+            Storage::Binary => Plane::Bits,
+            _ => self.built_by(),
+        }
+    }
+
+    /// By what graphs are built and what a walk found is put in order: as precisely as
+    /// that can be done without scoring.
+    pub(crate) fn built_by(&self) -> Plane {
+        match self.storage {
+            Storage::F16 => Plane::Halves,
+            Storage::Int8 | Storage::Binary => Plane::Bytes,
+        }
     }
 
     /// Words per row of bits.

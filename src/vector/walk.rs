@@ -5,6 +5,8 @@
 //! rather than two heaps: for the widths in use, inserting into an array is faster, and
 //! the row to expand next is known early enough to fetch its links ahead.
 
+use super::kernels::prefetch;
+
 /// Marks the end of a row's links.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -26,6 +28,12 @@ impl<'a> Links<'a> {
     #[inline]
     pub(crate) fn places(&self, row: u32) -> &'a [u32] {
         &self.values[row as usize * self.width..][..self.width]
+    }
+
+    /// Asks for the places of a row.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, row: u32) {
+        prefetch(self.values, row as usize * self.width, self.width);
     }
 
     /// The links of a row.
@@ -102,8 +110,9 @@ impl Beam {
         }
     }
 
+    /// Takes a row in; whether it is the next to be expanded.
     #[inline]
-    fn push(&mut self, near: Near) {
+    fn push(&mut self, near: Near) -> bool {
         let at = self.near.partition_point(|other| *other > near);
         if self.near.len() < self.width {
             self.near.insert(at, near);
@@ -111,7 +120,9 @@ impl Beam {
             self.near.copy_within(at..self.width - 1, at + 1);
             self.near[at] = near;
         }
+        let next = at <= self.next;
         self.next = self.next.min(at);
+        next
     }
 
     /// The nearest row that waits to be expanded; none waits before it.
@@ -183,14 +194,16 @@ impl Scratch {
 
     /// Compares the fresh rows and puts the near ones into the beam.
     #[inline]
-    fn take_fresh(&mut self, toward: &mut impl Toward) {
+    fn take_fresh(&mut self, links: Links<'_>, toward: &mut impl Toward) {
         self.compared += self.fresh.len() as u64;
         toward.similarities(&self.fresh, &mut self.similarities);
         let mut floor = self.beam.floor();
         for (&row, &similarity) in self.fresh.iter().zip(&self.similarities) {
             let near = Near::waiting(similarity, row);
             if near > floor {
-                self.beam.push(near);
+                if self.beam.push(near) {
+                    links.prefetch(row);
+                }
                 floor = self.beam.floor();
             }
         }
@@ -233,7 +246,7 @@ impl Scratch {
                 self.fresh.push(row);
             }
         }
-        self.take_fresh(toward);
+        self.take_fresh(links, toward);
         while let Some(row) = self.beam.nearest_waiting() {
             self.beam.expanded();
             self.fresh.clear();
@@ -248,9 +261,9 @@ impl Scratch {
                 }
             }
             if let Some(next) = self.beam.nearest_waiting() {
-                super::kernels::prefetch(links.places(next));
+                links.prefetch(next);
             }
-            self.take_fresh(toward);
+            self.take_fresh(links, toward);
         }
     }
 
@@ -274,7 +287,7 @@ impl Scratch {
             Self::visit(&mut self.visited, &mut self.touched, start);
             self.fresh.push(start);
         }
-        self.take_fresh(toward);
+        self.take_fresh(links, toward);
         while let Some(row) = self.beam.nearest_waiting() {
             self.beam.expanded();
             if self.compared > budget {
@@ -287,7 +300,7 @@ impl Scratch {
                     break;
                 }
                 if !accept(link) {
-                    super::kernels::prefetch(links.places(link));
+                    links.prefetch(link);
                     self.rejected.push(link);
                 } else if Self::visit(&mut self.visited, &mut self.touched, link) {
                     toward.prefetch(link);
@@ -312,7 +325,7 @@ impl Scratch {
                     }
                 }
             }
-            self.take_fresh(toward);
+            self.take_fresh(links, toward);
         }
         true
     }

@@ -1,13 +1,14 @@
 //! How near rows are to one another, and which of the near ones to link to.
 
-use super::super::rows::{Query, Rows};
-use super::super::space::{Metric, Storage, squared_norm};
+use super::super::rows::{Finder, Query, Rows};
+use super::super::space::{Metric, squared_norm};
 use super::super::walk::{Links, Toward};
 
 /// Rows as points: how near two are is symmetric, and nothing is nearer to a row than
 /// the row itself (as products of vectors of different lengths would not have it).
 pub(super) struct Points<'a> {
     rows: &'a Rows,
+    finder: Finder<'a>,
     /// For dot products: what an additional dimension would have to hold for all rows to
     /// be of the same length (Bachrach et al., 2014). Nearest by angle is then largest by
     /// product with a query, which has 0 there.
@@ -33,6 +34,7 @@ impl<'a> Points<'a> {
         }
         Points {
             rows,
+            finder: rows.finder(rows.shape().built_by()),
             lifts,
             longest,
         }
@@ -49,7 +51,7 @@ impl<'a> Points<'a> {
     }
 
     fn similarities(&self, query: &mut Query, row: u32, rows: &[u32], out: &mut Vec<f32>) {
-        self.rows.similarities(query, rows, out);
+        self.finder.similarities(query, rows, out);
         if let Some(&lift) = self.lifts.get(row as usize) {
             for (similarity, &id) in out.iter_mut().zip(rows) {
                 *similarity += lift * self.lifts[id as usize];
@@ -127,13 +129,8 @@ impl Toward for TowardRow<'_> {
     }
 
     fn prefetch(&self, node: u32) {
-        // Rows of bits are built by their bytes.
-        let by = match self.points.rows.shape().storage {
-            Storage::F16 => Storage::F16,
-            _ => Storage::Int8,
-        };
         let row = self.slots.map_or(node, |slots| slots[node as usize]);
-        self.points.rows.prefetch(row, by);
+        self.points.finder.prefetch(row);
     }
 }
 

@@ -16,13 +16,13 @@ mod x86;
 
 use std::sync::OnceLock;
 
-/// Strides of byte rows are multiples of this: a cache line, and a vector register of
-/// AVX-512.
+/// Rows have a multiple of so many values: a cache line of bytes.
 pub(crate) const BLOCK: usize = 64;
 
-/// `sum(query[i] * row[i])` for each row: signed by unsigned bytes. Exact for up to
-/// 65,000 values. The stride is a multiple of [`BLOCK`].
-pub(crate) type DotsU8 = fn(&[i8], &[u8], &[u32], &mut [i32]);
+/// `sum(query[i] * row[i])` for each row of nibbles, 0 to 15: a row's byte `i` holds value
+/// `i` in its lower half and value `i + n / 2` in its upper one, where `n`, a multiple of
+/// [`BLOCK`], is the query's length. Exact for up to a million values.
+pub(crate) type DotsU4 = fn(&[i8], &[u8], &[u32], &mut [i32]);
 /// `sum(query[i] * row[i])` for each row of half-precision floats.
 pub(crate) type DotsF16 = fn(&[f32], &[u16], &[u32], &mut [f32]);
 /// `sum((2 q[i] - 15) * row[i])` for each row of bits, where `q` has 4 bits a value: the
@@ -31,10 +31,12 @@ pub(crate) type DotsBits = fn(&[u64], &[u64], &[u32], &mut [i32]);
 /// `sum(query[i] * value[i])` for one row of 16-bit values in two planes.
 pub(crate) type DotFine = fn(&[f32], Fine<'_>) -> f32;
 
-/// A row of 16-bit values, `254 * (high - 128) + low`.
+/// A row of 16-bit values, `254 * (16 * high + middle - 128) + low`, the first two in
+/// nibbles as [`DotsU4`] reads them.
 #[derive(Clone, Copy)]
 pub(crate) struct Fine<'a> {
     pub high: &'a [u8],
+    pub middle: &'a [u8],
     pub low: &'a [i8],
 }
 
@@ -43,7 +45,7 @@ pub(crate) struct Fine<'a> {
 pub(crate) struct Kernels {
     /// For logs.
     pub name: &'static str,
-    pub dots_u8: DotsU8,
+    pub dots_u4: DotsU4,
     pub dots_f16: DotsF16,
     pub dots_bits: DotsBits,
     pub dot_fine: DotFine,
@@ -57,7 +59,7 @@ pub(crate) fn kernels() -> &'static Kernels {
 
 const PORTABLE: Kernels = Kernels {
     name: "portable",
-    dots_u8: portable::dots_u8,
+    dots_u4: portable::dots_u4,
     dots_f16: portable::dots_f16,
     dots_bits: portable::dots_bits,
     dot_fine: portable::dot_fine,
@@ -72,20 +74,21 @@ fn available() -> Vec<Kernels> {
     all
 }
 
-/// Asks for the memory that will be read soon.
+/// Asks for the memory of `count` values from place `first` on, which will be read soon.
 #[inline(always)]
-pub(crate) fn prefetch<T>(values: &[T]) {
+pub(crate) fn prefetch<T>(values: &[T], first: usize, count: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let start = values.as_ptr().cast::<i8>();
-        for at in (0..size_of_val(values)).step_by(BLOCK) {
-            // SAFETY: a prefetch reads nothing, and SSE is part of x86_64.
+        let start = values.as_ptr().wrapping_add(first).cast::<i8>();
+        for at in (0..count * size_of::<T>()).step_by(BLOCK) {
+            // SAFETY: a prefetch reads nothing, wherever it points, and SSE is part of
+            // x86_64.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(at)) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+    let _ = (values, first, count);
 }
 
 #[cfg(test)]

@@ -4,14 +4,16 @@
 
 use super::Fine;
 
-pub(super) fn dots_u8(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
-    let stride = query.len();
+pub(super) fn dots_u4(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
+    let stride = query.len() / 2;
+    let (first, second) = query.split_at(stride);
     for (&id, out) in ids.iter().zip(out) {
         let row = &rows[id as usize * stride..][..stride];
-        *out = query
-            .iter()
-            .zip(row)
-            .map(|(&q, &r)| i32::from(q) * i32::from(r))
+        let pairs = row.iter().zip(first.iter().zip(second));
+        *out = pairs
+            .map(|(&r, (&a, &b))| {
+                i32::from(a) * i32::from(r & 15) + i32::from(b) * i32::from(r >> 4)
+            })
             .sum();
     }
 }
@@ -44,11 +46,18 @@ pub(super) fn dots_bits(planes: &[u64], rows: &[u64], ids: &[u32], out: &mut [i3
 }
 
 pub(super) fn dot_fine(query: &[f32], row: Fine<'_>) -> f32 {
-    let n = query.len().min(row.high.len()).min(row.low.len());
-    let (query, high, low) = (&query[..n], &row.high[..n], &row.low[..n]);
-    sum(n, |i| {
-        query[i] * ((i32::from(high[i]) - 128) * 254 + i32::from(low[i])) as f32
-    })
+    let half = row.high.len().min(row.middle.len()).min(query.len() / 2);
+    let (query, low) = (&query[..2 * half], &row.low[..2 * half]);
+    let (high, middle) = (&row.high[..half], &row.middle[..half]);
+    let first = sum(half, |i| query[i] * fine(high[i] & 15, middle[i] & 15, low[i]));
+    let second = sum(half, |i| {
+        query[half + i] * fine(high[i] >> 4, middle[i] >> 4, low[half + i])
+    });
+    first + second
+}
+
+fn fine(high: u8, middle: u8, low: i8) -> f32 {
+    ((i32::from(high << 4 | middle) - 128) * 254 + i32::from(low)) as f32
 }
 
 /// Eight sums side by side, which the compiler turns into vector code.

@@ -28,20 +28,21 @@ fn id_lists(rows: u32) -> Vec<Vec<u32>> {
         .collect()
 }
 
-fn check_u8(query: &[i8], rows: &[u8]) {
-    let stride = query.len();
+fn check_u4(query: &[i8], rows: &[u8]) {
+    let stride = query.len() / 2;
     for ids in id_lists((rows.len() / stride) as u32) {
         let expected: Vec<i64> = ids
             .iter()
             .map(|&id| {
                 let row = &rows[id as usize * stride..][..stride];
-                let pairs = query.iter().zip(row);
-                pairs.map(|(&q, &r)| i64::from(q) * i64::from(r)).sum()
+                let values = row.iter().map(|b| b & 15).chain(row.iter().map(|b| b >> 4));
+                let pairs = query.iter().zip(values);
+                pairs.map(|(&q, r)| i64::from(q) * i64::from(r)).sum()
             })
             .collect();
         for kernels in available() {
             let mut out = vec![0; ids.len()];
-            (kernels.dots_u8)(query, rows, &ids, &mut out);
+            (kernels.dots_u4)(query, rows, &ids, &mut out);
             let out: Vec<i64> = out.into_iter().map(i64::from).collect();
             assert_eq!(out, expected, "{} at {stride}", kernels.name);
         }
@@ -53,23 +54,22 @@ fn signed(bytes: Vec<u8>) -> Vec<i8> {
 }
 
 #[test]
-fn byte_kernels_are_exact() {
-    for stride in (BLOCK..=20 * BLOCK).step_by(BLOCK).chain([4096]) {
-        let rows = noise(2, 11 * stride);
-        check_u8(&signed(noise(1, stride)), &rows);
+fn nibble_kernels_are_exact() {
+    for values in (BLOCK..=20 * BLOCK).step_by(BLOCK).chain([4096]) {
+        let bytes = 11 * values / 2;
+        let rows = noise(2, bytes);
+        check_u4(&signed(noise(1, values)), &rows);
         for query in [127, -127, -128, 0] {
-            check_u8(&vec![query; stride], &rows);
-            for row in [0, 1, 127, 128, 255] {
-                check_u8(&vec![query; stride], &vec![row; 11 * stride]);
+            check_u4(&vec![query; values], &rows);
+            for row in [0x00, 0x01, 0x10, 0x0f, 0xf0, 0xff] {
+                check_u4(&vec![query; values], &vec![row; bytes]);
             }
         }
-        let alternating: Vec<i8> = (0..stride)
+        let alternating: Vec<i8> = (0..values)
             .map(|i| if i % 2 == 0 { 127 } else { -127 })
             .collect();
-        let rows: Vec<u8> = (0..11 * stride)
-            .map(|i| if i % 2 == 0 { 255 } else { 0 })
-            .collect();
-        check_u8(&alternating, &rows);
+        let rows: Vec<u8> = (0..bytes).map(|i| if i % 2 == 0 { 255 } else { 0 }).collect();
+        check_u4(&alternating, &rows);
     }
 }
 
@@ -102,23 +102,28 @@ fn half_precision_kernels_agree_with_a_sum_in_double() {
 
 #[test]
 fn fine_kernels_agree_with_a_sum_in_double() {
-    for n in dimensions() {
+    for n in (BLOCK..=20 * BLOCK).step_by(BLOCK).chain([4096]) {
         let random: Vec<f32> = noise(5, n)
             .iter()
             .map(|&b| f32::from(b) / 100.0 - 1.3)
             .collect();
         for query in [&random, &vec![0.0; n], &vec![1e15; n], &vec![-1e-15; n]] {
-            let extremes = [(0u8, -128i8), (255, 127), (1, 126), (128, 0)];
-            let mut rows: Vec<(Vec<u8>, Vec<i8>)> = extremes
+            let extremes = [(0u8, 0u8, -128i8), (255, 255, 127), (1, 16, 126), (128, 0, 0)];
+            let mut rows: Vec<(Vec<u8>, Vec<u8>, Vec<i8>)> = extremes
                 .iter()
-                .map(|&(high, low)| (vec![high; n], vec![low; n]))
+                .map(|&(h, m, l)| (vec![h; n / 2], vec![m; n / 2], vec![l; n]))
                 .collect();
-            rows.push((noise(6, n), signed(noise(7, n))));
-            for (high, low) in &rows {
+            rows.push((noise(6, n / 2), noise(8, n / 2), signed(noise(7, n))));
+            for (high, middle, low) in &rows {
                 for kernels in available() {
-                    let found = (kernels.dot_fine)(query, Fine { high, low });
+                    let found = (kernels.dot_fine)(query, Fine { high, middle, low });
+                    let nibble = |plane: &[u8], i: usize| match i < n / 2 {
+                        true => plane[i] & 15,
+                        false => plane[i - n / 2] >> 4,
+                    };
                     let products = (0..n).map(|i| {
-                        let value = (i32::from(high[i]) - 128) * 254 + i32::from(low[i]);
+                        let byte = 16 * i32::from(nibble(high, i)) + i32::from(nibble(middle, i));
+                        let value = (byte - 128) * 254 + i32::from(low[i]);
                         f64::from(query[i]) * f64::from(value)
                     });
                     close(found, products, kernels.name, n);
@@ -181,7 +186,7 @@ fn bit_kernels_are_exact() {
 fn a_row_that_does_not_exist_is_refused() {
     for kernels in available() {
         let refused = std::panic::catch_unwind(|| {
-            (kernels.dots_u8)(&[1; BLOCK], &[1; 2 * BLOCK], &[0, 2], &mut [0; 2]);
+            (kernels.dots_u4)(&[1; BLOCK], &[1; BLOCK], &[0, 2], &mut [0; 2]);
         });
         assert!(refused.is_err(), "{}", kernels.name);
         let refused = std::panic::catch_unwind(|| {
@@ -189,6 +194,6 @@ fn a_row_that_does_not_exist_is_refused() {
         });
         assert!(refused.is_err(), "{}", kernels.name);
     }
-    prefetch(&[1u8; 200]);
+    prefetch(&[1u8; 200], 100, 1000);
     assert!(!kernels().name.is_empty());
 }

@@ -23,7 +23,7 @@ pub(super) fn available() -> impl Iterator<Item = Kernels> {
 const AVX2: Kernels = Kernels {
     name: "avx2",
     // SAFETY: installed only where these features were detected, as are the next.
-    dots_u8: |query, rows, ids, out| unsafe { dots_u8_avx2(query, rows, ids, out) },
+    dots_u4: |query, rows, ids, out| unsafe { dots_u4_avx2(query, rows, ids, out) },
     // SAFETY: as above.
     dots_f16: |query, rows, ids, out| unsafe { dots_f16_avx2(query, rows, ids, out) },
     // SAFETY: as above.
@@ -37,7 +37,7 @@ const AVX2: Kernels = Kernels {
 const AVX512_VNNI: Kernels = Kernels {
     name: "avx512-vnni",
     // SAFETY: installed only where these features were detected.
-    dots_u8: |query, rows, ids, out| unsafe { dots_u8_vnni(query, rows, ids, out) },
+    dots_u4: |query, rows, ids, out| unsafe { dots_u4_vnni(query, rows, ids, out) },
     dots_f16: AVX2.dots_f16,
     dots_bits: AVX2.dots_bits,
     dot_fine: AVX2.dot_fine,
@@ -53,74 +53,81 @@ fn check(rows: usize, stride: usize, ids: &[u32]) {
     );
 }
 
-/// Widens to 16 bits before multiplying: `maddubs` would saturate.
+/// `maddubs` cannot saturate here: 2 * 15 * 128 fits 16 bits easily. The 16-bit sums are
+/// widened before they could overflow.
 #[target_feature(enable = "avx2")]
-fn dots_u8_avx2(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
-    let stride = query.len();
+fn dots_u4_avx2(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
+    let stride = query.len() / 2;
     check(rows.len(), stride, ids);
-    let whole = stride / 32 * 32;
+    assert!(stride.is_multiple_of(32));
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
     for (&id, out) in ids.iter().zip(out) {
         let row = &rows[id as usize * stride..][..stride];
-        let mut sums = [_mm256_setzero_si256(); 2];
-        for at in (0..whole).step_by(32) {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                let at = at + 16 * lane;
-                // SAFETY: reads 16 bytes at `at`, and `at` + 16 <= `whole` <= `stride`.
-                let (x, y) = unsafe {
-                    (
-                        _mm_loadu_si128(row.as_ptr().add(at).cast()),
-                        _mm_loadu_si128(query.as_ptr().add(at).cast()),
-                    )
-                };
-                let products = _mm256_madd_epi16(_mm256_cvtepu8_epi16(x), _mm256_cvtepi8_epi16(y));
-                *sum = _mm256_add_epi32(*sum, products);
-            }
+        let mut sum = _mm256_setzero_si256();
+        for at in (0..stride).step_by(32) {
+            // SAFETY: reads 32 bytes at `at`, and `at` + 32 <= `stride`, which is the
+            // length of the row and half that of the query.
+            let (r, first, second) = unsafe {
+                (
+                    _mm256_loadu_si256(row.as_ptr().add(at).cast()),
+                    _mm256_loadu_si256(query.as_ptr().add(at).cast()),
+                    _mm256_loadu_si256(query.as_ptr().add(stride + at).cast()),
+                )
+            };
+            let a = _mm256_maddubs_epi16(_mm256_and_si256(r, low), first);
+            let b = _mm256_and_si256(_mm256_srli_epi16::<4>(r), low);
+            let both = _mm256_add_epi16(a, _mm256_maddubs_epi16(b, second));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(both, ones));
         }
-        let sum = _mm256_add_epi32(sums[0], sums[1]);
         let sum = _mm_add_epi32(
             _mm256_castsi256_si128(sum),
             _mm256_extracti128_si256::<1>(sum),
         );
         let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b01_00_11_10>(sum));
         let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b10_11_00_01>(sum));
-        let tail: i32 = query[whole..]
-            .iter()
-            .zip(&row[whole..])
-            .map(|(&q, &r)| i32::from(q) * i32::from(r))
-            .sum();
-        *out = _mm_cvtsi128_si32(sum) + tail;
+        *out = _mm_cvtsi128_si32(sum);
     }
 }
 
 /// `dpbusd` multiplies unsigned by signed bytes, which is what rows and queries are.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn dots_u8_vnni(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
-    let stride = query.len();
+fn dots_u4_vnni(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
+    let stride = query.len() / 2;
     check(rows.len(), stride, ids);
-    assert!(out.len() >= ids.len() && stride.is_multiple_of(BLOCK));
+    assert!(out.len() >= ids.len() && stride.is_multiple_of(32));
     // The usual dimensions keep the query in registers.
-    match stride / BLOCK {
-        1 => dots_u8_blocks::<1>(query, rows, ids, out),
-        2 => dots_u8_blocks::<2>(query, rows, ids, out),
-        4 => dots_u8_blocks::<4>(query, rows, ids, out),
-        6 => dots_u8_blocks::<6>(query, rows, ids, out),
-        8 => dots_u8_blocks::<8>(query, rows, ids, out),
-        12 => dots_u8_blocks::<12>(query, rows, ids, out),
-        16 => dots_u8_blocks::<16>(query, rows, ids, out),
-        _ => {
-            let blocks = stride / BLOCK;
+    match (stride / BLOCK, stride % BLOCK) {
+        (1, 0) => dots_u4_blocks::<1>(query, rows, ids, out),
+        (2, 0) => dots_u4_blocks::<2>(query, rows, ids, out),
+        (3, 0) => dots_u4_blocks::<3>(query, rows, ids, out),
+        (4, 0) => dots_u4_blocks::<4>(query, rows, ids, out),
+        (6, 0) => dots_u4_blocks::<6>(query, rows, ids, out),
+        (8, 0) => dots_u4_blocks::<8>(query, rows, ids, out),
+        (blocks, rest) => {
+            let low = _mm512_set1_epi8(15);
+            let mask = if rest > 0 { u64::from(u32::MAX) } else { 0 };
             four_by_four(rows, stride, ids, out, |row| {
                 let mut sums = [_mm512_setzero_si512(); 4];
-                for block in 0..blocks {
-                    // SAFETY: `block` is one of the query's, and of each row's.
+                let mut add = |at: usize, mask: u64| {
+                    // SAFETY: the mask allows reads below `stride` only, which is the
+                    // length of each row and half that of the query.
                     unsafe {
-                        let q = _mm512_loadu_si512(query.as_ptr().add(BLOCK * block).cast());
+                        let first = _mm512_maskz_loadu_epi8(mask, query.as_ptr().add(at));
+                        let second = query.as_ptr().add(stride + at);
+                        let second = _mm512_maskz_loadu_epi8(mask, second);
                         for (sum, row) in sums.iter_mut().zip(row) {
-                            let r = _mm512_loadu_si512(row.add(BLOCK * block).cast());
-                            *sum = _mm512_dpbusd_epi32(*sum, r, q);
+                            let r = _mm512_maskz_loadu_epi8(mask, row.add(at).cast());
+                            let a = _mm512_and_si512(r, low);
+                            let b = _mm512_and_si512(_mm512_srli_epi16::<4>(r), low);
+                            *sum = _mm512_dpbusd_epi32(*sum, a, first);
+                            *sum = _mm512_dpbusd_epi32(*sum, b, second);
                         }
                     }
+                };
+                for block in 0..blocks {
+                    add(BLOCK * block, u64::MAX);
                 }
+                add(BLOCK * blocks, mask);
                 sums
             });
         }
@@ -129,25 +136,29 @@ fn dots_u8_vnni(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn dots_u8_blocks<const BLOCKS: usize>(
-    query: &[i8],
-    rows: &[u8],
-    ids: &[u32],
-    out: &mut [i32],
-) {
-    assert_eq!(query.len(), BLOCKS * BLOCK);
-    let mut q = [_mm512_setzero_si512(); BLOCKS];
+fn dots_u4_blocks<const BLOCKS: usize>(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
+    assert_eq!(query.len(), 2 * BLOCKS * BLOCK);
+    let low = _mm512_set1_epi8(15);
+    let mut q = [[_mm512_setzero_si512(); 2]; BLOCKS];
     for (block, q) in q.iter_mut().enumerate() {
-        // SAFETY: the query has BLOCKS blocks.
-        *q = unsafe { _mm512_loadu_si512(query.as_ptr().add(BLOCK * block).cast()) };
+        for (half, q) in q.iter_mut().enumerate() {
+            // SAFETY: each half of the query has BLOCKS blocks.
+            *q = unsafe {
+                let at = BLOCK * (half * BLOCKS + block);
+                _mm512_loadu_si512(query.as_ptr().add(at).cast())
+            };
+        }
     }
     four_by_four(rows, BLOCKS * BLOCK, ids, out, |row| {
         let mut sums = [_mm512_setzero_si512(); 4];
-        for (block, &q) in q.iter().enumerate() {
+        for (block, &[first, second]) in q.iter().enumerate() {
             for (sum, row) in sums.iter_mut().zip(row) {
                 // SAFETY: every row has BLOCKS blocks.
                 let r = unsafe { _mm512_loadu_si512(row.add(BLOCK * block).cast()) };
-                *sum = _mm512_dpbusd_epi32(*sum, r, q);
+                let a = _mm512_and_si512(r, low);
+                let b = _mm512_and_si512(_mm512_srli_epi16::<4>(r), low);
+                *sum = _mm512_dpbusd_epi32(*sum, a, first);
+                *sum = _mm512_dpbusd_epi32(*sum, b, second);
             }
         }
         sums
@@ -243,42 +254,54 @@ fn dots_bits_popcnt(planes: &[u64], rows: &[u64], ids: &[u32], out: &mut [i32]) 
 
 #[target_feature(enable = "avx2,fma")]
 fn dot_fine_avx2(query: &[f32], row: Fine<'_>) -> f32 {
-    let n = query.len().min(row.high.len()).min(row.low.len());
-    let (high, low) = (row.high.as_ptr(), row.low.as_ptr());
-    let whole = n / 16 * 16;
+    let half = row.high.len();
+    assert!(half.is_multiple_of(32) && row.middle.len() == half);
+    assert!(row.low.len() == 2 * half && query.len() == 2 * half);
+    let nibble = _mm_set1_epi8(15);
     let mut sums = [_mm256_setzero_ps(); 2];
-    for at in (0..whole).step_by(16) {
-        // SAFETY: reads 16 values at `at`, and `at` + 16 <= `whole` <= all lengths.
-        let (h, l, q) = unsafe {
+    for at in (0..half).step_by(16) {
+        // SAFETY: reads 16 bytes at `at`, and `at` + 16 <= `half`.
+        let (high, middle) = unsafe {
             (
-                _mm256_cvtepu8_epi16(_mm_loadu_si128(high.add(at).cast())),
-                _mm256_cvtepi8_epi16(_mm_loadu_si128(low.add(at).cast())),
-                [
-                    _mm256_loadu_ps(query.as_ptr().add(at)),
-                    _mm256_loadu_ps(query.as_ptr().add(at + 8)),
-                ],
+                _mm_loadu_si128(row.high.as_ptr().add(at).cast()),
+                _mm_loadu_si128(row.middle.as_ptr().add(at).cast()),
             )
         };
-        // Within 127 * 254 + 127, which 16 bits hold.
-        let h = _mm256_mullo_epi16(
-            _mm256_sub_epi16(h, _mm256_set1_epi16(128)),
-            _mm256_set1_epi16(254),
+        let above = |x: __m128i| _mm_and_si128(_mm_srli_epi16::<4>(x), nibble);
+        // The bytes of the values `at..` and of those half a row later.
+        let first = _mm_or_si128(
+            _mm_slli_epi16::<4>(_mm_and_si128(high, nibble)),
+            _mm_and_si128(middle, nibble),
         );
-        let value = _mm256_add_epi16(h, l);
-        let values = [
-            _mm256_castsi256_si128(value),
-            _mm256_extracti128_si256::<1>(value),
-        ];
-        for lane in 0..2 {
-            let value = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(values[lane]));
-            sums[lane] = _mm256_fmadd_ps(value, q[lane], sums[lane]);
+        let second = _mm_or_si128(_mm_andnot_si128(nibble, high), above(middle));
+        for (bytes, at) in [(first, at), (second, half + at)] {
+            // SAFETY: `at` + 16 <= 2 * `half`, the length of both.
+            let (low, q) = unsafe {
+                (
+                    _mm256_cvtepi8_epi16(_mm_loadu_si128(row.low.as_ptr().add(at).cast())),
+                    [
+                        _mm256_loadu_ps(query.as_ptr().add(at)),
+                        _mm256_loadu_ps(query.as_ptr().add(at + 8)),
+                    ],
+                )
+            };
+            // Within 128 * 254 + 128, which 16 bits hold.
+            let high = _mm256_mullo_epi16(
+                _mm256_sub_epi16(_mm256_cvtepu8_epi16(bytes), _mm256_set1_epi16(128)),
+                _mm256_set1_epi16(254),
+            );
+            let value = _mm256_add_epi16(high, low);
+            let values = [
+                _mm256_castsi256_si128(value),
+                _mm256_extracti128_si256::<1>(value),
+            ];
+            for lane in 0..2 {
+                let value = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(values[lane]));
+                sums[lane] = _mm256_fmadd_ps(value, q[lane], sums[lane]);
+            }
         }
     }
-    let tail = Fine {
-        high: &row.high[whole..n],
-        low: &row.low[whole..n],
-    };
-    sum_f32(_mm256_add_ps(sums[0], sums[1])) + portable::dot_fine(&query[whole..n], tail)
+    sum_f32(_mm256_add_ps(sums[0], sums[1]))
 }
 
 #[inline]
