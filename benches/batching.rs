@@ -50,11 +50,17 @@ fn main() -> Result<()> {
     let mut among = Vec::new();
     let mut least = f64::INFINITY;
     for (task, texts) in both {
-        let (one, many) = (encode(&encoder, task, texts, 1)?, encode(&encoder, task, texts, BATCH)?);
+        let (one, many) = (
+            encode(&encoder, task, texts, 1)?,
+            encode(&encoder, task, texts, BATCH)?,
+        );
         for (a, b) in one.iter().zip(&many) {
             least = least.min(cosine(a, b));
         }
-        println!("{task:?}: {} texts, least cosine so far {least:.7}", texts.len());
+        println!(
+            "{task:?}: {} texts, least cosine so far {least:.7}",
+            texts.len()
+        );
         alone.push(one);
         among.push(many);
     }
@@ -119,7 +125,10 @@ fn nearest(query: &[f32], documents: &[Vec<f32>]) -> Vec<usize> {
         .map(|(place, document)| (cosine(query, document), place))
         .collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    all.into_iter().take(NEAREST).map(|(_, place)| place).collect()
+    all.into_iter()
+        .take(NEAREST)
+        .map(|(_, place)| place)
+        .collect()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

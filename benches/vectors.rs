@@ -9,10 +9,10 @@
 //! * `vectors prepare minilm DIR` makes vectors of real text, from the collections that
 //!   `GLEANER_BENCH_DATA` names: sentences as the base, claims and questions as queries.
 
-#[path = "support/mod.rs"]
-mod support;
 #[path = "support/sentences.rs"]
 mod sentences;
+#[path = "support/mod.rs"]
+mod support;
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -34,13 +34,18 @@ const TEXTS: usize = 1_024;
 
 fn main() -> Result<()> {
     // Cargo adds a flag of its own.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["engine"] => engine(),
         ["prepare", "minilm", folder] => prepare(Path::new(folder)),
         _ => {
-            println!("run by `make bench-vectors`, as `vectors engine` or `vectors prepare minilm DIR`");
+            println!(
+                "run by `make bench-vectors`, as `vectors engine` or `vectors prepare minilm DIR`"
+            );
             Ok(())
         }
     }
@@ -181,7 +186,9 @@ impl Engine {
     fn search(&mut self, request: &Value) -> Result<Value> {
         let reader = self.index.as_ref().context("nothing is open")?.reader();
         let number = |name: &str, default: usize| {
-            request[name].as_u64().map_or(default, |number| number as usize)
+            request[name]
+                .as_u64()
+                .map_or(default, |number| number as usize)
         };
         let (k, threads, rounds) = (number("k", 10), number("threads", 1), number("rounds", 1));
         let how = VectorQuery {

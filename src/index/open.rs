@@ -377,12 +377,7 @@ pub(super) fn replay_words(
 }
 
 /// Adds the vectors of live documents that are in none of the sealed segments.
-fn add_missing(
-    store: &Store,
-    vectors: &VectorIndex,
-    live: &OrdinalSet,
-    index: &str,
-) -> Result<()> {
+fn add_missing(store: &Store, vectors: &VectorIndex, live: &OrdinalSet, index: &str) -> Result<()> {
     let reader = vectors.reader();
     let missing: Vec<u32> = live.iter().filter(|&o| !reader.contains(o)).collect();
     let mut unpublished = 0;

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::filter::OrdinalSet;
 
-use super::index::VectorOptions;
 use super::build::Before;
+use super::index::VectorOptions;
 use super::rows::Rows;
 use super::segment::Segment;
 use super::space::Shape;
@@ -138,7 +138,7 @@ pub(super) fn rewrite(
             if origin.0 == part {
                 let then = segment.rows().range(origin.1 as usize);
                 for (then, row) in then.zip(rows.range(document)) {
-                    now[then] = row as u32;
+                    now[then as usize] = row;
                 }
             }
         }

@@ -151,7 +151,10 @@ pub(crate) fn write(
     let mut written = 0;
     let mut put = |out: &mut BufWriter<File>, at: usize, bytes: &[u8]| -> io::Result<()> {
         // At most a page, or the header's estimate and its real length apart.
-        io::copy(&mut io::Read::take(io::repeat(0), (at - written) as u64), out)?;
+        io::copy(
+            &mut io::Read::take(io::repeat(0), (at - written) as u64),
+            out,
+        )?;
         written = at + bytes.len();
         out.write_all(bytes)
     };
@@ -163,7 +166,9 @@ pub(crate) fn write(
     for (place, (_, bytes)) in header.sections.iter().zip(&sections) {
         put(&mut out, place.start as usize, bytes)?;
     }
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    out.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()?;
     std::fs::rename(&beside, path)?;
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
@@ -202,7 +207,8 @@ fn header(map: &Mmap) -> Result<Header, Unusable> {
     let Some(start) = map.get(..HEADER).filter(|start| start.starts_with(MAGIC)) else {
         return Err(damaged);
     };
-    let number = |at: usize| u32::from_le_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]);
+    let number =
+        |at: usize| u32::from_le_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]);
     if number(8) != VERSION {
         return Err(Unusable::Version(number(8)));
     }
@@ -270,10 +276,7 @@ fn check(segment: &Segment) -> Result<(), Unusable> {
         (rows.bits.len(), used(binary, words)),
         (rows.bit_scales.len(), used(binary, 1)),
         (rows.half_norms.len(), used(shape.metric == Metric::L2, 1)),
-        (
-            segment.document_of.len(),
-            used(count != documents, 1),
-        ),
+        (segment.document_of.len(), used(count != documents, 1)),
     ];
     if count == 0 || count >= 1 << 31 || lengths.iter().any(|(found, wanted)| found != wanted) {
         return Err(Unusable::Damaged("sections do not fit each other"));
@@ -281,7 +284,10 @@ fn check(segment: &Segment) -> Result<(), Unusable> {
     let increasing = rows.ordinals.is_sorted_by(|a, b| a < b)
         && rows.starts.is_sorted_by(|a, b| a < b)
         && rows.starts.first() == Some(&0);
-    let known = segment.document_of.iter().all(|&d| (d as usize) < documents);
+    let known = segment
+        .document_of
+        .iter()
+        .all(|&d| (d as usize) < documents);
     if !increasing || !known {
         return Err(Unusable::Damaged("documents are not in order"));
     }
@@ -293,7 +299,8 @@ fn check(segment: &Segment) -> Result<(), Unusable> {
             && slots > 0
             && graph.slots.iter().all(|&row| (row as usize) < count)
             && graph.layers.iter().all(|layer| {
-                layer.len().is_multiple_of(graph.m) && (1..=slots).contains(&(layer.len() / graph.m))
+                layer.len().is_multiple_of(graph.m)
+                    && (1..=slots).contains(&(layer.len() / graph.m))
             })
     });
     if !sound {

@@ -64,7 +64,9 @@ impl Folder {
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(path)? {
             let file = entry?.path();
-            let number = file.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let number = file
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
             match (number, file.extension().and_then(|e| e.to_str())) {
                 (Some(number), Some(EXTENSION)) => numbers.push(number),
                 // Unfinished when the process ended.

@@ -1,7 +1,7 @@
 //! The growing index: adding, publishing, and building graphs in the background.
 
-use std::path::Path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 
-use super::compaction::{Live, merge_flat, pick, rewrite};
 use super::build::{BuildGraph, GraphOptions, HnswRs, Native};
+use super::compaction::{Live, merge_flat, pick, rewrite};
 use super::folder::Folder;
 use super::kernels::kernels;
 use super::reader::VectorReader;

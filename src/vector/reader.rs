@@ -191,7 +191,9 @@ impl VectorReader {
         candidates.sort_unstable();
         let segment = |candidate: &Candidate| &self.segments[candidate.segment as usize];
         for candidate in candidates.iter().take(depth) {
-            segment(candidate).rows().prefetch_fine(candidate.document as usize);
+            segment(candidate)
+                .rows()
+                .prefetch_fine(candidate.document as usize);
         }
         let mut hits: Vec<VectorHit> = Vec::with_capacity(candidates.len());
         let mut enough = f32::NEG_INFINITY;
@@ -200,7 +202,10 @@ impl VectorReader {
             if place == depth {
                 // Whatever comes now has to be better than the worst of these, and is
                 // known to about its error.
-                let worst = hits.iter().map(|hit| hit.score).fold(f32::INFINITY, f32::min);
+                let worst = hits
+                    .iter()
+                    .map(|hit| hit.score)
+                    .fold(f32::INFINITY, f32::min);
                 enough = rows.similarity_of(worst, query);
             }
             if candidate.score + rows.doubt(query, candidate.document as usize) < enough {
@@ -262,13 +267,14 @@ fn search_segment(
     work.scanned += 1;
     work.compared += match (plan, allowed) {
         (Plan::List, Some(allowed)) => {
-            let documents = allowed.iter().filter_map(|ordinal| rows.find(ordinal));
+            let ordinals = rows.ordinals();
+            let documents = allowed.iter().filter_map(|ordinal| ordinals.find(ordinal));
             segment.scan(number, precision, documents.map(|d| d as u32), searcher)
         }
         _ => {
-            let documents = (0..rows.documents() as u32).filter(|&document| {
-                allowed.is_none_or(|set| set.contains(rows.ordinal(document as usize)))
-            });
+            let ordinals = rows.ordinals();
+            let documents = (0..rows.documents() as u32)
+                .filter(|&document| allowed.is_none_or(|set| set.contains(ordinals.of(document))));
             segment.scan(number, precision, documents, searcher)
         }
     };

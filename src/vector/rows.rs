@@ -100,8 +100,10 @@ impl Query {
             let pairs = || high.iter().zip(middle);
             let code = |high: u8, middle: u8| ((high << 4 | middle) ^ 0x80) as i8;
             self.codes.clear();
-            self.codes.extend(pairs().map(|(&h, &m)| code(h & 15, m & 15)));
-            self.codes.extend(pairs().map(|(&h, &m)| code(h >> 4, m >> 4)));
+            self.codes
+                .extend(pairs().map(|(&h, &m)| code(h & 15, m & 15)));
+            self.codes
+                .extend(pairs().map(|(&h, &m)| code(h >> 4, m >> 4)));
             self.sum_codes();
             self.scale = HIGH as f32 * rows.scales[row];
         }
@@ -255,8 +257,14 @@ impl RowsBuilder {
     /// Adds a document of other rows of the same shape.
     fn copy(&mut self, from: &Rows, document: usize) {
         let rows = from.range(document);
+        let rows = rows.start as usize..rows.end as usize;
         let (stride, words) = (self.shape.stride(), self.shape.words());
-        fn part<T: bytemuck::Pod>(to: &mut Vec<T>, from: &Section<T>, rows: &Range<usize>, n: usize) {
+        fn part<T: bytemuck::Pod>(
+            to: &mut Vec<T>,
+            from: &Section<T>,
+            rows: &Range<usize>,
+            n: usize,
+        ) {
             // Planes that the shape does not use are empty.
             if !from.is_empty() {
                 to.extend_from_slice(&from[rows.start * n..rows.end * n]);
@@ -317,6 +325,41 @@ impl RowsBuilder {
             + self.low.capacity()
             + 2 * self.halves.capacity()
             + 8 * self.bits.capacity()
+    }
+}
+
+/// The ordinals of documents.
+#[derive(Clone, Copy)]
+pub(crate) struct Ordinals<'a> {
+    all: &'a [u32],
+    /// The first of them, where none is missing up to the last.
+    dense: Option<u32>,
+}
+
+impl Ordinals<'_> {
+    /// Whether none is missing between the first and the last.
+    pub(crate) fn are_dense(&self) -> bool {
+        self.dense.is_some()
+    }
+
+    #[inline]
+    pub(crate) fn of(&self, document: u32) -> u32 {
+        match self.dense {
+            Some(first) => first + document,
+            None => self.all[document as usize],
+        }
+    }
+
+    /// The document of an ordinal.
+    #[inline]
+    pub(crate) fn find(&self, ordinal: u32) -> Option<usize> {
+        match self.dense {
+            Some(first) => {
+                let document = ordinal.checked_sub(first)? as usize;
+                (document < self.all.len()).then_some(document)
+            }
+            None => self.all.binary_search(&ordinal).ok(),
+        }
     }
 }
 
@@ -478,15 +521,25 @@ impl Rows {
         self.ordinals[document]
     }
 
+    /// The ordinals of all documents, looked up once for many of them.
+    pub(crate) fn ordinals(&self) -> Ordinals<'_> {
+        let all = &*self.ordinals;
+        let dense = match (all.first(), all.last()) {
+            (Some(&first), Some(&last)) if (last - first) as usize + 1 == all.len() => Some(first),
+            _ => None,
+        };
+        Ordinals { all, dense }
+    }
+
     /// The document of an ordinal.
     pub(crate) fn find(&self, ordinal: u32) -> Option<usize> {
-        self.ordinals.binary_search(&ordinal).ok()
+        self.ordinals().find(ordinal)
     }
 
     /// The rows of a document.
     #[inline]
-    pub(crate) fn range(&self, document: usize) -> Range<usize> {
-        self.starts[document] as usize..self.starts[document + 1] as usize
+    pub(crate) fn range(&self, document: usize) -> Range<u32> {
+        self.starts[document]..self.starts[document + 1]
     }
 
     /// The plane by which rows are found, and what goes with it.
@@ -576,7 +629,7 @@ impl Rows {
     pub(crate) fn best_passage(&self, query: &Query, document: usize) -> (f32, u16) {
         let mut best = (f32::NEG_INFINITY, 0);
         for (passage, row) in self.range(document).enumerate() {
-            let score = self.score(query, row);
+            let score = self.score(query, row as usize);
             if score > best.0 {
                 // The index takes no document of more passages than a u16 counts.
                 best = (score, passage as u16);
@@ -698,7 +751,9 @@ mod tests {
     fn finding_by_bytes_is_close_and_scoring_closer() {
         let mut state = 9u64;
         let mut noise = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         };
         for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {

@@ -7,14 +7,14 @@ use crate::filter::OrdinalSet;
 use super::build::{Before, BuildGraph, GraphOptions};
 use super::folder::SealedFile;
 use super::graph::Graph;
-use super::rows::{Finder, Query, Rows};
+use super::rows::{Finder, Ordinals, Query, Rows};
 use super::section::Section;
 use super::space::Storage;
 use super::top::{Candidate, TopDocuments};
 use super::walk::{Scratch, Toward};
 
-/// Rows scanned at a time.
-const CHUNK: usize = 64;
+/// Rows scanned at a time: as many as the processor can wait for at once.
+const CHUNK: usize = 16;
 
 /// How rows are compared in a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,24 @@ pub(crate) struct Segment {
     pub(super) document_of: Section<u32>,
     /// The file it is read from, if it is.
     pub(super) file: Option<SealedFile>,
+}
+
+/// The ordinals of rows, looked up for many of them.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    document_of: &'a [u32],
+    ordinals: Ordinals<'a>,
+}
+
+impl Names<'_> {
+    #[inline]
+    fn ordinal(&self, row: u32) -> u32 {
+        let document = match self.document_of {
+            [] => row,
+            of => of[row as usize],
+        };
+        self.ordinals.of(document)
+    }
 }
 
 /// A query on its way through a graph.
@@ -118,6 +136,13 @@ impl Segment {
         self.rows.memory_bytes() + graph + self.document_of.memory_bytes()
     }
 
+    fn names(&self) -> Names<'_> {
+        Names {
+            document_of: &self.document_of,
+            ordinals: self.rows.ordinals(),
+        }
+    }
+
     #[inline]
     fn document(&self, row: u32) -> u32 {
         if self.document_of.is_empty() {
@@ -139,13 +164,20 @@ impl Segment {
     ) -> u64 {
         let mut compared = 0;
         let finder = self.rows.finder(self.rows.shape().scanned_by());
+        let one_each = self.rows.len() == self.rows.documents();
         searcher.ids.clear();
         searcher.documents.clear();
         for document in documents {
-            let rows = self.rows.range(document as usize);
-            compared += rows.len() as u64;
             searcher.documents.push(document);
-            searcher.ids.extend(rows.map(|row| row as u32));
+            let rows = match one_each {
+                true => document..document + 1,
+                false => self.rows.range(document as usize),
+            };
+            compared += u64::from(rows.end - rows.start);
+            for row in rows {
+                finder.prefetch(row);
+                searcher.ids.push(row);
+            }
             if searcher.ids.len() >= CHUNK {
                 self.scan_collected(number, &finder, precision, searcher);
             }
@@ -176,8 +208,13 @@ impl Segment {
         }
         let mut rest = scores.as_slice();
         let mut floor = searcher.top.floor();
+        let one_each = self.rows.len() == self.rows.documents();
         for &document in &searcher.documents {
-            let (own, others) = rest.split_at(self.rows.range(document as usize).len());
+            let passages = match one_each {
+                true => 1,
+                false => self.rows.range(document as usize).len(),
+            };
+            let (own, others) = rest.split_at(passages);
             rest = others;
             let score = own.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             if score >= floor {
@@ -216,14 +253,13 @@ impl Segment {
             finder: self.rows.finder(self.rows.shape().walked_by()),
             query: &mut searcher.query,
         };
-        let accept = |row: u32| {
-            allowed.is_none_or(|set| set.contains(self.rows.ordinal(self.document(row) as usize)))
-        };
+        let names = self.names();
+        let accept = |row: u32| allowed.is_none_or(|set| set.contains(names.ordinal(row)));
         let Some(start) = graph.descend(&mut toward, scratch) else {
             return 0;
         };
         if two_hops && allowed.is_some() {
-            let budget = scratch.compared + budget;
+            let budget = scratch.compared.saturating_add(budget);
             scratch.beam_among(graph.base(), start, width, budget, accept, &mut toward);
         } else {
             scratch.beam(graph.base(), [start], width, &mut toward);
@@ -242,7 +278,11 @@ impl Segment {
         finder.similarities(&mut searcher.query, ids, scores);
         let found = &mut searcher.found;
         found.clear();
-        found.extend(ids.iter().map(|&row| self.document(row)).zip(scores.iter().copied()));
+        found.extend(
+            ids.iter()
+                .map(|&row| self.document(row))
+                .zip(scores.iter().copied()),
+        );
         if !self.document_of.is_empty() {
             // Each document once, with its best row.
             found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));

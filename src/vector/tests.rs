@@ -478,11 +478,18 @@ fn nearest(vectors: &[Vec<f32>], target: &[f32], metric: Metric, depth: usize) -
     let score = |v: &[f32]| match metric {
         Metric::Cosine => dot(v, target) / length(v) / length(target),
         Metric::Dot => dot(v, target),
-        Metric::L2 => -v.iter().zip(target).map(|(a, b)| (a - b).powi(2)).sum::<f32>(),
+        Metric::L2 => -v
+            .iter()
+            .zip(target)
+            .map(|(a, b)| (a - b).powi(2))
+            .sum::<f32>(),
     };
     let mut all: Vec<(f32, u32)> = vectors.iter().map(|v| score(v)).zip(0..).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    all.into_iter().take(depth).map(|(_, ordinal)| ordinal).collect()
+    all.into_iter()
+        .take(depth)
+        .map(|(_, ordinal)| ordinal)
+        .collect()
 }
 
 /// The share of the nearest that a reader finds.
@@ -500,7 +507,10 @@ fn recall(
         assert_eq!(hits.len(), how.depth);
         let mut truth = nearest(vectors, target, metric, vectors.len());
         truth.retain(|&ordinal| allowed.is_none_or(|set| set.contains(ordinal)));
-        found += truth[..how.depth].iter().filter(|o| hits.contains(o)).count();
+        found += truth[..how.depth]
+            .iter()
+            .filter(|o| hits.contains(o))
+            .count();
     }
     found as f64 / (targets.len() * how.depth) as f64
 }
@@ -669,7 +679,14 @@ fn merging_goes_on_from_the_graph_that_is_there() {
     index.publish();
     index.wait_for_background();
     assert_eq!(index.len(), 2000, "the dead are gone");
-    let after = recall(&index.reader(), &vectors, &targets, metric, &how, Some(&live));
+    let after = recall(
+        &index.reader(),
+        &vectors,
+        &targets,
+        metric,
+        &how,
+        Some(&live),
+    );
     assert!(after >= before - 0.02, "{before}, then {after}");
 }
 
@@ -758,7 +775,10 @@ fn a_damaged_file_is_never_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let vectors = clustered(&mut Noise(67), 320, 12);
     let index = sealed(folder.path(), &vectors, Storage::Int8);
-    let answer = index.reader().search(&vectors[9], &query(50), None).unwrap();
+    let answer = index
+        .reader()
+        .search(&vectors[9], &query(50), None)
+        .unwrap();
     drop(index);
     let path = files(folder.path()).remove(0);
     let good = std::fs::read(&path).unwrap();
@@ -770,7 +790,10 @@ fn a_damaged_file_is_never_trusted() {
         // Between the sections there is nothing that could be damaged.
         let harmless = !index.is_empty();
         if harmless {
-            let hits = index.reader().search(&vectors[9], &query(50), None).unwrap();
+            let hits = index
+                .reader()
+                .search(&vectors[9], &query(50), None)
+                .unwrap();
             assert_eq!(hits, answer, "a damaged file was used");
         } else {
             assert!(!path.exists(), "a damaged file was kept");
@@ -782,11 +805,15 @@ fn a_damaged_file_is_never_trusted() {
         let hits = index.reader().search(&vectors[9], &query(1), None).unwrap();
         assert_eq!(ordinals(&hits), [9]);
         drop(index);
-        files(folder.path()).iter().for_each(|f| std::fs::remove_file(f).unwrap());
+        files(folder.path())
+            .iter()
+            .for_each(|f| std::fs::remove_file(f).unwrap());
         !harmless
     };
     let places: Vec<usize> = (0..good.len()).step_by(good.len() / 37).collect();
-    let refused = places.iter().filter(|&&at| spoilt(&|bytes| bytes[at] ^= 0x10));
+    let refused = places
+        .iter()
+        .filter(|&&at| spoilt(&|bytes| bytes[at] ^= 0x10));
     assert!(refused.count() * 2 > places.len());
     for at in places {
         assert!(spoilt(&|bytes| bytes.truncate(at)));
@@ -807,7 +834,9 @@ fn links_to_rows_that_do_not_exist_are_not_followed() {
     let vectors = clustered(&mut Noise(71), 400, 12);
     let mut rows = rows::RowsBuilder::new(options(12, 1).shape());
     (0u32..).zip(&vectors).for_each(|(i, v)| rows.push(i, v));
-    let wild: Vec<u32> = (0..400 * 16u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
+    let wild: Vec<u32> = (0..400 * 16u32)
+        .map(|i| i.wrapping_mul(2_654_435_761))
+        .collect();
     let made = segment::Segment {
         rows: rows.finish(),
         graph: Some(graph::Graph {

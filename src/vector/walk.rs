@@ -75,7 +75,11 @@ impl Near {
     #[inline]
     pub(crate) fn similarity(self) -> f32 {
         let key = (self.0 >> 32) as u32;
-        f32::from_bits(if key >> 31 == 1 { key ^ 0x8000_0000 } else { !key })
+        f32::from_bits(if key >> 31 == 1 {
+            key ^ 0x8000_0000
+        } else {
+            !key
+        })
     }
 
     #[inline]
@@ -210,7 +214,12 @@ impl Scratch {
     }
 
     /// From `start`, always on to the nearest link; the row where no link is nearer.
-    pub(crate) fn descend(&mut self, links: Links<'_>, start: u32, toward: &mut impl Toward) -> u32 {
+    pub(crate) fn descend(
+        &mut self,
+        links: Links<'_>,
+        start: u32,
+        toward: &mut impl Toward,
+    ) -> u32 {
         self.fresh.clear();
         self.fresh.push(start);
         toward.similarities(&self.fresh, &mut self.similarities);
@@ -218,7 +227,11 @@ impl Scratch {
         let mut best = Near::waiting(self.similarities[0], start);
         loop {
             self.fresh.clear();
-            self.fresh.extend(links.of(best.row()).filter(|&row| (row as usize) < links.rows()));
+            self.fresh.extend(
+                links
+                    .of(best.row())
+                    .filter(|&row| (row as usize) < links.rows()),
+            );
             self.compared += self.fresh.len() as u64;
             toward.similarities(&self.fresh, &mut self.similarities);
             let nears = self.fresh.iter().zip(&self.similarities);
@@ -281,7 +294,8 @@ impl Scratch {
         toward: &mut impl Toward,
     ) -> bool {
         let rows = links.rows();
-        self.clear(rows, width);
+        // The start has a place of its own where it is not to be found.
+        self.clear(rows, width + usize::from(!accept(start)));
         self.fresh.clear();
         if (start as usize) < rows {
             Self::visit(&mut self.visited, &mut self.touched, start);

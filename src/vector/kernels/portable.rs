@@ -49,7 +49,9 @@ pub(super) fn dot_fine(query: &[f32], row: Fine<'_>) -> f32 {
     let half = row.high.len().min(row.middle.len()).min(query.len() / 2);
     let (query, low) = (&query[..2 * half], &row.low[..2 * half]);
     let (high, middle) = (&row.high[..half], &row.middle[..half]);
-    let first = sum(half, |i| query[i] * fine(high[i] & 15, middle[i] & 15, low[i]));
+    let first = sum(half, |i| {
+        query[i] * fine(high[i] & 15, middle[i] & 15, low[i])
+    });
     let second = sum(half, |i| {
         query[half + i] * fine(high[i] >> 4, middle[i] >> 4, low[half + i])
     });

@@ -68,7 +68,9 @@ fn nibble_kernels_are_exact() {
         let alternating: Vec<i8> = (0..values)
             .map(|i| if i % 2 == 0 { 127 } else { -127 })
             .collect();
-        let rows: Vec<u8> = (0..bytes).map(|i| if i % 2 == 0 { 255 } else { 0 }).collect();
+        let rows: Vec<u8> = (0..bytes)
+            .map(|i| if i % 2 == 0 { 255 } else { 0 })
+            .collect();
         check_u4(&alternating, &rows);
     }
 }
@@ -108,7 +110,12 @@ fn fine_kernels_agree_with_a_sum_in_double() {
             .map(|&b| f32::from(b) / 100.0 - 1.3)
             .collect();
         for query in [&random, &vec![0.0; n], &vec![1e15; n], &vec![-1e-15; n]] {
-            let extremes = [(0u8, 0u8, -128i8), (255, 255, 127), (1, 16, 126), (128, 0, 0)];
+            let extremes = [
+                (0u8, 0u8, -128i8),
+                (255, 255, 127),
+                (1, 16, 126),
+                (128, 0, 0),
+            ];
             let mut rows: Vec<(Vec<u8>, Vec<u8>, Vec<i8>)> = extremes
                 .iter()
                 .map(|&(h, m, l)| (vec![h; n / 2], vec![m; n / 2], vec![l; n]))

@@ -195,12 +195,8 @@ fn four_by_four(
 #[inline]
 #[target_feature(enable = "avx512f,avx2")]
 fn sums_of_four(sums: [__m512i; 4]) -> [i32; 4] {
-    let half = |x: __m512i| {
-        _mm256_add_epi32(
-            _mm512_castsi512_si256(x),
-            _mm512_extracti64x4_epi64::<1>(x),
-        )
-    };
+    let half =
+        |x: __m512i| _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
     let pairs = _mm256_hadd_epi32(
         _mm256_hadd_epi32(half(sums[0]), half(sums[1])),
         _mm256_hadd_epi32(half(sums[2]), half(sums[3])),
