@@ -82,6 +82,14 @@ bench-search: $(BENCH_BUILD) ## latency and throughput of searches; writes repor
 bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports/ingest.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench ingest
 
+.PHONY: bench-vectors
+bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py vectors --markdown docs/benchmarks.md
+
+.PHONY: eval-batching
+eval-batching: $(BENCH_BUILD) ## whether a vector depends on its batch; writes reports/eval-batching.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench batching
+
 .PHONY: eval-scifact eval-nfcorpus eval-cranfield eval-cacm
 eval-scifact: $(BENCH_BUILD) ## retrieval quality on SciFact; writes reports/eval-scifact.json
 	@$(PYTHON) tools/measure.py eval scifact

@@ -140,13 +140,13 @@ impl Engine {
         self.dimensions = dimensions(data)?;
         let base = floats(&data.join("base.f32"))?;
         let threads = request["threads"].as_u64().unwrap_or(1) as usize;
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .ok();
         let folder = tempfile::tempdir()?;
         let started = Instant::now();
-        let index = VectorIndex::open(self.options(), folder.path())?;
+        let options = VectorOptions {
+            build_threads: threads,
+            ..self.options()
+        };
+        let index = VectorIndex::open(options, folder.path(), u32::MAX)?;
         for (ordinal, vector) in (0..).zip(base.chunks_exact(self.dimensions)) {
             index.add(ordinal, vector)?;
         }
@@ -176,7 +176,7 @@ impl Engine {
         self.queries = floats(&data.join("queries.f32"))?;
         let path = Path::new(text(request, "path")?);
         let started = Instant::now();
-        let index = VectorIndex::open(self.options(), path)?;
+        let index = VectorIndex::open(self.options(), path, u32::MAX)?;
         let seconds = started.elapsed().as_secs_f64();
         ensure!(!index.is_empty(), "{} holds no vectors", path.display());
         self.index = Some(index);
@@ -281,7 +281,7 @@ fn builder() -> Builder {
 fn settings() -> String {
     let options = VectorOptions::new(1);
     format!(
-        "m {}, ef_construction {}, int8 with a residual byte, built by {:?}",
+        "m {}, ef_construction {}, 4 bits to walk by, 8 to order by, 16 to score by, built by {:?}",
         options.m,
         options.ef_construction,
         builder()

@@ -40,7 +40,7 @@ import summary  # noqa: E402
 from cache import Cache, cache_folder, write_atomically  # noqa: E402
 from client import Engine, EngineError, EngineLost, all_cores  # noqa: E402
 from console import SetupError, duration, fail, say  # noqa: E402
-from summary import GRID, K, OURS, PLANNER, STRATEGIES, YARDSTICK, Contest, Measured, Point  # noqa: E402
+from summary import GRID, K, OURS, PLANNER, STRATEGIES, VARIANT, YARDSTICK, Contest, Measured, Point  # noqa: E402
 
 BUILD_THREADS = 2
 # One measurement lasts about this long, so that a fast engine's is not all noise.
@@ -77,14 +77,17 @@ class Bench:
     def start(self, name: str, cores: Set[int]) -> Engine:
         if name in self.absent:
             raise EngineLost(self.absent[name])
-        if name == OURS:
+        environment = self.environment
+        if name in (OURS, VARIANT):
             if not self.options.ours:
                 raise EngineLost("no --ours was given")
             command = [*self.options.ours, "engine"]
+            if name == VARIANT:
+                environment = {**environment, "GLEANER_BENCH_BUILDER": "hnsw_rs"}
         else:
             command = [str(self.python), str(PEERS_FOLDER / "engine.py"), name]
         log = self.work / f"{name}.log"
-        return Engine(command, log, self.environment, cores, self.options.timeout)
+        return Engine(command, log, environment, cores, self.options.timeout)
 
 
 class Run:
@@ -439,7 +442,7 @@ def names(text: str) -> List[str]:
 
 
 def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace:
-    standard = [OURS] + [name for name in place.PACKAGES if name != YARDSTICK]
+    standard = [OURS, VARIANT] + [name for name in place.PACKAGES if name != YARDSTICK]
     parser = argparse.ArgumentParser(prog="bench_vectors.py", description=__doc__.split("\n")[0])
     parser.add_argument("--datasets", type=names, default=["minilm", "glove"], metavar="A,B")
     parser.add_argument("--engines", type=names, default=standard, metavar="A,B")
@@ -455,9 +458,9 @@ def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace
     parser.add_argument("--markdown", type=Path, help="write the tables between the markers of this file")
     parser.add_argument("--ours", nargs=argparse.REMAINDER, default=[], help="this project's command; last")
     parsed = parser.parse_args(arguments)
-    unknown = [name for name in parsed.engines if name not in {OURS, *place.PACKAGES}]
+    unknown = [name for name in parsed.engines if name not in {OURS, VARIANT, *place.PACKAGES}]
     if unknown:
-        parser.error(f"no engine {unknown[0]}; there are {', '.join([OURS, *place.PACKAGES])}")
+        parser.error(f"no engine {unknown[0]}; there are {', '.join([OURS, VARIANT, *place.PACKAGES])}")
     if min(parsed.rounds, parsed.build_rounds) < 1 or not parsed.datasets or not parsed.engines:
         parser.error("at least one round, one dataset and one engine are needed")
     return parsed
@@ -480,7 +483,7 @@ def working_folder(cache: Cache, keep: bool) -> Iterator[Path]:
 def prepared(cache: Cache, options: argparse.Namespace) -> Tuple[place.Environment, Dict[str, Path]]:
     """The peers' environment and the datasets. Where all is there that this run needs and
     no peer takes part, nothing is installed."""
-    peers = [place.PACKAGES[name] for name in options.engines if name != OURS]
+    peers = [place.PACKAGES[name] for name in options.engines if name in place.PACKAGES]
     root = options.data_root.absolute() if options.data_root else cache.path("vectors")
     environment = place.Environment(cache)
     complete = all(place.is_complete(root / name) for name in options.datasets)

@@ -81,20 +81,50 @@ def bench(data: Path, name: str) -> None:
         raise SetupError(f"the benchmark ended with status {status}; its message is above")
 
 
+def executable(name: str) -> str:
+    """Builds the bench NAME and says where it is."""
+    command = ["cargo", "bench", "--locked", "--bench", name, "--no-run", "--message-format=json"]
+    done = subprocess.run(command, cwd=str(PROJECT), stdout=subprocess.PIPE, universal_newlines=True)
+    if done.returncode != 0:
+        raise SetupError(f"the benchmark {name} cannot be built; the message is above")
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == name:
+            return str(message["executable"])
+    raise SetupError(f"cargo built no benchmark {name}")
+
+
+def vectors(data: Path, arguments: List[str]) -> None:
+    """The comparison of vector engines: this project's is the bench `vectors`."""
+    environment = {**os.environ, "GLEANER_BENCH_DATA": str(data)}
+    command = [sys.executable, str(PROJECT / "tools" / "bench_vectors.py"), *arguments]
+    status = subprocess.run(
+        [*command, "--ours", executable("vectors")], cwd=str(PROJECT), env=environment
+    ).returncode
+    if status != 0:
+        raise SetupError(f"the benchmark ended with status {status}; its message is above")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="measure.py", description=__doc__.split("\n")[0])
     kinds = parser.add_subparsers(dest="kind", required=True)
     kinds.add_parser("bench").add_argument("name")
+    # What follows is for bench_vectors.py.
+    kinds.add_parser("vectors", add_help=False)
     evaluation = kinds.add_parser("eval")
     evaluation.add_argument("collection")
     evaluation.add_argument("--split", default="test")
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
+    if others and options.kind != "vectors":
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     data = bench_data(os.environ)
     if data is None:
         return
     try:
         if options.kind == "bench":
             bench(data, options.name)
+        elif options.kind == "vectors":
+            vectors(data, others)
         else:
             evaluate(data, options.collection, options.split)
     except SetupError as error:

@@ -17,6 +17,8 @@ MISSING = 0xFFFFFFFF
 TRUTH_DEPTH = 100
 
 OURS = "gleaner"
+# Ours, with the graph built by the hnsw_rs crate: neither the contestant nor a peer.
+VARIANT = "gleaner-hnsw_rs"
 # No rival, only what a reader can check the others against.
 YARDSTICK = "exact"
 FLAT = ("hnswlib", "faiss-flat")
@@ -198,7 +200,7 @@ def engine_keys(rows: Sequence[Mapping[str, Any]]) -> Dict[str, Optional[float]]
     """The ratios of this project to its peers. Rates, build: above 1 is faster than the peer;
     memory: below 1 is smaller. None where either side has nothing to compare."""
     ours: Mapping[str, Any] = next((row for row in rows if row["engine"] == OURS), {})
-    peers = {row["engine"]: row for row in rows if row["engine"] not in (OURS, YARDSTICK)}
+    peers = {row["engine"]: row for row in rows if row["engine"] not in (OURS, VARIANT, YARDSTICK)}
     flat = [peers[name] for name in FLAT if name in peers]
     builders = [peers[name] for name in BUILDERS if name in peers]
     one, all_cores = "qps_at_recall", "qps_at_recall_all_cores"

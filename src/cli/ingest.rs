@@ -102,6 +102,11 @@ impl Ingest {
             &progress,
         );
         let summary = reporter.finish();
+        if outcome.is_ok() {
+            // Ending now would throw away the graph that the load made necessary, and the
+            // next command would begin it anew.
+            index.wait_for_background();
+        }
         let loaded = Loaded {
             rejects: outcome?,
             index: self.index,

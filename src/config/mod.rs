@@ -145,6 +145,10 @@ pub struct Storage {
     pub refresh_ms: u64,
     /// Vectors up to which an index is scanned exactly; beyond it a graph is built.
     pub graph_threshold: usize,
+    /// Threads that graphs are built with in the background. Unset: one less than the
+    /// machine has, at least 1, so that searches go on meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_threads: Option<usize>,
 }
 
 impl Default for Storage {
@@ -155,6 +159,7 @@ impl Default for Storage {
             word_buffer_bytes: 32 << 20,
             refresh_ms: 1_000,
             graph_threshold: 20_000,
+            build_threads: None,
         }
     }
 }
@@ -201,6 +206,8 @@ impl Default for Log {
     }
 }
 
+/// Most threads of one kind.
+const MAX_THREADS: u64 = 1024;
 /// Most of anything that is counted one by one.
 const MAX_COUNT: u64 = 1_000_000;
 /// Longest body, field or row, in bytes: what is written has to fit one batch of the
@@ -281,6 +288,11 @@ impl Config {
         let n = |value: usize| value as u64;
         let ranges = [
             ("server.concurrency", n(server.permits()), 1..=MAX_COUNT),
+            (
+                "storage.build_threads",
+                n(storage.build_threads.unwrap_or(1)),
+                1..=MAX_THREADS,
+            ),
             ("server.queue", n(server.queue), 0..=MAX_COUNT),
             ("server.timeout_ms", server.timeout_ms, 1..=DAY_MS),
             ("limits.body_bytes", n(limits.body_bytes), 1..=MAX_MESSAGE),

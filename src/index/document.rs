@@ -9,7 +9,7 @@ use crate::document::{Document, FieldType, validate};
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::Task;
 use crate::store::{PassageSpan, StoredVectors};
-use crate::vector::{Metric, check_vector};
+use crate::vector::{Metric, check_stored};
 
 /// Most passages of one document: their numbers have 16 bits.
 const MAX_PASSAGES: usize = 1 << 16;
@@ -273,9 +273,12 @@ impl Index {
     /// `invalid_vector` for the wrong number of values, values that are not finite, or a
     /// vector of zeros, which is like no other.
     pub fn ready_vector(&self, mut vector: Vec<f32>, field: &str) -> Result<Vec<f32>, Problem> {
-        check_vector(&vector, self.dimensions(), field)?;
         let embedding = self.definition().embedding.as_ref();
-        if embedding.is_none_or(|embedding| embedding.metric == Metric::Cosine) {
+        let (metric, storage) = embedding
+            .map(|embedding| (embedding.metric, embedding.storage))
+            .unwrap_or_default();
+        check_stored(&vector, self.dimensions(), metric, storage, field)?;
+        if metric == Metric::Cosine {
             let squares = vector.iter().map(|&x| f64::from(x).powi(2));
             let norm = squares.sum::<f64>().sqrt();
             for x in &mut vector {

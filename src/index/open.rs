@@ -17,8 +17,8 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::lexical::{QueryOptions, SynonymTable, WordIndex, WordOptions, WordQuery};
 use crate::model::TextEncoder;
-use crate::store::{Store, StoreOptions};
-use crate::vector::{VectorIndex, VectorOptions, VectorReader};
+use crate::store::{Store, StoreOptions, StoredVectors};
+use crate::vector::{MOST_DIMENSIONS, VectorIndex, VectorOptions, VectorReader};
 
 /// Names of the small values kept beside the documents.
 const META_DEFINITION: &str = "definition";
@@ -27,8 +27,6 @@ const META_DIMENSIONS: &str = "dimensions";
 
 /// Passages after which vectors read back on opening are published.
 const PUBLISH_EVERY: usize = 50_000;
-/// Documents whose vectors are read back together.
-const READ_AT_ONCE: usize = 1024;
 
 /// An open index. Shared between threads behind an [`Arc`].
 pub struct Index {
@@ -62,6 +60,16 @@ impl Index {
                 Some(name) => {
                     let encoder = settings.models.open(name)?;
                     dimensions = encoder.dimensions();
+                    if dimensions > MOST_DIMENSIONS {
+                        return Err(Problem::new(
+                            Code::InvalidDefinition,
+                            "the model makes vectors of more dimensions than can be indexed",
+                        )
+                        .field("embedding.model")
+                        .found(dimensions)
+                        .expected(format!("at most {MOST_DIMENSIONS}"))
+                        .into());
+                    }
                     if let Some(wanted) = embedding.dimensions.filter(|&d| d != dimensions) {
                         return Err(Problem::new(
                             Code::InvalidDefinition,
@@ -168,12 +176,14 @@ impl Index {
                     metric: embedding.metric,
                     storage: embedding.storage,
                     graph_threshold: settings.storage.graph_threshold,
+                    build_threads: settings.storage.build_threads.unwrap_or(0),
                     m: embedding.graph.m,
                     ef_construction: embedding.graph.ef_construction,
                     builder: embedding.graph.builder,
                     ..VectorOptions::new(dimensions)
                 };
-                let vectors = VectorIndex::open(options, &folder.join("vectors"))?;
+                let vectors =
+                    VectorIndex::open(options, &folder.join("vectors"), store.next_ordinal())?;
                 add_missing(&store, &vectors, &live, &definition.name)?;
                 Some(vectors)
             }
@@ -378,31 +388,39 @@ pub(super) fn replay_words(
 
 /// Adds the vectors of live documents that are in none of the sealed segments.
 fn add_missing(store: &Store, vectors: &VectorIndex, live: &OrdinalSet, index: &str) -> Result<()> {
-    let reader = vectors.reader();
-    let missing: Vec<u32> = live.iter().filter(|&o| !reader.contains(o)).collect();
+    let mut missing = live.clone();
+    missing.and_not(&vectors.reader().documents());
     let mut unpublished = 0;
-    for some in missing.chunks(READ_AT_ONCE) {
-        let stored = store.vectors_many(some)?;
-        for (&ordinal, stored) in some.iter().zip(stored) {
-            // Documents without a text have none.
-            let Some(stored) = stored else { continue };
-            match vectors.add(ordinal, &stored.vectors) {
-                // One bad vector must not keep the whole index from opening.
-                Err(Error::User(problem)) => tracing::error!(
-                    index,
-                    ordinal,
-                    %problem,
-                    "a stored vector cannot be used; the document is found by words only"
-                ),
-                other => other?,
-            }
-            unpublished += stored.spans.len();
+    let mut add = |ordinal: u32, stored: StoredVectors| -> Result<()> {
+        match vectors.add(ordinal, &stored.vectors) {
+            // One bad vector must not keep the whole index from opening.
+            Err(Error::User(problem)) => tracing::error!(
+                index,
+                ordinal,
+                %problem,
+                "a stored vector cannot be used; the document is found by words only"
+            ),
+            other => other?,
         }
+        unpublished += stored.spans.len();
         if unpublished >= PUBLISH_EVERY {
             // What is pending is copied when it is published: in pieces, so that
             // opening never holds all vectors twice.
             vectors.publish();
             unpublished = 0;
+        }
+        Ok(())
+    };
+    if missing.len() * 2 > live.len() {
+        return store.for_each_vectors(|ordinal, stored| match missing.contains(ordinal) {
+            true => add(ordinal, stored),
+            false => Ok(()),
+        });
+    }
+    for ordinal in missing.iter() {
+        // Documents without a text have none.
+        if let Some(stored) = store.vectors(ordinal)? {
+            add(ordinal, stored)?;
         }
     }
     Ok(())

@@ -92,7 +92,7 @@ pub struct Stats {
     pub passages: u64,
     /// Length of the vectors; 0 without any.
     pub dimensions: usize,
-    /// Memory of the vectors, in bytes.
+    /// Memory that vectors and graphs take, in bytes; what sealed files hold is not counted.
     pub vector_bytes: u64,
     /// Last log sequence that is durable.
     pub durable_seq: u64,

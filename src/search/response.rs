@@ -32,7 +32,8 @@ pub struct SearchResponse {
 pub struct Hit {
     /// The document's id.
     pub id: String,
-    /// The score that ranks it. Lexical: BM25. Dense: cosine. Hybrid: the fusion's.
+    /// The score that ranks it. Lexical: BM25. Dense: the index's
+    /// metric (cosine unless its definition says otherwise). Hybrid: the fusion's.
     pub score: f32,
     /// The document, or the fields of it that were asked for.
     pub document: Map<String, Json>,
@@ -129,7 +130,7 @@ pub struct Explanation {
 pub struct LegExplanation {
     /// Rank among the leg's hits, from 1.
     pub rank: usize,
-    /// The leg's own score: BM25, or cosine.
+    /// The leg's own score: BM25, or the index's metric.
     pub score: f32,
     /// The score as it entered the fusion, before the weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]

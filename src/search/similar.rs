@@ -7,6 +7,7 @@ use crate::error::{Code, Problem, Result};
 use crate::filter::Filter;
 use crate::index::{Index, View};
 use crate::lexical::{Scoring, WordQuery, WordReader};
+use crate::vector::check_vector;
 
 /// What the liked documents are searched by.
 pub(super) struct Liked {
@@ -83,8 +84,9 @@ pub(super) fn liked(index: &Index, view: &View, request: &SearchRequest) -> Resu
     }
     let mean = sum.iter().map(|x| (x / vectors.max(1) as f64) as f32);
     let mean: Vec<f32> = mean.collect();
-    // Opposite vectors may cancel out: then there is no direction to search in.
-    let vector = mean.iter().any(|&x| x != 0.0).then_some(mean);
+    // Opposite vectors may cancel out: then there is nothing to search by.
+    let usable = check_vector(&mean, index.dimensions(), "like").is_ok();
+    let vector = usable.then_some(mean);
     let mut texts = Vec::new();
     for document in index.documents(&ordinals)?.into_iter().flatten() {
         texts.extend(index.searched_texts(&document.source));

@@ -53,6 +53,13 @@ pub(crate) enum Unusable {
     Other,
 }
 
+impl Unusable {
+    /// Whether no other day, and no other version of this program, could use the file.
+    pub(crate) fn is_for_good(&self) -> bool {
+        matches!(self, Unusable::Damaged(_) | Unusable::Other)
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     dimensions: usize,
@@ -60,8 +67,8 @@ struct Header {
     storage: Storage,
     m: usize,
     layers: usize,
-    /// Files that this one takes the place of.
-    replaces: Vec<u64>,
+    /// The older files that count beside this one.
+    keeps: Vec<u64>,
     sections: Vec<Place>,
 }
 
@@ -111,12 +118,13 @@ fn checksums(bytes: &[u8]) -> Vec<u32> {
     bytes.par_chunks(BLOCK).map(crc32fast::hash).collect()
 }
 
-/// Writes a segment with a graph to `path`, durably, in place of the files `replaces`.
+/// Writes a segment with a graph to `path`, durably; of the older files those numbered
+/// `keeps` go on counting.
 pub(crate) fn write(
     path: &Path,
     segment: &Segment,
     graph: &Graph,
-    replaces: Vec<u64>,
+    keeps: Vec<u64>,
 ) -> io::Result<()> {
     let shape = segment.rows.shape();
     let sections = sections(segment, graph);
@@ -126,7 +134,7 @@ pub(crate) fn write(
         storage: shape.storage,
         m: graph.m,
         layers: graph.layers.len(),
-        replaces,
+        keeps,
         sections: Vec::new(),
     };
     for (name, bytes) in &sections {
@@ -176,13 +184,13 @@ pub(crate) fn write(
     }
 }
 
-/// Opens the file of a segment whose vectors are of `shape`; the segment, and the files
-/// it takes the place of.
+/// Opens the file of a segment whose vectors are of `shape`; the segment, and the older
+/// files that count beside it.
 pub(crate) fn open(path: &Path, shape: Shape) -> Result<(Segment, Vec<u64>), Unusable> {
     let file = File::open(path)?;
-    // SAFETY: the file lies in the index's own folder, which its lock keeps for this
-    // process, and is never written to again. Whoever changes it by other means changes
-    // numbers that are checked where they are used.
+    // SAFETY: the file lies in the index's own folder, which the store's lock keeps for this
+    // process, and is never written to again; only somebody who writes to it by other means
+    // could change what the map's readers take for constant.
     let map = Arc::new(unsafe { MmapOptions::new().map(&file)? });
     let header = header(&map)?;
     if (header.dimensions, header.metric, header.storage)
@@ -199,7 +207,7 @@ pub(crate) fn open(path: &Path, shape: Shape) -> Result<(Segment, Vec<u64>), Unu
     }
     let segment = assemble(&map, &header, shape)?;
     check(&segment)?;
-    Ok((segment, header.replaces))
+    Ok((segment, header.keeps))
 }
 
 fn header(map: &Mmap) -> Result<Header, Unusable> {
@@ -284,11 +292,13 @@ fn check(segment: &Segment) -> Result<(), Unusable> {
     let increasing = rows.ordinals.is_sorted_by(|a, b| a < b)
         && rows.starts.is_sorted_by(|a, b| a < b)
         && rows.starts.first() == Some(&0);
-    let known = segment
-        .document_of
-        .iter()
-        .all(|&d| (d as usize) < documents);
-    if !increasing || !known {
+    let fits = (0..)
+        .zip(segment.document_of.iter())
+        .all(|(row, &document)| {
+            let document = document as usize;
+            document < documents && rows.range(document).contains(&row)
+        });
+    if !increasing || !fits {
         return Err(Unusable::Damaged("documents are not in order"));
     }
     let graph = segment.graph.as_ref();
@@ -302,6 +312,8 @@ fn check(segment: &Segment) -> Result<(), Unusable> {
                 layer.len().is_multiple_of(graph.m)
                     && (1..=slots).contains(&(layer.len() / graph.m))
             })
+            // Whoever is on a layer is on those below.
+            && graph.layers.is_sorted_by(|below, above| below.len() >= above.len())
     });
     if !sound {
         return Err(Unusable::Damaged("the graph does not fit its rows"));

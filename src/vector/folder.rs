@@ -1,10 +1,10 @@
 //! The folder of an index's sealed segments.
 //!
-//! A segment with a graph is written to a file of its own, numbered upwards, and names
-//! the files whose documents it took over; those are removed when nobody reads them any
-//! more, or at the next opening if the process ended before. So whatever instant a
-//! process ends at, the folder holds each document in one file that counts, or in none,
-//! and then the store has it.
+//! A segment with a graph is written to a file of its own, numbered upwards, and names the
+//! older files that still count beside it; the others are removed when nobody reads them
+//! any more, or at the next opening if the process ended before. So whatever instant a
+//! process ends at, no document is in two files that count; one that is in none is taken
+//! from the store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,16 @@ fn remove(path: &Path) {
 }
 
 impl Folder {
-    /// The folder, made if it is not there, and the segments in it. Files that cannot be
-    /// used are removed, with a warning: their documents are missing from the segments.
-    pub(crate) fn open(path: &Path, shape: Shape) -> io::Result<(Folder, Vec<Segment>)> {
+    /// The folder, made if it is not there, and the segments in it, the oldest first. Files
+    /// that do not count any more, are damaged, of other vectors, or with an ordinal from
+    /// `next_ordinal` on are removed, with a warning unless they are merely outdated; those
+    /// that cannot be read at the moment are left alone. Either way their documents are
+    /// missing from the segments.
+    pub(crate) fn open(
+        path: &Path,
+        shape: Shape,
+        next_ordinal: u32,
+    ) -> io::Result<(Folder, Vec<Segment>)> {
         std::fs::create_dir_all(path)?;
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(path)? {
@@ -74,29 +81,40 @@ impl Folder {
                 _ => {}
             }
         }
-        // The newest first: what it took over is not opened any more.
+        // The newest first: it says which of the older ones count.
         numbers.sort_unstable_by(|a: &u64, b| b.cmp(a));
         let folder = Folder {
             path: path.to_path_buf(),
             shape,
             next: AtomicU64::new(numbers.first().map_or(1, |last| last + 1)),
         };
-        let mut gone = Vec::new();
+        let mut counting: Option<Vec<u64>> = None;
         let mut segments = Vec::new();
         for number in numbers {
             let path = folder.file(number);
-            if gone.contains(&number) {
+            if counting
+                .as_ref()
+                .is_some_and(|counting| !counting.contains(&number))
+            {
                 remove(&path);
                 continue;
             }
-            match folder.read(number) {
-                Ok((segment, replaces)) => {
-                    gone.extend(replaces);
+            let read = folder.read(number).and_then(|(segment, keeps)| {
+                match segment.rows().ordinals.last() {
+                    Some(&last) if last < next_ordinal => Ok((segment, keeps)),
+                    _ => Err(file::Unusable::Other),
+                }
+            });
+            match read {
+                Ok((segment, keeps)) => {
+                    counting.get_or_insert(keeps);
                     segments.push(segment);
                 }
                 Err(error) => {
                     tracing::warn!(file = %path.display(), %error, "a vector file cannot be used; its vectors are taken from the store again");
-                    remove(&path);
+                    if error.is_for_good() {
+                        remove(&path);
+                    }
                 }
             }
         }
@@ -110,27 +128,28 @@ impl Folder {
 
     fn read(&self, number: u64) -> Result<(Segment, Vec<u64>), file::Unusable> {
         let path = self.file(number);
-        let (mut segment, replaces) = file::open(&path, self.shape)?;
+        let (mut segment, keeps) = file::open(&path, self.shape)?;
         segment.file = Some(SealedFile {
             number,
             path,
             replaced: AtomicBool::new(false),
         });
-        Ok((segment, replaces))
+        Ok((segment, keeps))
     }
 
     /// Writes a segment to a file and gives it back as it is read from there. Segments
     /// without a graph, and those that cannot be written, come back as they were: they
-    /// cost memory, and are made from the store when the index is opened again.
-    pub(crate) fn seal(&self, segment: Segment, replaces: &[&Segment]) -> Segment {
+    /// cost memory, and are made from the store when the index is opened again. `keeps` are
+    /// the segments that go on counting.
+    pub(crate) fn seal(&self, segment: Segment, keeps: &[&Segment]) -> Segment {
         let Some(graph) = segment.graph() else {
             return segment;
         };
-        let files = replaces.iter().filter_map(|segment| segment.file.as_ref());
-        let replaces = files.map(|file| file.number).collect();
+        let files = keeps.iter().filter_map(|segment| segment.file.as_ref());
+        let keeps = files.map(|file| file.number).collect();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.file(number);
-        let sealed = file::write(&path, &segment, graph, replaces)
+        let sealed = file::write(&path, &segment, graph, keeps)
             .map_err(file::Unusable::from)
             .and_then(|()| self.read(number));
         match sealed {

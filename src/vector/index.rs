@@ -21,7 +21,7 @@ use super::kernels::kernels;
 use super::reader::VectorReader;
 use super::rows::{Rows, RowsBuilder};
 use super::segment::Segment;
-use super::space::{MOST_DIMENSIONS, Metric, Shape, Storage, check_vector};
+use super::space::{MOST_DIMENSIONS, Metric, Shape, Storage, check_stored};
 
 /// Passages of a document: their numbers have 16 bits.
 const MOST_PASSAGES: usize = 1 << 16;
@@ -56,10 +56,13 @@ pub struct VectorOptions {
     pub m: usize,
     /// Beam width while a graph is built, at least `m` in effect.
     pub ef_construction: usize,
+    /// Threads that graphs are built with; 0 for one less than the machine has, and at
+    /// least one, so that searches go on meanwhile.
+    pub build_threads: usize,
     /// What builds the graphs.
     pub builder: Builder,
-    /// What the layers of graphs are drawn from: the same vectors, options and seed give
-    /// the same graphs, whatever the number of threads.
+    /// What the layers of graphs are drawn from: the same segments, options and seed give
+    /// the same graphs with [`Builder::Native`], whatever the number of threads.
     pub seed: u64,
 }
 
@@ -73,6 +76,7 @@ impl VectorOptions {
             graph_threshold: 20_000,
             m: 16,
             ef_construction: 200,
+            build_threads: 0,
             builder: Builder::default(),
             seed: 0,
         }
@@ -113,6 +117,9 @@ struct Inner {
     options: VectorOptions,
     /// Where segments with a graph are kept.
     folder: Option<Folder>,
+    /// Builds have threads of their own: on those that everybody shares, a query that is to
+    /// be encoded would wait for a whole batch of insertions.
+    threads: rayon::ThreadPool,
     state: Mutex<State>,
     idle: Condvar,
     reader: ArcSwap<VectorReader>,
@@ -125,6 +132,8 @@ struct State {
     segments: Vec<Arc<Segment>>,
     /// How many of the first are being worked on.
     busy: usize,
+    /// The worker is done with a job and has not looked for the next one.
+    settling: bool,
     live: Live,
     /// After a job failed: how many rows there have to be for the next one.
     wait_for_rows: usize,
@@ -141,14 +150,16 @@ impl VectorIndex {
 
     /// An index that keeps its segments with graphs in files in `folder`, and begins with
     /// those that are there. Documents that were added and are not in one of them have to
-    /// be added again: [`VectorIndex::contains`] tells.
+    /// be added again: [`VectorReader::documents`] tells. A file with an ordinal from
+    /// `next_ordinal` on belongs to another history of the index (a store that was put back
+    /// to an earlier state, say) and is not used.
     ///
     /// Errors: as `new`; operator errors where the folder cannot be used.
-    pub fn open(options: VectorOptions, folder: &Path) -> Result<VectorIndex> {
-        VectorIndex::make(options, Some(folder))
+    pub fn open(options: VectorOptions, folder: &Path, next_ordinal: u32) -> Result<VectorIndex> {
+        VectorIndex::make(options, Some((folder, next_ordinal)))
     }
 
-    fn make(mut options: VectorOptions, folder: Option<&Path>) -> Result<VectorIndex> {
+    fn make(mut options: VectorOptions, folder: Option<(&Path, u32)>) -> Result<VectorIndex> {
         if !(1..=MOST_DIMENSIONS).contains(&options.dimensions) {
             return Err(Problem::new(
                 Code::InvalidDefinition,
@@ -162,10 +173,20 @@ impl VectorIndex {
         options.m = options.m.clamp(4, 128);
         tracing::debug!(kernels = kernels().name, "vector index made");
         let shape = options.shape();
+        let threads = match options.build_threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)),
+            threads => threads,
+        };
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .thread_name(|n| format!("vector-build-{n}"))
+            .build()
+            .map_err(|error| Error::operator_from("cannot start threads for graphs", error))?;
         let (folder, segments) = match folder {
             None => (None, Vec::new()),
-            Some(path) => {
-                let (folder, segments) = Folder::open(path, shape).map_err(|error| {
+            Some((path, next_ordinal)) => {
+                let opened = threads.install(|| Folder::open(path, shape, next_ordinal));
+                let (folder, segments) = opened.map_err(|error| {
                     Error::operator_from(format!("cannot use the folder {}", path.display()), error)
                 })?;
                 (Some(folder), segments)
@@ -176,10 +197,12 @@ impl VectorIndex {
             inner: Arc::new(Inner {
                 reader: ArcSwap::from_pointee(VectorReader::new(shape, segments.clone())),
                 folder,
+                threads,
                 state: Mutex::new(State {
                     pending: RowsBuilder::new(shape),
                     segments,
                     busy: 0,
+                    settling: false,
                     live: Live::default(),
                     wait_for_rows: 0,
                     worker: None,
@@ -191,11 +214,6 @@ impl VectorIndex {
         })
     }
 
-    /// Whether a published segment holds the document, dead or alive.
-    pub fn contains(&self, ordinal: u32) -> bool {
-        self.reader().contains(ordinal)
-    }
-
     /// What it was made with.
     pub fn options(&self) -> &VectorOptions {
         &self.inner.options
@@ -203,8 +221,8 @@ impl VectorIndex {
 
     /// Adds a document: its passages one after another, each a vector. It is
     /// found from the next publication on. Without passages it does nothing. An
-    /// ordinal is added once, as a new version of a document has a new one;
-    /// added again, the later passages replace the earlier in time.
+    /// ordinal is added once, as a new version of a document has a new one; added again, the
+    /// nearer of both answers until a merge leaves the later.
     ///
     /// Errors: `invalid_vector` for what is not a whole number of vectors, for
     /// values that are not finite, and for more than 65,536 passages;
@@ -248,7 +266,13 @@ impl VectorIndex {
             .into());
         }
         for passage in passages.chunks_exact(dimensions) {
-            check_vector(passage, dimensions, "vector")?;
+            check_stored(
+                passage,
+                dimensions,
+                self.inner.options.metric,
+                self.inner.options.storage,
+                "vector",
+            )?;
         }
         Ok(())
     }
@@ -314,7 +338,7 @@ impl VectorIndex {
     /// Waits until no graph is being built.
     pub fn wait_for_background(&self) {
         let mut state = self.inner.state.lock();
-        while state.busy > 0 {
+        while state.busy > 0 || state.settling {
             self.inner.idle.wait(&mut state);
         }
     }
@@ -325,7 +349,8 @@ impl Drop for VectorIndex {
         self.inner.closing.store(true, Ordering::Relaxed);
         let worker = self.inner.state.lock().worker.take();
         if let Some(worker) = worker {
-            // It looks at `closing` before every row, and its panics are caught.
+            // It looks at `closing` before every row, and its panics are caught; a file that
+            // is being written is finished.
             let _ = worker.join();
         }
     }
@@ -340,7 +365,7 @@ impl Inner {
 
     /// Starts the background thread if there is work and none is at it.
     fn start_background(self: &Arc<Self>, state: &mut State) {
-        if state.busy > 0 {
+        if state.busy > 0 || state.settling {
             return;
         }
         let inputs = self.next_job(state);
@@ -384,33 +409,49 @@ impl Inner {
 
     /// Does one job and gives the segments of the next, empty for none.
     fn work_on(&self, inputs: Vec<Arc<Segment>>) -> Vec<Arc<Segment>> {
-        let live = self.state.lock().live.clone();
+        let (live, others) = {
+            let state = self.state.lock();
+            let others = state.segments.iter();
+            let others = others.filter(|segment| !contains(&inputs, segment));
+            (state.live.clone(), others.cloned().collect::<Vec<_>>())
+        };
         let started = std::time::Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let built = rewrite(&inputs, &self.options, &live, &self.closing)?;
-            let replaced: Vec<&Segment> = inputs.iter().map(Arc::as_ref).collect();
-            Some(match &self.folder {
-                Some(folder) => folder.seal(built, &replaced),
-                None => built,
+            self.threads.install(|| {
+                let built = rewrite(&inputs, &self.options, &live, &self.closing)?;
+                let keeps: Vec<&Segment> = others.iter().map(Arc::as_ref).collect();
+                Some(match &self.folder {
+                    Some(folder) => folder.seal(built, &keeps),
+                    None => built,
+                })
             })
         }));
-        let mut state = self.state.lock();
-        state.busy = 0;
+        drop(others);
         let rows: usize = inputs.iter().map(|s| s.rows().len()).sum();
         match outcome {
             Ok(_) if self.closing.load(Ordering::Relaxed) => {}
             Ok(output) => {
+                let in_memory = output.as_ref().is_some_and(|o| o.file.is_none());
+                if !in_memory {
+                    // What was sealed, or is dead: the files of the inputs are needed no more
+                    // once nobody reads them.
+                    for file in inputs.iter().filter_map(|segment| segment.file.as_ref()) {
+                        file.replaced();
+                    }
+                }
+                let mut state = self.state.lock();
                 state.wait_for_rows = 0;
                 state.segments.retain(|segment| !contains(&inputs, segment));
                 state.segments.splice(0..0, output.map(Arc::new));
-                for file in inputs.iter().filter_map(|segment| segment.file.as_ref()) {
-                    file.replaced();
-                }
+                state.busy = 0;
+                state.settling = true;
                 self.show(&state);
+                drop(state);
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(rows, seconds, "rewrote vector segments");
             }
             Err(_) => {
+                let mut state = self.state.lock();
                 let all: usize = state.segments.iter().map(|s| s.rows().len()).sum();
                 state.wait_for_rows = all.saturating_add(self.options.graph_threshold.max(1));
                 tracing::error!(
@@ -419,8 +460,11 @@ impl Inner {
                 );
             }
         }
-        // With the last reader of a file that was replaced the file goes.
+        // Giving back gigabytes, and files with them, takes a while: nobody waits for it.
         drop(inputs);
+        let mut state = self.state.lock();
+        state.settling = false;
+        state.busy = 0;
         let next = self.next_job(&mut state);
         if next.is_empty() {
             self.idle.notify_all();

@@ -14,11 +14,11 @@
 //! * A search gives the best passage of each document, ordered by score and then
 //!   by ordinal, and the same answer every time.
 //! * It is never short: if `depth` allowed documents are there, it gives `depth`.
-//! * Scores are dot products in full precision, by whichever way they were found.
+//! * Scores are those of the index's metric to 16 bits a dimension, by whichever way they
+//!   were found.
 //!
-//! Vectors should have unit length, as encoders give them: any finite vectors are
-//! accepted and scanned exactly, but a graph finds best what cosine similarity
-//! puts near. Nothing here is stored: the index is rebuilt from the store.
+//! An index that was opened in a folder keeps its segments with graphs in files there, and
+//! finds them again. Everything else is given to it anew by whoever owns the documents.
 
 mod build;
 mod compaction;
@@ -44,4 +44,4 @@ pub use index::{Builder, VectorIndex, VectorOptions};
 pub use late::MOST_QUERY_VECTORS;
 pub use planner::Way;
 pub use reader::{Strategy, VectorHit, VectorHits, VectorQuery, VectorReader};
-pub use space::{MOST_DIMENSIONS, Metric, Storage, check_vector};
+pub use space::{MOST_DIMENSIONS, Metric, Storage, check_stored, check_vector};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::filter::OrdinalSet;
 
-use super::planner::{Plan, Way, plan};
+use super::planner::{Allowed, Plan, Way, plan};
 use super::segment::{Precision, Searcher, Segment};
 use super::space::{Shape, Storage, check_vector};
 use super::top::Candidate;
@@ -106,11 +106,10 @@ impl VectorReader {
         self.len() == 0
     }
 
-    /// Whether it holds the document, dead or alive.
-    pub fn contains(&self, ordinal: u32) -> bool {
-        self.segments
-            .iter()
-            .any(|segment| segment.rows().find(ordinal).is_some())
+    /// The documents it holds, dead or alive.
+    pub fn documents(&self) -> OrdinalSet {
+        let ordinals = self.segments.iter().map(|s| s.rows().ordinals.iter());
+        ordinals.flatten().copied().collect()
     }
 
     /// Passages held.
@@ -128,11 +127,11 @@ impl VectorReader {
     /// ones (the live ones that pass the filter; without a set, all that the reader
     /// holds).
     ///
-    /// A scan compares approximately and scores the best few again, so that its answer is
-    /// the exact one unless more than two thirds of those few are nearer to one another
-    /// than the approximation tells apart (with int8 about 1e-3 between unit vectors). A
-    /// graph answers approximately, and never with fewer hits than a scan would. The same
-    /// reader, query and set give the same answer.
+    /// A scan compares approximately (with int8 to about 1e-3 between unit vectors, with bits
+    /// to much less) and scores the best few again, as many as their likely error leaves a
+    /// chance: nearly always the exact answer, and that for certain with `exact`. A graph
+    /// answers approximately, and never with fewer hits than a scan would. The same reader,
+    /// query and set give the same answer.
     ///
     /// Errors: `invalid_vector` if the query has other than the index's number of
     /// dimensions, values that are not finite, or only zeros.
@@ -166,7 +165,12 @@ impl VectorReader {
             _ => rescored,
         });
         let mut work = Work::default();
-        if how.depth > 0 && !allowed.is_some_and(OrdinalSet::is_empty) {
+        // Counted once: it takes as long as a short walk where there are millions.
+        let allowed = allowed.map(|set| Allowed {
+            set,
+            count: set.len(),
+        });
+        if how.depth > 0 && allowed.is_none_or(|allowed| allowed.count > 0) {
             for (number, segment) in (0..).zip(&self.segments) {
                 search_segment(segment, number, how, allowed, searcher, &mut work);
             }
@@ -234,29 +238,23 @@ fn search_segment(
     segment: &Segment,
     number: u32,
     how: &VectorQuery,
-    allowed: Option<&OrdinalSet>,
+    allowed: Option<Allowed<'_>>,
     searcher: &mut Searcher,
     work: &mut Work,
 ) {
     let rows = segment.rows();
     let graph = segment.graph().is_some() && !how.exact;
     let mut plan = plan(rows, graph, how.depth, how.ef, allowed, how.way);
-    if let Plan::Walk {
-        width,
-        budget,
-        two_hops,
-    } = plan
-    {
+    let allowed = allowed.map(|allowed| allowed.set);
+    if let Plan::Walk(walk) = plan {
         searcher.scratch.compared = 0;
-        let found = segment.walk(number, width, budget, two_hops, allowed, searcher);
+        let found = segment.walk(number, how.depth, &walk, allowed, searcher);
         work.compared += searcher.scratch.compared;
-        if found >= how.depth {
+        if found {
             work.walked += 1;
             return;
         }
-        // Short, or too dear to go on. There may be more, and a scan finds them: what was
-        // found already it finds again.
-        searcher.top.forget(number);
+        // Short, or too dear to go on. There may be more, and a scan finds them.
         plan = Plan::Scan;
     }
     let precision = if how.exact {

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::kernels::{Fine, Kernels, kernels, prefetch};
+use super::kernels::{Fine, Kernels, distance_f16, distance_fine, kernels, prefetch};
 use super::section::Section;
 use super::space::{Metric, Plane, Shape, Storage, squared_norm};
 
@@ -177,6 +177,24 @@ impl RowsBuilder {
             bits: Vec::new(),
             bit_scales: Vec::new(),
             half_norms: Vec::new(),
+        }
+    }
+
+    /// Makes room for more, lest growing doubles what is held.
+    fn reserve(&mut self, documents: usize, rows: usize) {
+        let stride = self.shape.stride();
+        self.ordinals.reserve_exact(documents);
+        self.starts.reserve_exact(documents);
+        if self.shape.storage == Storage::F16 {
+            self.halves.reserve_exact(rows * stride);
+        } else {
+            self.high.reserve_exact(rows * stride / 2);
+            self.middle.reserve_exact(rows * stride / 2);
+            self.low.reserve_exact(rows * stride);
+            self.scales.reserve_exact(rows);
+        }
+        if self.shape.storage == Storage::Binary {
+            self.bits.reserve_exact(rows * self.shape.words());
         }
     }
 
@@ -489,6 +507,9 @@ impl Rows {
             order.sort_unstable();
         }
         let mut merged = RowsBuilder::new(shape);
+        let rows = order.iter();
+        let rows = rows.map(|&(_, part, document)| parts[part as usize].range(document as usize));
+        merged.reserve(order.len(), rows.map(|range| range.len()).sum());
         let mut origins = Vec::with_capacity(order.len());
         for (at, &(ordinal, part, document)) in order.iter().enumerate() {
             if order.get(at + 1).is_some_and(|next| next.0 == ordinal) {
@@ -571,19 +592,26 @@ impl Rows {
     /// The score of a row: as precise as what is kept.
     #[inline]
     pub(crate) fn score(&self, query: &Query, row: usize) -> f32 {
+        let f16 = self.shape.storage == Storage::F16;
+        let halves = || &self.halves[row * self.shape.stride()..][..self.shape.stride()];
+        if self.shape.metric == Metric::L2 {
+            // By the differences: far from the origin products of whole vectors drown them.
+            return -match f16 {
+                true => distance_f16(&query.vector, halves()),
+                false => distance_fine(&query.vector, self.fine(row), self.scales[row]),
+            };
+        }
         let kernels = kernels();
-        let dot = match self.shape.storage {
-            Storage::F16 => {
-                let mut dot = [0.0];
-                (kernels.dots_f16)(&query.vector, &self.halves, &[row as u32], &mut dot);
-                dot[0]
-            }
-            _ => (kernels.dot_fine)(&query.vector, self.fine(row)) * self.scales[row],
+        let dot = if f16 {
+            let mut dot = [0.0];
+            (kernels.dots_f16)(&query.vector, halves(), &[0], &mut dot);
+            dot[0]
+        } else {
+            (kernels.dot_fine)(&query.vector, self.fine(row)) * self.scales[row]
         };
         match self.shape.metric {
             Metric::Cosine => dot.clamp(-1.0, 1.0),
-            Metric::Dot => dot,
-            Metric::L2 => (2.0 * (dot - self.half_norms[row]) - query.squared_norm).min(0.0),
+            Metric::Dot | Metric::L2 => dot,
         }
     }
 
@@ -603,25 +631,28 @@ impl Rows {
         }
     }
 
-    /// How far the similarity of a document as it was found may be from its score: four
-    /// standard deviations of the rounding of both vectors, or anything where rows are
-    /// found by what says little.
+    /// How far the similarity of a document as it was found is likely to be from its score
+    /// at most: four standard deviations of the rounding of both vectors, the largest of its
+    /// rows; anything where rows are found by what says little.
     pub(crate) fn doubt(&self, query: &Query, document: usize) -> f32 {
-        let row = self.starts[document] as usize;
+        let dimensions = self.shape.dimensions as f32;
+        let of_row = |row: u32| {
+            let row = row as usize;
+            let step = HIGH as f32 * self.scales[row];
+            let length = match self.shape.metric {
+                Metric::Cosine => 1.0,
+                Metric::L2 => (2.0 * self.half_norms[row]).sqrt(),
+                // Not known; this is the most it can be.
+                Metric::Dot => step * 127.0 * dimensions.sqrt(),
+            };
+            // Rounding to steps is off by a step over the square root of 12.
+            4.0 * (step * query.length).hypot(query.scale * length) / 12f32.sqrt()
+        };
         match self.shape.storage {
             Storage::Binary => f32::INFINITY,
+            Storage::F16 if self.shape.metric == Metric::L2 => f32::INFINITY,
             Storage::F16 => 0.0,
-            Storage::Int8 => {
-                let step = HIGH as f32 * self.scales[row];
-                let length = match self.shape.metric {
-                    Metric::Cosine => 1.0,
-                    Metric::L2 => (2.0 * self.half_norms[row]).sqrt(),
-                    // Not known; this is the most it can be.
-                    Metric::Dot => step * 127.0 * (self.shape.dimensions as f32).sqrt(),
-                };
-                // Rounding to steps is off by a step over the square root of 12.
-                4.0 * (step * query.length).hypot(query.scale * length) / 12f32.sqrt()
-            }
+            Storage::Int8 => self.range(document).map(of_row).fold(0.0, f32::max),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::filter::OrdinalSet;
 use super::build::{Before, BuildGraph, GraphOptions};
 use super::folder::SealedFile;
 use super::graph::Graph;
+use super::planner::Walk;
 use super::rows::{Finder, Ordinals, Query, Rows};
 use super::section::Section;
 use super::space::Storage;
@@ -231,22 +232,20 @@ impl Segment {
         searcher.documents.clear();
     }
 
-    /// Finds documents by walking the graph with a beam of `width` rows and puts those
-    /// that are allowed into the searcher's top. With `two_hops` rows that are not allowed
-    /// are jumped over, giving up after comparing more than `budget` rows; without, they
-    /// are in the beam like the others and are dropped at the end. How many documents were
-    /// found.
+    /// Finds documents by walking the graph and puts those that are allowed into the
+    /// searcher's top. Rows that are not allowed are jumped over, giving up where that gets
+    /// too dear, or are in the beam like the others and are dropped at the end. Whether it got to the end
+    /// and found `depth` documents; otherwise the top is as it was.
     pub(crate) fn walk(
         &self,
         number: u32,
-        width: usize,
-        budget: u64,
-        two_hops: bool,
+        depth: usize,
+        how: &Walk,
         allowed: Option<&OrdinalSet>,
         searcher: &mut Searcher,
-    ) -> usize {
+    ) -> bool {
         let Some(graph) = &self.graph else {
-            return 0;
+            return false;
         };
         let scratch = &mut searcher.scratch;
         let mut toward = TowardQuery {
@@ -256,13 +255,15 @@ impl Segment {
         let names = self.names();
         let accept = |row: u32| allowed.is_none_or(|set| set.contains(names.ordinal(row)));
         let Some(start) = graph.descend(&mut toward, scratch) else {
-            return 0;
+            return false;
         };
-        if two_hops && allowed.is_some() {
-            let budget = scratch.compared.saturating_add(budget);
-            scratch.beam_among(graph.base(), start, width, budget, accept, &mut toward);
+        if how.two_hops && allowed.is_some() {
+            let budget = scratch.compared.saturating_add(how.budget);
+            if !scratch.beam_among(graph.base(), start, how.width, budget, accept, &mut toward) {
+                return false;
+            }
         } else {
-            scratch.beam(graph.base(), [start], width, &mut toward);
+            scratch.beam(graph.base(), [start], how.width, &mut toward);
         }
         // Put in order by more than what was walked by.
         let shape = self.rows.shape();
@@ -288,6 +289,9 @@ impl Segment {
             found.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
             found.dedup_by_key(|(document, _)| *document);
         }
+        if found.len() < depth {
+            return false;
+        }
         for &(document, score) in found.iter() {
             searcher.top.push(Candidate {
                 score,
@@ -296,6 +300,6 @@ impl Segment {
                 document,
             });
         }
-        found.len()
+        true
     }
 }

@@ -110,6 +110,35 @@ const MOST_NORM: f64 = 1e18;
 /// The smallest: below, its inverse would overflow.
 const LEAST_NORM: f64 = 1e-18;
 
+/// Largest and smallest normal value of half precision.
+const F16: std::ops::RangeInclusive<f32> = 6.104e-5..=65_504.0;
+
+/// Whether a vector of an index can be kept: as [`check_vector`], and in half precision,
+/// unless it is brought to length 1 first, its largest value must be one that this holds.
+///
+/// # Errors
+/// `invalid_vector` with what was found and what was expected.
+pub fn check_stored(
+    vector: &[f32],
+    dimensions: usize,
+    metric: Metric,
+    storage: Storage,
+    field: &str,
+) -> Result<(), Problem> {
+    check_vector(vector, dimensions, field)?;
+    let largest = vector.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    if storage == Storage::F16 && metric != Metric::Cosine && !F16.contains(&largest) {
+        return Err(Problem::new(
+            Code::InvalidVector,
+            "a vector whose values half precision does not hold",
+        )
+        .field(field)
+        .found(format!("a largest value of {largest:e}"))
+        .expected(format!("one from {:e} to {:e}", F16.start(), F16.end())));
+    }
+    Ok(())
+}
+
 /// Whether `vector` is one of `dimensions` finite values, and neither zero nor too long
 /// or short to be computed with; `field` is named in the error.
 ///

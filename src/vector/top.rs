@@ -74,11 +74,6 @@ impl TopDocuments {
         }
     }
 
-    /// Drops the candidates of a segment.
-    pub(crate) fn forget(&mut self, segment: u32) {
-        self.heap.retain(|candidate| candidate.segment != segment);
-    }
-
     /// The candidates, in no order; none are left.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Candidate> + '_ {
         self.heap.drain()

@@ -7,6 +7,10 @@
 
 use super::kernels::prefetch;
 
+/// Rows of a beam that are expanded together: their links' waits for memory overlap, for a
+/// few comparisons more.
+const AT_ONCE: usize = 3;
+
 /// Marks the end of a row's links.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -151,13 +155,66 @@ impl Beam {
     }
 }
 
+/// The rows that a walk has seen.
+#[derive(Default)]
+struct Visited {
+    /// A bit per row.
+    bits: Vec<u64>,
+    /// The rows whose bits are set, in the order they were seen; what lies past `count` is
+    /// left over.
+    seen: Vec<u32>,
+    count: usize,
+}
+
+impl Visited {
+    fn clear(&mut self, rows: usize) {
+        for row in &self.seen[..self.count] {
+            self.bits[(row / 64) as usize] = 0;
+        }
+        self.count = 0;
+        if self.bits.len() < rows.div_ceil(64) {
+            self.bits.resize(rows.div_ceil(64), 0);
+        }
+    }
+
+    /// Adds those of a row's links that were not seen before; they are what `seen` holds
+    /// from the place that is returned. Without a branch that depends on it: whether a link
+    /// was seen cannot be predicted, and guessing wrong costs more than looking.
+    #[inline]
+    fn add(&mut self, links: &[u32], rows: usize) -> usize {
+        let first = self.count;
+        let room = first + links.len();
+        if self.seen.len() < room {
+            self.seen.resize(room.next_power_of_two(), 0);
+        }
+        let mut count = first;
+        for &link in links {
+            // Which also ends the row: no segment has so many rows.
+            if link as usize >= rows {
+                break;
+            }
+            let (word, bit) = ((link / 64) as usize, 1u64 << (link % 64));
+            let new = self.bits[word] & bit == 0;
+            self.bits[word] |= bit;
+            self.seen[count] = link;
+            count += usize::from(new);
+        }
+        self.count = count;
+        first
+    }
+
+    /// Adds a row; whether it was not seen before.
+    #[inline]
+    fn add_one(&mut self, row: u32, rows: usize) -> bool {
+        let first = self.add(&[row], rows);
+        self.count > first
+    }
+}
+
 /// The working memory of walks, used again by the next one.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// A bit per row.
-    visited: Vec<u64>,
-    /// The words of `visited` that are not zero.
-    touched: Vec<u32>,
+    visited: Visited,
     beam: Beam,
     fresh: Vec<u32>,
     rejected: Vec<u32>,
@@ -168,27 +225,8 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     fn clear(&mut self, rows: usize, width: usize) {
-        for word in self.touched.drain(..) {
-            self.visited[word as usize] = 0;
-        }
-        let words = rows.div_ceil(64);
-        if self.visited.len() < words {
-            self.visited.resize(words, 0);
-        }
+        self.visited.clear(rows);
         self.beam.clear(width);
-    }
-
-    /// Whether the row is visited for the first time.
-    #[inline]
-    fn visit(visited: &mut [u64], touched: &mut Vec<u32>, row: u32) -> bool {
-        let (word, bit) = (row / 64, 1u64 << (row % 64));
-        let seen = &mut visited[word as usize];
-        let first = *seen & bit == 0;
-        if *seen == 0 {
-            touched.push(word);
-        }
-        *seen |= bit;
-        first
     }
 
     /// What the last walk found, nearest first.
@@ -196,21 +234,25 @@ impl Scratch {
         &self.beam.near
     }
 
+    /// Compares the rows seen from place `first` on and puts the near ones into the beam.
+    #[inline]
+    fn compare_seen(&mut self, first: usize, links: Links<'_>, toward: &mut impl Toward) {
+        let fresh = &self.visited.seen[first..self.visited.count];
+        self.compared += fresh.len() as u64;
+        compare(&mut self.beam, &mut self.similarities, fresh, links, toward);
+    }
+
     /// Compares the fresh rows and puts the near ones into the beam.
     #[inline]
-    fn take_fresh(&mut self, links: Links<'_>, toward: &mut impl Toward) {
+    fn compare_fresh(&mut self, links: Links<'_>, toward: &mut impl Toward) {
         self.compared += self.fresh.len() as u64;
-        toward.similarities(&self.fresh, &mut self.similarities);
-        let mut floor = self.beam.floor();
-        for (&row, &similarity) in self.fresh.iter().zip(&self.similarities) {
-            let near = Near::waiting(similarity, row);
-            if near > floor {
-                if self.beam.push(near) {
-                    links.prefetch(row);
-                }
-                floor = self.beam.floor();
-            }
-        }
+        compare(
+            &mut self.beam,
+            &mut self.similarities,
+            &self.fresh,
+            links,
+            toward,
+        );
     }
 
     /// From `start`, always on to the nearest link; the row where no link is nearer.
@@ -253,30 +295,27 @@ impl Scratch {
     ) {
         let rows = links.rows();
         self.clear(rows, width);
-        self.fresh.clear();
         for row in starts {
-            if (row as usize) < rows && Self::visit(&mut self.visited, &mut self.touched, row) {
-                self.fresh.push(row);
-            }
+            self.visited.add_one(row, rows);
         }
-        self.take_fresh(links, toward);
+        self.compare_seen(0, links, toward);
         while let Some(row) = self.beam.nearest_waiting() {
             self.beam.expanded();
-            self.fresh.clear();
-            for &link in links.places(row) {
-                // Which also ends the row: no segment has so many rows.
-                if link as usize >= rows {
+            let first = self.visited.add(links.places(row), rows);
+            for _ in 1..AT_ONCE {
+                let Some(row) = self.beam.nearest_waiting() else {
                     break;
-                }
-                if Self::visit(&mut self.visited, &mut self.touched, link) {
-                    toward.prefetch(link);
-                    self.fresh.push(link);
-                }
+                };
+                self.beam.expanded();
+                self.visited.add(links.places(row), rows);
+            }
+            for &link in &self.visited.seen[first..self.visited.count] {
+                toward.prefetch(link);
             }
             if let Some(next) = self.beam.nearest_waiting() {
                 links.prefetch(next);
             }
-            self.take_fresh(links, toward);
+            self.compare_seen(first, links, toward);
         }
     }
 
@@ -298,10 +337,10 @@ impl Scratch {
         self.clear(rows, width + usize::from(!accept(start)));
         self.fresh.clear();
         if (start as usize) < rows {
-            Self::visit(&mut self.visited, &mut self.touched, start);
+            self.visited.add_one(start, rows);
             self.fresh.push(start);
         }
-        self.take_fresh(links, toward);
+        self.compare_fresh(links, toward);
         while let Some(row) = self.beam.nearest_waiting() {
             self.beam.expanded();
             if self.compared > budget {
@@ -316,7 +355,7 @@ impl Scratch {
                 if !accept(link) {
                     links.prefetch(link);
                     self.rejected.push(link);
-                } else if Self::visit(&mut self.visited, &mut self.touched, link) {
+                } else if self.visited.add_one(link, rows) {
                     toward.prefetch(link);
                     self.fresh.push(link);
                 }
@@ -326,21 +365,43 @@ impl Scratch {
                 if self.fresh.len() >= links.width {
                     break;
                 }
-                if !Self::visit(&mut self.visited, &mut self.touched, between) {
+                if !self.visited.add_one(between, rows) {
                     continue;
                 }
                 for &link in links.places(between) {
                     if link as usize >= rows {
                         break;
                     }
-                    if accept(link) && Self::visit(&mut self.visited, &mut self.touched, link) {
+                    if accept(link) && self.visited.add_one(link, rows) {
                         toward.prefetch(link);
                         self.fresh.push(link);
                     }
                 }
             }
-            self.take_fresh(links, toward);
+            self.compare_fresh(links, toward);
         }
         true
+    }
+}
+
+/// Compares rows and puts the near ones into the beam.
+#[inline]
+fn compare(
+    beam: &mut Beam,
+    similarities: &mut Vec<f32>,
+    fresh: &[u32],
+    links: Links<'_>,
+    toward: &mut impl Toward,
+) {
+    toward.similarities(fresh, similarities);
+    let mut floor = beam.floor();
+    for (&row, &similarity) in fresh.iter().zip(similarities.iter()) {
+        let near = Near::waiting(similarity, row);
+        if near > floor {
+            if beam.push(near) {
+                links.prefetch(row);
+            }
+            floor = beam.floor();
+        }
     }
 }

@@ -17,4 +17,5 @@ mod rest;
 mod schemas;
 mod scripts;
 mod support;
+mod vectors;
 mod words;

@@ -45,7 +45,7 @@ impl BuildGraph for Native {
         let mut builder = Builder::new(rows, options, before, cancelled);
         builder.insert_slots()?;
         builder.insert_rest()?;
-        builder.reconnect();
+        builder.reconnect()?;
         Some(builder.finish())
     }
 }
@@ -330,14 +330,17 @@ impl<'a> Builder<'a> {
     }
 
     /// Makes rows that no walk can reach reachable: dropping links for more diverse ones
-    /// can cut off whole clusters of near duplicates.
-    fn reconnect(&mut self) {
+    /// can cut off whole clusters of near duplicates. `None` when cancelled.
+    fn reconnect(&mut self) -> Option<()> {
         let mut reached = vec![false; self.rows];
         self.reach(self.slots[0], &mut reached);
         let mut worker = Worker::default();
         for row in 0..self.rows as u32 {
             if reached[row as usize] {
                 continue;
+            }
+            if self.cancelled.load(Ordering::Relaxed) {
+                return None;
             }
             let start = self.descend(row, 0, &mut worker);
             self.choose(0, row, row, start, &mut worker, &mut Vec::new());
@@ -354,6 +357,7 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        Some(())
     }
 
     /// Marks everything that the base layer reaches from `row`.
@@ -431,6 +435,10 @@ fn take_over(before: &Before<'_>, points: &Points<'_>, base: &mut [u32], old: &m
                         continue;
                     }
                     lost = true;
+                    // The links of a file may say anything.
+                    if link as usize >= links.rows() {
+                        continue;
+                    }
                     let beyond = links.of(link).map(now);
                     worker
                         .nodes

@@ -16,6 +16,8 @@ mod x86;
 
 use std::sync::OnceLock;
 
+pub(crate) use portable::{distance_f16, distance_fine};
+
 /// Rows have a multiple of so many values: a cache line of bytes.
 pub(crate) const BLOCK: usize = 64;
 

@@ -58,6 +58,32 @@ pub(super) fn dot_fine(query: &[f32], row: Fine<'_>) -> f32 {
     first + second
 }
 
+/// `sum((query[i] - scale * value[i])^2)` for one row of 16-bit values.
+pub(crate) fn distance_fine(query: &[f32], row: Fine<'_>, scale: f32) -> f32 {
+    let half = row.high.len().min(row.middle.len()).min(query.len() / 2);
+    let (query, low) = (&query[..2 * half], &row.low[..2 * half]);
+    let (high, middle) = (&row.high[..half], &row.middle[..half]);
+    let square = |x: f32| x * x;
+    let first = sum(half, |i| {
+        square(query[i] - scale * fine(high[i] & 15, middle[i] & 15, low[i]))
+    });
+    let second = sum(half, |i| {
+        let value = fine(high[i] >> 4, middle[i] >> 4, low[half + i]);
+        square(query[half + i] - scale * value)
+    });
+    first + second
+}
+
+/// The same for one row of half-precision floats.
+pub(crate) fn distance_f16(query: &[f32], row: &[u16]) -> f32 {
+    let n = query.len().min(row.len());
+    let (query, row) = (&query[..n], &row[..n]);
+    sum(n, |i| {
+        let difference = query[i] - half::f16::from_bits(row[i]).to_f32();
+        difference * difference
+    })
+}
+
 fn fine(high: u8, middle: u8, low: i8) -> f32 {
     ((i32::from(high << 4 | middle) - 128) * 254 + i32::from(low)) as f32
 }
