@@ -234,8 +234,8 @@ impl Segment {
 
     /// Finds documents by walking the graph and puts those that are allowed into the
     /// searcher's top. Rows that are not allowed are jumped over, giving up where that gets
-    /// too dear, or are in the beam like the others and are dropped at the end. Whether it got to the end
-    /// and found `depth` documents; otherwise the top is as it was.
+    /// too dear, or are in the beam like the others and are dropped at the end. Whether it
+    /// got to the end and found `depth` documents; otherwise the top is as it was.
     pub(crate) fn walk(
         &self,
         number: u32,
