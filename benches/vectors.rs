@@ -23,7 +23,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use gleaner::config::Config;
 use gleaner::filter::OrdinalSet;
 use gleaner::model::{Registry, Task};
-use gleaner::vector::{Builder, VectorIndex, VectorOptions, VectorQuery, VectorReader, Way};
+use gleaner::vector::{Builder, Owner, VectorIndex, VectorOptions, VectorQuery, VectorReader, Way};
 use serde_json::{Value, json};
 
 /// Vectors and queries of the data set made of real text.
@@ -146,7 +146,7 @@ impl Engine {
             build_threads: threads,
             ..self.options()
         };
-        let index = VectorIndex::open(options, folder.path(), u32::MAX)?;
+        let index = VectorIndex::open(options, folder.path(), &owner())?;
         for (ordinal, vector) in (0..).zip(base.chunks_exact(self.dimensions)) {
             index.add(ordinal, vector)?;
         }
@@ -176,7 +176,7 @@ impl Engine {
         self.queries = floats(&data.join("queries.f32"))?;
         let path = Path::new(text(request, "path")?);
         let started = Instant::now();
-        let index = VectorIndex::open(self.options(), path, u32::MAX)?;
+        let index = VectorIndex::open(self.options(), path, &owner())?;
         let seconds = started.elapsed().as_secs_f64();
         ensure!(!index.is_empty(), "{} holds no vectors", path.display());
         self.index = Some(index);
@@ -275,6 +275,13 @@ fn builder() -> Builder {
     match std::env::var("GLEANER_BENCH_BUILDER").as_deref() {
         Ok("hnsw_rs") => Builder::HnswRs,
         _ => Builder::Native,
+    }
+}
+
+fn owner() -> Owner {
+    Owner {
+        id: "bench".into(),
+        next_ordinal: u32::MAX,
     }
 }
 

@@ -18,12 +18,13 @@ use crate::filter::OrdinalSet;
 use crate::lexical::{QueryOptions, SynonymTable, WordIndex, WordOptions, WordQuery};
 use crate::model::TextEncoder;
 use crate::store::{Store, StoreOptions, StoredVectors};
-use crate::vector::{MOST_DIMENSIONS, VectorIndex, VectorOptions, VectorReader};
+use crate::vector::{MOST_DIMENSIONS, Owner, VectorIndex, VectorOptions, VectorReader};
 
 /// Names of the small values kept beside the documents.
 const META_DEFINITION: &str = "definition";
 const META_FINGERPRINT: &str = "model_fingerprint";
 const META_DIMENSIONS: &str = "dimensions";
+const META_ID: &str = "id";
 
 /// Passages after which vectors read back on opening are published.
 const PUBLISH_EVERY: usize = 50_000;
@@ -182,8 +183,14 @@ impl Index {
                     builder: embedding.graph.builder,
                     ..VectorOptions::new(dimensions)
                 };
-                let vectors =
-                    VectorIndex::open(options, &folder.join("vectors"), store.next_ordinal())?;
+                let vectors = VectorIndex::open(
+                    options,
+                    &folder.join("vectors"),
+                    &Owner {
+                        id: index_id(&store)?,
+                        next_ordinal: store.next_ordinal(),
+                    },
+                )?;
                 add_missing(&store, &vectors, &live, &definition.name)?;
                 Some(vectors)
             }
@@ -384,6 +391,17 @@ pub(super) fn replay_words(
         Ok(())
     })?;
     Ok(applied)
+}
+
+/// The id of the index, which no other has: given when it is first asked for.
+fn index_id(store: &Store) -> Result<String> {
+    if let Some(id) = store.meta(META_ID)? {
+        return String::from_utf8(id)
+            .map_err(|e| Error::operator_from("the index's id is not readable", e));
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    store.put_meta(META_ID, id.as_bytes())?;
+    Ok(id)
 }
 
 /// Adds the vectors of live documents that are in none of the sealed segments.

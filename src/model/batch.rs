@@ -111,8 +111,9 @@ mod tests {
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
             for rows in batches {
-                let longest = rows.iter().map(|&r| lengths[r]).max().unwrap_or(0);
-                prop_assert!(rows.len() == 1 || rows.len() * longest <= budget);
+                let length = lengths[rows[0]];
+                prop_assert!(rows.iter().all(|&row| lengths[row] == length));
+                prop_assert!(rows.len() == 1 || rows.len() * length <= budget);
             }
         }
     }

@@ -23,7 +23,7 @@ pub struct RuntimeOptions {
     /// Threads inside one session. More than 1 shortens a single query's time and
     /// costs throughput. At least 1.
     pub threads_per_session: usize,
-    /// Largest batch in tokens, padding included: bounds the memory of a forward pass.
+    /// Largest batch in tokens: bounds the memory of a forward pass.
     /// A single text longer than this is a batch of its own. Small batches stay in the
     /// processor's cache and are the fastest with one thread per session; several
     /// threads per session want several thousand. At least 1.

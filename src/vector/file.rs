@@ -49,7 +49,7 @@ pub(crate) enum Unusable {
     Damaged(&'static str),
     #[error("is of version {0}, and this program reads version {VERSION}")]
     Version(u32),
-    #[error("was made for other vectors than the index has")]
+    #[error("was made for another index, or for other vectors than this one has")]
     Other,
 }
 
@@ -67,6 +67,8 @@ struct Header {
     storage: Storage,
     m: usize,
     layers: usize,
+    /// The index whose vectors these are.
+    owner: String,
     /// The older files that count beside this one.
     keeps: Vec<u64>,
     sections: Vec<Place>,
@@ -118,12 +120,13 @@ fn checksums(bytes: &[u8]) -> Vec<u32> {
     bytes.par_chunks(BLOCK).map(crc32fast::hash).collect()
 }
 
-/// Writes a segment with a graph to `path`, durably; of the older files those numbered
+/// Writes a segment of the index `owner` with a graph to `path`, durably; of the older files those numbered
 /// `keeps` go on counting.
 pub(crate) fn write(
     path: &Path,
     segment: &Segment,
     graph: &Graph,
+    owner: &str,
     keeps: Vec<u64>,
 ) -> io::Result<()> {
     let shape = segment.rows.shape();
@@ -134,6 +137,7 @@ pub(crate) fn write(
         storage: shape.storage,
         m: graph.m,
         layers: graph.layers.len(),
+        owner: owner.to_string(),
         keeps,
         sections: Vec::new(),
     };
@@ -184,15 +188,22 @@ pub(crate) fn write(
     }
 }
 
-/// Opens the file of a segment whose vectors are of `shape`; the segment, and the older
-/// files that count beside it.
-pub(crate) fn open(path: &Path, shape: Shape) -> Result<(Segment, Vec<u64>), Unusable> {
+/// Opens the file of a segment of the index `owner` whose vectors are of `shape`; the
+/// segment, and the older files that count beside it.
+pub(crate) fn open(
+    path: &Path,
+    shape: Shape,
+    owner: &str,
+) -> Result<(Segment, Vec<u64>), Unusable> {
     let file = File::open(path)?;
     // SAFETY: the file lies in the index's own folder, which the store's lock keeps for this
     // process, and is never written to again; only somebody who writes to it by other means
     // could change what the map's readers take for constant.
     let map = Arc::new(unsafe { MmapOptions::new().map(&file)? });
     let header = header(&map)?;
+    if header.owner != owner {
+        return Err(Unusable::Other);
+    }
     if (header.dimensions, header.metric, header.storage)
         != (shape.dimensions, shape.metric, shape.storage)
     {

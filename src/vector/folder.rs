@@ -16,11 +16,21 @@ use super::space::Shape;
 
 const EXTENSION: &str = "vectors";
 
+/// Whose vectors a folder holds: which index, and how far it has got.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// A name that no other index has or had.
+    pub id: String,
+    /// One more than the largest ordinal that it gave to a document.
+    pub next_ordinal: u32,
+}
+
 /// A folder of sealed segments, for vectors of one shape.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     shape: Shape,
+    owner: String,
     next: AtomicU64,
 }
 
@@ -58,14 +68,14 @@ fn remove(path: &Path) {
 
 impl Folder {
     /// The folder, made if it is not there, and the segments in it, the oldest first. Files
-    /// that do not count any more, are damaged, of other vectors, or with an ordinal from
-    /// `next_ordinal` on are removed, with a warning unless they are merely outdated; those
+    /// that do not count any more, are damaged, of another index or shape, or with an ordinal
+    /// that was not given yet are removed, with a warning unless they are merely outdated; those
     /// that cannot be read at the moment are left alone. Either way their documents are
     /// missing from the segments.
     pub(crate) fn open(
         path: &Path,
         shape: Shape,
-        next_ordinal: u32,
+        owner: &Owner,
     ) -> io::Result<(Folder, Vec<Segment>)> {
         std::fs::create_dir_all(path)?;
         let mut numbers = Vec::new();
@@ -86,6 +96,7 @@ impl Folder {
         let folder = Folder {
             path: path.to_path_buf(),
             shape,
+            owner: owner.id.clone(),
             next: AtomicU64::new(numbers.first().map_or(1, |last| last + 1)),
         };
         let mut counting: Option<Vec<u64>> = None;
@@ -101,7 +112,7 @@ impl Folder {
             }
             let read = folder.read(number).and_then(|(segment, keeps)| {
                 match segment.rows().ordinals.last() {
-                    Some(&last) if last < next_ordinal => Ok((segment, keeps)),
+                    Some(&last) if last < owner.next_ordinal => Ok((segment, keeps)),
                     _ => Err(file::Unusable::Other),
                 }
             });
@@ -128,7 +139,7 @@ impl Folder {
 
     fn read(&self, number: u64) -> Result<(Segment, Vec<u64>), file::Unusable> {
         let path = self.file(number);
-        let (mut segment, keeps) = file::open(&path, self.shape)?;
+        let (mut segment, keeps) = file::open(&path, self.shape, &self.owner)?;
         segment.file = Some(SealedFile {
             number,
             path,
@@ -149,7 +160,7 @@ impl Folder {
         let keeps = files.map(|file| file.number).collect();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.file(number);
-        let sealed = file::write(&path, &segment, graph, keeps)
+        let sealed = file::write(&path, &segment, graph, &self.owner, keeps)
             .map_err(file::Unusable::from)
             .and_then(|()| self.read(number));
         match sealed {

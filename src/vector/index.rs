@@ -16,7 +16,7 @@ use crate::filter::OrdinalSet;
 
 use super::build::{BuildGraph, GraphOptions, HnswRs, Native};
 use super::compaction::{Live, merge_flat, pick, rewrite};
-use super::folder::Folder;
+use super::folder::{Folder, Owner};
 use super::kernels::kernels;
 use super::reader::VectorReader;
 use super::rows::{Rows, RowsBuilder};
@@ -149,17 +149,17 @@ impl VectorIndex {
     }
 
     /// An index that keeps its segments with graphs in files in `folder`, and begins with
-    /// those that are there. Documents that were added and are not in one of them have to
-    /// be added again: [`VectorReader::documents`] tells. A file with an ordinal from
-    /// `next_ordinal` on belongs to another history of the index (a store that was put back
-    /// to an earlier state, say) and is not used.
+    /// those of `owner` that are there. Documents that were added and are not in one of them have to
+    /// be added again: [`VectorReader::documents`] tells. A file with an ordinal that the
+    /// owner has not given yet belongs to another history (a store that was put back to an
+    /// earlier state, say) and is not used.
     ///
     /// Errors: as `new`; operator errors where the folder cannot be used.
-    pub fn open(options: VectorOptions, folder: &Path, next_ordinal: u32) -> Result<VectorIndex> {
-        VectorIndex::make(options, Some((folder, next_ordinal)))
+    pub fn open(options: VectorOptions, folder: &Path, owner: &Owner) -> Result<VectorIndex> {
+        VectorIndex::make(options, Some((folder, owner)))
     }
 
-    fn make(mut options: VectorOptions, folder: Option<(&Path, u32)>) -> Result<VectorIndex> {
+    fn make(mut options: VectorOptions, folder: Option<(&Path, &Owner)>) -> Result<VectorIndex> {
         if !(1..=MOST_DIMENSIONS).contains(&options.dimensions) {
             return Err(Problem::new(
                 Code::InvalidDefinition,
@@ -184,8 +184,8 @@ impl VectorIndex {
             .map_err(|error| Error::operator_from("cannot start threads for graphs", error))?;
         let (folder, segments) = match folder {
             None => (None, Vec::new()),
-            Some((path, next_ordinal)) => {
-                let opened = threads.install(|| Folder::open(path, shape, next_ordinal));
+            Some((path, owner)) => {
+                let opened = threads.install(|| Folder::open(path, shape, owner));
                 let (folder, segments) = opened.map_err(|error| {
                     Error::operator_from(format!("cannot use the folder {}", path.display()), error)
                 })?;

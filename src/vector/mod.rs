@@ -40,6 +40,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use folder::Owner;
 pub use index::{Builder, VectorIndex, VectorOptions};
 pub use late::MOST_QUERY_VECTORS;
 pub use planner::Way;

@@ -65,7 +65,7 @@ pub struct VectorHit {
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// Every allowed passage was compared.
-    Exact,
+    Scan,
     /// Graphs were walked.
     Graph,
     /// Some segments were scanned and the graphs of others walked.
@@ -289,7 +289,7 @@ struct Work {
 impl Work {
     fn strategy(&self) -> Strategy {
         match (self.walked, self.scanned) {
-            (0, _) => Strategy::Exact,
+            (0, _) => Strategy::Scan,
             (_, 0) => Strategy::Graph,
             _ => Strategy::Mixed,
         }

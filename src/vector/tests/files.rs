@@ -9,7 +9,7 @@ fn sealed(folder: &std::path::Path, vectors: &[Vec<f32>], storage: Storage) -> V
         storage,
         ..options(vectors[0].len(), 300)
     };
-    let index = VectorIndex::open(options, folder, 1 << 20).unwrap();
+    let index = VectorIndex::open(options, folder, &owner(1 << 20)).unwrap();
     let present = index.reader().documents();
     for (ordinal, vector) in (0u32..).zip(vectors) {
         if present.contains(ordinal) {
@@ -74,7 +74,7 @@ fn a_damaged_file_is_never_trusted() {
         let mut bytes = good.clone();
         change(&mut bytes);
         std::fs::write(&path, bytes).unwrap();
-        let index = VectorIndex::open(options(12, 300), folder.path(), 1 << 20).unwrap();
+        let index = VectorIndex::open(options(12, 300), folder.path(), &owner(1 << 20)).unwrap();
         // Between the sections there is nothing that could be damaged.
         let harmless = !index.is_empty();
         if harmless {
@@ -114,7 +114,7 @@ fn a_damaged_file_is_never_trusted() {
 
     // Of other vectors than the index has.
     std::fs::write(&path, &good).unwrap();
-    let other = VectorIndex::open(options(13, 300), folder.path(), 1 << 20).unwrap();
+    let other = VectorIndex::open(options(13, 300), folder.path(), &owner(1 << 20)).unwrap();
     assert!(other.is_empty());
 }
 
@@ -124,9 +124,19 @@ fn a_file_of_another_history_is_not_used() {
     let vectors = clustered(&mut Noise(69), 320, 12);
     drop(sealed(folder.path(), &vectors, Storage::Int8));
     // The store knows of fewer documents than the file holds: theirs would get its vectors.
-    let index = VectorIndex::open(options(12, 300), folder.path(), 319).unwrap();
+    let index = VectorIndex::open(options(12, 300), folder.path(), &owner(319)).unwrap();
     assert!(index.is_empty());
     assert!(files(folder.path()).is_empty());
+    drop(index);
+
+    // A file of another index, of the same shape.
+    drop(sealed(folder.path(), &vectors, Storage::Int8));
+    let other = Owner {
+        id: "other".into(),
+        ..owner(1 << 20)
+    };
+    let index = VectorIndex::open(options(12, 300), folder.path(), &other).unwrap();
+    assert!(index.is_empty());
 }
 
 #[test]
@@ -150,8 +160,8 @@ fn links_to_rows_that_do_not_exist_are_not_followed() {
         file: None,
     };
     let path = folder.path().join("00000001.vectors");
-    file::write(&path, &made, made.graph().unwrap(), Vec::new()).unwrap();
-    let index = VectorIndex::open(options(12, 300), folder.path(), 1 << 20).unwrap();
+    file::write(&path, &made, made.graph().unwrap(), "test", Vec::new()).unwrap();
+    let index = VectorIndex::open(options(12, 300), folder.path(), &owner(1 << 20)).unwrap();
     assert_eq!(index.len(), 400);
     for vector in &vectors {
         let hits = index.reader().search(vector, &query(5), None).unwrap();
@@ -163,7 +173,7 @@ fn links_to_rows_that_do_not_exist_are_not_followed() {
 fn files_that_were_replaced_go_when_nobody_reads_them() {
     let folder = tempfile::tempdir().unwrap();
     let vectors = clustered(&mut Noise(73), 1200, 12);
-    let index = VectorIndex::open(options(12, 300), folder.path(), 1 << 20).unwrap();
+    let index = VectorIndex::open(options(12, 300), folder.path(), &owner(1 << 20)).unwrap();
     let mut first = None;
     for (ordinal, vector) in (0u32..).zip(&vectors) {
         index.add(ordinal, vector).unwrap();
@@ -185,7 +195,7 @@ fn files_that_were_replaced_go_when_nobody_reads_them() {
         std::fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
     }
     std::fs::write(copy.path().join("00000099.writing"), b"half").unwrap();
-    let after = VectorIndex::open(options(12, 300), copy.path(), 1 << 20).unwrap();
+    let after = VectorIndex::open(options(12, 300), copy.path(), &owner(1 << 20)).unwrap();
     assert_eq!((after.len(), after.reader().segments()), (1200, (1, 1)));
     assert_eq!(files(copy.path()).len(), 1);
     drop(old);

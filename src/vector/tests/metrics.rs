@@ -138,7 +138,7 @@ fn the_number_of_threads_changes_nothing() {
             );
             let made = made.unwrap();
             let path = folder.path().join("1.vectors");
-            file::write(&path, &made, made.graph().unwrap(), Vec::new()).unwrap();
+            file::write(&path, &made, made.graph().unwrap(), "test", Vec::new()).unwrap();
             std::fs::read(path).unwrap()
         })
     };
