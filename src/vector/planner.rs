@@ -2,8 +2,7 @@
 //!
 //! # The cost model
 //!
-//! The unit is comparing one row somewhere in memory by int8 (about 30 ns at 384
-//! dimensions). For a segment with `r` rows of which a share `s` may be answered, a beam of
+//! The unit is comparing one row somewhere in memory by int8. For a segment with `r` rows of which a share `s` may be answered, a beam of
 //! `ef`, and `k` documents wanted:
 //!
 //! * **scan** looks every document's bit up and compares the rows that pass:
