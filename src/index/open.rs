@@ -191,7 +191,10 @@ impl Index {
                         next_ordinal: store.next_ordinal(),
                     },
                 )?;
-                add_missing(&store, &vectors, &live, &definition.name)?;
+                // Those that are in none of the sealed segments.
+                let mut missing = live.clone();
+                missing.and_not(&vectors.reader().documents());
+                add_stored(&store, &vectors, &missing, &definition.name)?;
                 Some(vectors)
             }
             None => None,
@@ -404,10 +407,13 @@ fn index_id(store: &Store) -> Result<String> {
     Ok(id)
 }
 
-/// Adds the vectors of live documents that are in none of the sealed segments.
-fn add_missing(store: &Store, vectors: &VectorIndex, live: &OrdinalSet, index: &str) -> Result<()> {
-    let mut missing = live.clone();
-    missing.and_not(&vectors.reader().documents());
+/// Adds the stored vectors of documents.
+pub(super) fn add_stored(
+    store: &Store,
+    vectors: &VectorIndex,
+    documents: &OrdinalSet,
+    index: &str,
+) -> Result<()> {
     let mut unpublished = 0;
     let mut add = |ordinal: u32, stored: StoredVectors| -> Result<()> {
         match vectors.add(ordinal, &stored.vectors) {
@@ -429,13 +435,13 @@ fn add_missing(store: &Store, vectors: &VectorIndex, live: &OrdinalSet, index: &
         }
         Ok(())
     };
-    if missing.len() * 2 > live.len() {
-        return store.for_each_vectors(|ordinal, stored| match missing.contains(ordinal) {
+    if documents.len() as u64 * 2 > store.count() {
+        return store.for_each_vectors(|ordinal, stored| match documents.contains(ordinal) {
             true => add(ordinal, stored),
             false => Ok(()),
         });
     }
-    for ordinal in missing.iter() {
+    for ordinal in documents.iter() {
         // Documents without a text have none.
         if let Some(stored) = store.vectors(ordinal)? {
             add(ordinal, stored)?;

@@ -6,14 +6,15 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::open::{publish, replay_words};
+use super::open::{add_stored, publish, replay_words};
 use super::view::Epoch;
 use super::{Encoded, Index, View};
 use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::store::{Applied, Durability, Operation};
+use crate::vector::VectorIndex;
 
 /// What the writer knows beyond the store; behind the index's lock.
 pub(super) struct Writer {
@@ -210,9 +211,10 @@ impl Index {
         writer.check(self.name())?;
         let seq = writer.seq;
         let before = self.view();
-        if before.seq == seq {
+        if before.seq == seq && !self.has_lost_vectors() {
             return Ok(seq);
         }
+        self.restore_vectors(&writer)?;
         let started = Instant::now();
         if let Err(error) = self.words.commit(seq) {
             // The words have forgotten everything since their last commit. The log has it:
@@ -242,6 +244,31 @@ impl Index {
         drop(writer);
         debug!(index = self.name(), seq, took = ?started.elapsed(), "refreshed");
         Ok(seq)
+    }
+
+    fn has_lost_vectors(&self) -> bool {
+        self.vectors.as_ref().is_some_and(VectorIndex::has_lost)
+    }
+
+    /// Takes the vectors whose file turned out damaged from the store.
+    fn restore_vectors(&self, writer: &Writer) -> Result<()> {
+        let Some(vectors) = self.vectors.as_ref().filter(|v| v.has_lost()) else {
+            return Ok(());
+        };
+        let mut lost = OrdinalSet::new();
+        for ordinal in vectors.lost() {
+            if writer.live.contains(ordinal) {
+                lost.insert(ordinal);
+            }
+        }
+        add_stored(&self.store, vectors, &lost, self.name())?;
+        vectors.restored();
+        let documents = lost.len();
+        warn!(
+            index = self.name(),
+            documents, "took vectors from the store"
+        );
+        Ok(())
     }
 
     /// Waits until no graph is being built in the background, and searches what was built.
@@ -278,9 +305,10 @@ impl Index {
         }));
     }
 
-    /// Whether there are writes that no refresh has made visible yet.
+    /// Whether there are writes that no refresh has made visible yet, or vectors that one
+    /// has to restore.
     pub fn is_stale(&self) -> bool {
-        self.store.last_seq() != self.view.load().seq
+        self.store.last_seq() != self.view.load().seq || self.has_lost_vectors()
     }
 
     /// The stored object of a document, as of the last write (visible or not).

@@ -8,16 +8,20 @@
 //! ```
 //!
 //! A segment never changes, so neither does its file: it is written beside its place,
-//! synced, renamed, and read through a memory map from then on. Opening checks the header,
-//! every checksum, and what has to hold between the sections; links are checked when they
-//! are followed. Whatever is wrong with a file is said, and the segment is made anew from
-//! the store. A file of another version is not read either.
+//! synced, renamed, and read through a memory map from then on. Opening reads, checks and
+//! keeps to what is small: the header, which documents there are, what has to hold between
+//! the sections. Vectors and links, nearly all of the file, are not read then, so that
+//! opening takes milliseconds however large it is; their checksums are for whoever opened it
+//! to check in the background. Links are checked when they are followed, so damage that is
+//! not found yet gives wrong answers at worst. Whatever is wrong with a file is said, and
+//! the segment is made anew from the store. A file of another version is not read either.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::Pod;
 use memmap2::{Mmap, MmapOptions};
@@ -31,7 +35,7 @@ use super::segment::Segment;
 use super::space::{Metric, Shape, Storage};
 
 const MAGIC: &[u8; 8] = b"GLNRVEC\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Where the header starts.
 const HEADER: usize = 64;
 /// Longest header: some thousand sections of a terabyte.
@@ -188,13 +192,47 @@ pub(crate) fn write(
     }
 }
 
-/// Opens the file of a segment of the index `owner` whose vectors are of `shape`; the
-/// segment, and the older files that count beside it.
-pub(crate) fn open(
-    path: &Path,
-    shape: Shape,
-    owner: &str,
-) -> Result<(Segment, Vec<u64>), Unusable> {
+/// Sections that are checked on opening: what others are understood by.
+const CHECKED_FIRST: [&str; 4] = ["ordinals", "starts", "document_of", "slots"];
+
+/// A file that has been opened.
+pub(crate) struct Opened {
+    pub segment: Segment,
+    /// The older files that count beside it.
+    pub keeps: Vec<u64>,
+    pub unverified: Unverified,
+}
+
+/// The sections of a file whose checksums have not been checked yet.
+pub(crate) struct Unverified {
+    map: Arc<Mmap>,
+    places: Vec<Place>,
+}
+
+impl Unverified {
+    /// Reads the sections from end to end and says whether they are as they were written;
+    /// true also once `cancelled` is set.
+    pub(crate) fn verify(&self, cancelled: &AtomicBool) -> bool {
+        let blocks = self.places.par_iter().flat_map(|place| {
+            let bytes = section_of(&self.map, place).unwrap_or_default();
+            bytes.par_chunks(BLOCK).zip(&place.checksums)
+        });
+        blocks
+            .all(|(block, &sum)| cancelled.load(Ordering::Relaxed) || crc32fast::hash(block) == sum)
+    }
+}
+
+fn section_of<'a>(map: &'a Mmap, place: &Place) -> Result<&'a [u8], Unusable> {
+    let bytes = place.range().and_then(|range| map.get(range));
+    let bytes = bytes.ok_or(Unusable::Damaged("a section is cut off"))?;
+    match bytes.len().div_ceil(BLOCK) == place.checksums.len() {
+        true => Ok(bytes),
+        false => Err(Unusable::Damaged("a checksum is missing")),
+    }
+}
+
+/// Opens the file of a segment of the index `owner` whose vectors are of `shape`.
+pub(crate) fn open(path: &Path, shape: Shape, owner: &str) -> Result<Opened, Unusable> {
     let file = File::open(path)?;
     // SAFETY: the file lies in the index's own folder, which the store's lock keeps for this
     // process, and is never written to again; only somebody who writes to it by other means
@@ -210,15 +248,20 @@ pub(crate) fn open(
         return Err(Unusable::Other);
     }
     for place in &header.sections {
-        let bytes = place.range().and_then(|range| map.get(range));
-        let bytes = bytes.ok_or(Unusable::Damaged("a section is cut off"))?;
-        if checksums(bytes) != place.checksums {
+        let bytes = section_of(&map, place)?;
+        if CHECKED_FIRST.contains(&place.name.as_str()) && checksums(bytes) != place.checksums {
             return Err(Unusable::Damaged("a checksum does not fit"));
         }
     }
     let segment = assemble(&map, &header, shape)?;
     check(&segment)?;
-    Ok((segment, header.keeps))
+    let mut places = header.sections;
+    places.retain(|place| !CHECKED_FIRST.contains(&place.name.as_str()));
+    Ok(Opened {
+        segment,
+        keeps: header.keeps,
+        unverified: Unverified { map, places },
+    })
 }
 
 fn header(map: &Mmap) -> Result<Header, Unusable> {
@@ -285,24 +328,30 @@ fn check(segment: &Segment) -> Result<(), Unusable> {
     let used = |used: bool, each: usize| if used { count * each } else { 0 };
     let coded = shape.storage != Storage::F16;
     let binary = shape.storage == Storage::Binary;
+    let starts = if rows.one_each() { 0 } else { documents + 1 };
+    let low = match coded {
+        true => count * shape.dimensions + shape.padding(),
+        false => 0,
+    };
     let lengths = [
-        (rows.starts.len(), documents + 1),
+        // None where every document has one row.
+        (rows.starts.len(), starts),
         (rows.high.len(), used(coded, stride / 2)),
         (rows.middle.len(), used(coded, stride / 2)),
-        (rows.low.len(), used(coded, stride)),
+        (rows.low.len(), low),
         (rows.scales.len(), used(coded, 1)),
         (rows.halves.len(), used(!coded, stride)),
         (rows.bits.len(), used(binary, words)),
         (rows.bit_scales.len(), used(binary, 1)),
         (rows.half_norms.len(), used(shape.metric == Metric::L2, 1)),
-        (segment.document_of.len(), used(count != documents, 1)),
+        (segment.document_of.len(), used(!rows.one_each(), 1)),
     ];
     if count == 0 || count >= 1 << 31 || lengths.iter().any(|(found, wanted)| found != wanted) {
         return Err(Unusable::Damaged("sections do not fit each other"));
     }
     let increasing = rows.ordinals.is_sorted_by(|a, b| a < b)
         && rows.starts.is_sorted_by(|a, b| a < b)
-        && rows.starts.first() == Some(&0);
+        && matches!(rows.starts.first(), None | Some(0));
     let fits = (0..)
         .zip(segment.document_of.iter())
         .all(|(row, &document)| {

@@ -6,6 +6,7 @@
 //! process ends at, no document is in two files that count; one that is in none is taken
 //! from the store.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,9 @@ use super::segment::Segment;
 use super::space::Shape;
 
 const EXTENSION: &str = "vectors";
+
+/// What is logged where a file cannot be used.
+const UNUSABLE: &str = "a vector file cannot be used; its vectors are taken from the store again";
 
 /// Whose vectors a folder holds: which index, and how far it has got.
 #[derive(Debug, Clone)]
@@ -35,14 +39,31 @@ pub(crate) struct Folder {
 }
 
 /// The file that a segment is read from.
-#[derive(Debug)]
 pub(crate) struct SealedFile {
     number: u64,
     path: PathBuf,
     replaced: AtomicBool,
+    unverified: file::Unverified,
+}
+
+impl fmt::Debug for SealedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
 }
 
 impl SealedFile {
+    /// Whether what opening left unread is as it was written; says so where it is not. Reads
+    /// the whole file. True also once `cancelled` is set.
+    pub(crate) fn verify(&self, cancelled: &AtomicBool) -> bool {
+        let sound = self.unverified.verify(cancelled);
+        if !sound {
+            let error = file::Unusable::Damaged("a checksum does not fit");
+            tracing::warn!(file = %self.path.display(), %error, "{UNUSABLE}");
+        }
+        sound
+    }
+
     /// Notes that another file took its place: it is removed with its segment.
     pub(crate) fn replaced(&self) {
         self.replaced.store(true, Ordering::Relaxed);
@@ -122,7 +143,7 @@ impl Folder {
                     segments.push(segment);
                 }
                 Err(error) => {
-                    tracing::warn!(file = %path.display(), %error, "a vector file cannot be used; its vectors are taken from the store again");
+                    tracing::warn!(file = %path.display(), %error, "{UNUSABLE}");
                     if error.is_for_good() {
                         remove(&path);
                     }
@@ -139,13 +160,14 @@ impl Folder {
 
     fn read(&self, number: u64) -> Result<(Segment, Vec<u64>), file::Unusable> {
         let path = self.file(number);
-        let (mut segment, keeps) = file::open(&path, self.shape, &self.owner)?;
-        segment.file = Some(SealedFile {
+        let mut opened = file::open(&path, self.shape, &self.owner)?;
+        opened.segment.file = Some(SealedFile {
             number,
             path,
             replaced: AtomicBool::new(false),
+            unverified: opened.unverified,
         });
-        Ok((segment, keeps))
+        Ok((opened.segment, opened.keeps))
     }
 
     /// Writes a segment to a file and gives it back as it is read from there. Segments
@@ -162,9 +184,16 @@ impl Folder {
         let path = self.file(number);
         let sealed = file::write(&path, &segment, graph, &self.owner, keeps)
             .map_err(file::Unusable::from)
-            .and_then(|()| self.read(number));
+            .and_then(|()| self.read(number))
+            .and_then(|(sealed, _)| {
+                let file = sealed.file.as_ref();
+                match file.is_none_or(|file| file.verify(&AtomicBool::new(false))) {
+                    true => Ok(sealed),
+                    false => Err(file::Unusable::Damaged("it reads otherwise than written")),
+                }
+            });
         match sealed {
-            Ok((sealed, _)) => sealed,
+            Ok(sealed) => sealed,
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "a vector file cannot be written; its vectors stay in memory");
                 remove(&path);

@@ -135,6 +135,10 @@ struct State {
     /// The worker is done with a job and has not looked for the next one.
     settling: bool,
     live: Live,
+    /// The sealed segments were opened and their files not read through yet.
+    unverified: bool,
+    /// Documents whose files turned out damaged.
+    lost: Vec<u32>,
     /// After a job failed: how many rows there have to be for the next one.
     wait_for_rows: usize,
     worker: Option<JoinHandle<()>>,
@@ -149,8 +153,10 @@ impl VectorIndex {
     }
 
     /// An index that keeps its segments with graphs in files in `folder`, and begins with
-    /// those of `owner` that are there. Documents that were added and are not in one of them have to
-    /// be added again: [`VectorReader::documents`] tells. A file with an ordinal that the
+    /// those of `owner` that are there. Documents that were added and are not in one of them
+    /// have to be added again: [`VectorReader::documents`] tells. The files are read through
+    /// in the background; documents of one that turns out damaged are dropped and have to be
+    /// added again as well: [`VectorIndex::lost`] tells. A file with an ordinal that the
     /// owner has not given yet belongs to another history (a store that was put back to an
     /// earlier state, say) and is not used.
     ///
@@ -193,7 +199,8 @@ impl VectorIndex {
             }
         };
         let segments: Vec<Arc<Segment>> = segments.into_iter().map(Arc::new).collect();
-        Ok(VectorIndex {
+        let unverified = !segments.is_empty();
+        let index = VectorIndex {
             inner: Arc::new(Inner {
                 reader: ArcSwap::from_pointee(VectorReader::new(shape, segments.clone())),
                 folder,
@@ -204,6 +211,8 @@ impl VectorIndex {
                     busy: 0,
                     settling: false,
                     live: Live::default(),
+                    unverified,
+                    lost: Vec::new(),
                     wait_for_rows: 0,
                     worker: None,
                 }),
@@ -211,7 +220,9 @@ impl VectorIndex {
                 closing: AtomicBool::new(false),
                 options,
             }),
-        })
+        };
+        index.inner.start_background(&mut index.inner.state.lock());
+        Ok(index)
     }
 
     /// What it was made with.
@@ -335,7 +346,22 @@ impl VectorIndex {
         segments + state.pending.memory_bytes()
     }
 
-    /// Waits until no graph is being built.
+    /// Whether documents have been dropped because the file that held them is damaged.
+    pub fn has_lost(&self) -> bool {
+        !self.inner.state.lock().lost.is_empty()
+    }
+
+    /// Those documents: they have to be added again.
+    pub fn lost(&self) -> Vec<u32> {
+        self.inner.state.lock().lost.clone()
+    }
+
+    /// Notes that they have been.
+    pub fn restored(&self) {
+        self.inner.state.lock().lost.clear();
+    }
+
+    /// Waits until no graph is being built and every file has been read through.
     pub fn wait_for_background(&self) {
         let mut state = self.inner.state.lock();
         while state.busy > 0 || state.settling {
@@ -368,13 +394,22 @@ impl Inner {
         if state.busy > 0 || state.settling {
             return;
         }
-        let inputs = self.next_job(state);
-        if inputs.is_empty() {
+        // What is not known to be sound is not built upon.
+        let unverified = std::mem::take(&mut state.unverified);
+        let inputs = match unverified {
+            true => Vec::new(),
+            false => self.next_job(state),
+        };
+        if inputs.is_empty() && !unverified {
             return;
         }
+        state.settling = unverified;
         let inner = Arc::clone(self);
         let work = move || {
-            let mut inputs = inputs;
+            let mut inputs = match unverified {
+                true => inner.verify(),
+                false => inputs,
+            };
             while !inputs.is_empty() {
                 inputs = inner.work_on(inputs);
             }
@@ -387,9 +422,51 @@ impl Inner {
             Ok(worker) => state.worker = Some(worker),
             Err(error) => {
                 state.busy = 0;
+                state.settling = false;
+                state.unverified = unverified;
                 tracing::warn!(%error, "cannot start building a graph; searches scan instead");
             }
         }
+    }
+
+    /// Reads the files of the sealed segments through and drops the segments of those that
+    /// are damaged; the segments of the first job, empty for none.
+    fn verify(&self) -> Vec<Arc<Segment>> {
+        let sealed = self.state.lock().segments.clone();
+        let damaged = self.threads.install(|| {
+            let of = |segment: &Arc<Segment>| match &segment.file {
+                Some(file) => !file.verify(&self.closing),
+                None => false,
+            };
+            sealed.into_iter().filter(of).collect::<Vec<_>>()
+        });
+        if !damaged.is_empty() {
+            let mut state = self.state.lock();
+            state
+                .segments
+                .retain(|segment| !contains(&damaged, segment));
+            for segment in &damaged {
+                state.lost.extend(segment.rows().ordinals.iter());
+                if let Some(file) = &segment.file {
+                    file.replaced();
+                }
+            }
+            self.show(&state);
+        }
+        // The files go before anybody is told that it is done.
+        drop(damaged);
+        self.settle(&mut self.state.lock())
+    }
+
+    /// After a job: the segments of the next, empty for none.
+    fn settle(&self, state: &mut State) -> Vec<Arc<Segment>> {
+        state.settling = false;
+        state.busy = 0;
+        let next = self.next_job(state);
+        if next.is_empty() {
+            self.idle.notify_all();
+        }
+        next
     }
 
     /// Picks the segments of the next job and moves them to the front.
@@ -462,14 +539,7 @@ impl Inner {
         }
         // Giving back gigabytes, and files with them, takes a while: nobody waits for it.
         drop(inputs);
-        let mut state = self.state.lock();
-        state.settling = false;
-        state.busy = 0;
-        let next = self.next_job(&mut state);
-        if next.is_empty() {
-            self.idle.notify_all();
-        }
-        next
+        self.settle(&mut self.state.lock())
     }
 }
 

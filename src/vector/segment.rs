@@ -108,7 +108,7 @@ impl Segment {
     ) -> Option<Segment> {
         let graph = builder.build(&rows, options, before, cancelled)?;
         let mut document_of = Vec::new();
-        if rows.len() != rows.documents() {
+        if !rows.one_each() {
             for document in 0..rows.documents() {
                 document_of.extend(rows.range(document).map(|_| document as u32));
             }
@@ -165,7 +165,7 @@ impl Segment {
     ) -> u64 {
         let mut compared = 0;
         let finder = self.rows.finder(self.rows.shape().scanned_by());
-        let one_each = self.rows.len() == self.rows.documents();
+        let one_each = self.rows.one_each();
         searcher.ids.clear();
         searcher.documents.clear();
         for document in documents {
@@ -209,7 +209,7 @@ impl Segment {
         }
         let mut rest = scores.as_slice();
         let mut floor = searcher.top.floor();
-        let one_each = self.rows.len() == self.rows.documents();
+        let one_each = self.rows.one_each();
         for &document in &searcher.documents {
             let passages = match one_each {
                 true => 1,

@@ -68,6 +68,11 @@ impl Shape {
         self.dimensions.next_multiple_of(BLOCK)
     }
 
+    /// Values of padding per row.
+    pub(crate) fn padding(&self) -> usize {
+        self.stride() - self.dimensions
+    }
+
     /// By what graphs are walked.
     pub(crate) fn walked_by(&self) -> Plane {
         match self.storage {

@@ -2,14 +2,15 @@
 //! algorithms 2 and 5) over flat arrays of links.
 //!
 //! The beam is one array, nearest first, of rows and whether they have been expanded,
-//! rather than two heaps: for the widths in use, inserting into an array is faster, and
-//! the row to expand next is known early enough to fetch its links ahead.
+//! rather than two heaps: a few rows are expanded at once and what they bring is merged in
+//! together, so that it is moved once, and the rows to expand next are known early enough
+//! to fetch their links ahead.
 
 use super::kernels::prefetch;
 
-/// Rows of a beam that are expanded together: their links' waits for memory overlap, for a
-/// few comparisons more.
-const AT_ONCE: usize = 3;
+/// Rows of a beam that are expanded together: their waits for memory overlap, for a few
+/// comparisons more.
+const AT_ONCE: usize = 4;
 
 /// Marks the end of a row's links.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -99,6 +100,8 @@ struct Beam {
     near: Vec<Near>,
     /// All before are expanded.
     next: usize,
+    /// What is to be merged in; the rest is left over.
+    came: Vec<Near>,
 }
 
 impl Beam {
@@ -118,19 +121,48 @@ impl Beam {
         }
     }
 
-    /// Takes a row in; whether it is the next to be expanded.
+    /// Takes in the nearest of rows and their similarities.
     #[inline]
-    fn push(&mut self, near: Near) -> bool {
-        let at = self.near.partition_point(|other| *other > near);
-        if self.near.len() < self.width {
-            self.near.insert(at, near);
-        } else if at < self.width {
-            self.near.copy_within(at..self.width - 1, at + 1);
-            self.near[at] = near;
+    fn take_in(&mut self, rows: &[u32], similarities: &[f32]) {
+        if self.came.len() < rows.len() {
+            self.came.resize(rows.len().next_power_of_two(), Near(0));
         }
-        let next = at <= self.next;
-        self.next = self.next.min(at);
-        next
+        // Without a branch: which rows are near enough cannot be predicted.
+        let (floor, mut count) = (self.floor(), 0);
+        for (&row, &similarity) in rows.iter().zip(similarities) {
+            let near = Near::waiting(similarity, row);
+            self.came[count] = near;
+            count += usize::from(near > floor);
+        }
+        self.merge(count);
+    }
+
+    /// Merges the first `count` that came, in any order, from the end on.
+    fn merge(&mut self, count: usize) {
+        let came = &mut self.came[..count];
+        came.sort_unstable_by(|a, b| b.cmp(a));
+        let Some(&nearest) = came.first() else {
+            return;
+        };
+        let first = self.near.partition_point(|other| *other > nearest);
+        self.next = self.next.min(first);
+        let (mut old, mut new) = (self.near.len(), came.len());
+        let mut to = old + new;
+        self.near.resize(to.min(self.width), Near(0));
+        // Where `new` is 0, what is left is in its place.
+        while new > 0 {
+            let far = if old > first && self.near[old - 1] < came[new - 1] {
+                old -= 1;
+                self.near[old]
+            } else {
+                new -= 1;
+                came[new]
+            };
+            to -= 1;
+            if let Some(place) = self.near.get_mut(to) {
+                *place = far;
+            }
+        }
     }
 
     /// The nearest row that waits to be expanded; none waits before it.
@@ -143,6 +175,14 @@ impl Beam {
             self.next += 1;
         }
         None
+    }
+
+    /// The rows that are likely to be expanded next.
+    #[inline]
+    fn likely_next(&self) -> impl Iterator<Item = u32> + '_ {
+        let near = self.near.iter().skip(self.next).take(2 * AT_ONCE);
+        let waiting = near.filter(|near| near.is_waiting());
+        waiting.map(|near| near.row()).take(AT_ONCE)
     }
 
     /// Notes that the nearest row that waits is expanded.
@@ -312,9 +352,7 @@ impl Scratch {
             for &link in &self.visited.seen[first..self.visited.count] {
                 toward.prefetch(link);
             }
-            if let Some(next) = self.beam.nearest_waiting() {
-                links.prefetch(next);
-            }
+            self.beam.likely_next().for_each(|row| links.prefetch(row));
             self.compare_seen(first, links, toward);
         }
     }
@@ -394,14 +432,6 @@ fn compare(
     toward: &mut impl Toward,
 ) {
     toward.similarities(fresh, similarities);
-    let mut floor = beam.floor();
-    for (&row, &similarity) in fresh.iter().zip(similarities.iter()) {
-        let near = Near::waiting(similarity, row);
-        if near > floor {
-            if beam.push(near) {
-                links.prefetch(row);
-            }
-            floor = beam.floor();
-        }
-    }
+    beam.take_in(fresh, similarities);
+    beam.likely_next().for_each(|row| links.prefetch(row));
 }

@@ -107,8 +107,10 @@ fn sealed_vectors_are_read_again_and_rebuilt_where_they_are_damaged() {
             std::fs::write(file, bytes).unwrap();
         }
         let (_catalog, points) = open(folder.path(), "");
+        // Damage among vectors and links is found in the background.
         points.wait_for_background();
         points.refresh().unwrap();
+        points.wait_for_background();
         assert_eq!(
             places.map(|place| search(&points, place)),
             before,

@@ -58,16 +58,18 @@ pub(super) fn dot_fine(query: &[f32], row: Fine<'_>) -> f32 {
     first + second
 }
 
-/// `sum((query[i] - scale * value[i])^2)` for one row of 16-bit values.
+/// `sum((query[i] - scale * value[i])^2)` for one row of 16-bit values and a query that may
+/// be shorter: without the padding.
 pub(crate) fn distance_fine(query: &[f32], row: Fine<'_>, scale: f32) -> f32 {
-    let half = row.high.len().min(row.middle.len()).min(query.len() / 2);
-    let (query, low) = (&query[..2 * half], &row.low[..2 * half]);
+    let half = row.high.len().min(row.middle.len());
+    let query = &query[..query.len().min(2 * half)];
+    let low = &row.low[..query.len()];
     let (high, middle) = (&row.high[..half], &row.middle[..half]);
     let square = |x: f32| x * x;
-    let first = sum(half, |i| {
+    let first = sum(query.len().min(half), |i| {
         square(query[i] - scale * fine(high[i] & 15, middle[i] & 15, low[i]))
     });
-    let second = sum(half, |i| {
+    let second = sum(query.len().saturating_sub(half), |i| {
         let value = fine(high[i] >> 4, middle[i] >> 4, low[half + i]);
         square(query[half + i] - scale * value)
     });

@@ -97,6 +97,7 @@ fn dots_u4_vnni(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
     assert!(out.len() >= ids.len() && stride.is_multiple_of(32));
     // The usual dimensions keep the query in registers.
     match (stride / BLOCK, stride % BLOCK) {
+        (0, 32) => dots_u4_half_block(query, rows, ids, out),
         (1, 0) => dots_u4_blocks::<1>(query, rows, ids, out),
         (2, 0) => dots_u4_blocks::<2>(query, rows, ids, out),
         (3, 0) => dots_u4_blocks::<3>(query, rows, ids, out),
@@ -131,6 +132,54 @@ fn dots_u4_vnni(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
                 sums
             });
         }
+    }
+}
+
+/// Rows of half a block lie two to a register.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
+fn dots_u4_half_block(query: &[i8], rows: &[u8], ids: &[u32], out: &mut [i32]) {
+    assert_eq!(query.len(), BLOCK);
+    let low = _mm512_set1_epi8(15);
+    // SAFETY: the query has twice 32 values.
+    let [first, second] = [0, 32].map(|at| unsafe {
+        _mm512_broadcast_i64x4(_mm256_loadu_si256(query.as_ptr().add(at).cast()))
+    });
+    let pair = |ids: [u32; 2]| {
+        // SAFETY: the caller has checked that the rows exist, which have 32 bytes each.
+        let [a, b] =
+            ids.map(|id| unsafe { _mm256_loadu_si256(rows.as_ptr().add(id as usize * 32).cast()) });
+        let r = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
+        let sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(r, low), first);
+        let b = _mm512_and_si512(_mm512_srli_epi16::<4>(r), low);
+        _mm512_dpbusd_epi32(sum, b, second)
+    };
+    let four = |ids: [u32; 4]| {
+        let (x, y) = (pair([ids[0], ids[1]]), pair([ids[2], ids[3]]));
+        // Pairs of lanes of x and y side by side, then those again.
+        let a = _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+        // In each 128 bits: x02 y02 x13 y13.
+        let a = _mm512_add_epi32(a, _mm512_shuffle_epi32::<0b01_00_11_10>(a));
+        // In each: x, y, ..; the two halves of 256 bits belong together.
+        let (one, two) = (_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64::<1>(a));
+        let half =
+            |h: __m256i| _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256::<1>(h));
+        // x0 y0 .. and x1 y1 ..: rows 0, 2 and 1, 3.
+        _mm_unpacklo_epi32(half(one), half(two))
+    };
+    let (fours, rest) = ids.as_chunks::<4>();
+    for (&ids, out) in fours.iter().zip(out.as_chunks_mut::<4>().0) {
+        // SAFETY: four places.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), four(ids)) };
+    }
+    if let Some(&last) = rest.last() {
+        let id = |at: usize| rest.get(at).copied().unwrap_or(last);
+        let mut sums = [0; 4];
+        // SAFETY: four places.
+        unsafe {
+            _mm_storeu_si128(sums.as_mut_ptr().cast(), four([id(0), id(1), id(2), id(3)]));
+        }
+        out[4 * fours.len()..ids.len()].copy_from_slice(&sums[..rest.len()]);
     }
 }
 

@@ -67,7 +67,8 @@ impl RowsBuilder {
         } else {
             self.high.reserve_exact(rows * stride / 2);
             self.middle.reserve_exact(rows * stride / 2);
-            self.low.reserve_exact(rows * stride);
+            self.low
+                .reserve_exact(rows * self.shape.dimensions + self.shape.padding());
             self.scales.reserve_exact(rows);
         }
         if self.shape.storage == Storage::Binary {
@@ -116,7 +117,6 @@ impl RowsBuilder {
                 norm += f64::from(code as f32 * scale).powi(2);
             }
             self.bytes.resize(stride, 128);
-            self.low.resize(end, 0);
             let (first, second) = self.bytes.split_at(stride / 2);
             let pairs = || first.iter().zip(second);
             self.high.extend(pairs().map(|(a, b)| a >> 4 | (b & 0xf0)));
@@ -167,7 +167,7 @@ impl RowsBuilder {
         }
         part(&mut self.high, &from.high, &rows, stride / 2);
         part(&mut self.middle, &from.middle, &rows, stride / 2);
-        part(&mut self.low, &from.low, &rows, stride);
+        part(&mut self.low, &from.low, &rows, self.shape.dimensions);
         part(&mut self.scales, &from.scales, &rows, 1);
         part(&mut self.halves, &from.halves, &rows, stride);
         part(&mut self.bits, &from.bits, &rows, words);
@@ -187,7 +187,13 @@ impl RowsBuilder {
         self.rows
     }
 
-    pub(crate) fn finish(self) -> Rows {
+    pub(crate) fn finish(mut self) -> Rows {
+        if self.rows == self.ordinals.len() {
+            self.starts = Vec::new();
+        }
+        if self.shape.storage != Storage::F16 {
+            self.low.resize(self.low.len() + self.shape.padding(), 0);
+        }
         // One after another, each freed before the next is copied.
         fn section<T: bytemuck::Pod>(values: Vec<T>) -> Section<T> {
             Section::copy(&values)

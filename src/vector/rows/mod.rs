@@ -72,11 +72,14 @@ pub(crate) struct Rows {
     pub(super) shape: Shape,
     /// One per document, ascending.
     pub(super) ordinals: Section<u32>,
-    /// First row of each document, and the number of rows at the end.
+    /// First row of each document, and the number of rows at the end; empty where every
+    /// document has one row.
     pub(super) starts: Section<u32>,
     /// The planes; those that the shape does not use are empty.
     pub(super) high: Section<u8>,
     pub(super) middle: Section<u8>,
+    /// Without padding between rows; what the last one is padded with follows it, so that
+    /// each can be read to the end of its stride.
     pub(super) low: Section<i8>,
     pub(super) scales: Section<f32>,
     pub(super) halves: Section<u16>,
@@ -135,7 +138,14 @@ impl Rows {
 
     /// Rows over all documents.
     pub(crate) fn len(&self) -> usize {
-        self.starts.last().map_or(0, |&rows| rows as usize)
+        let last = self.starts.last();
+        last.map_or(self.documents(), |&rows| rows as usize)
+    }
+
+    /// Whether every document has one row, which then has the document's number.
+    #[inline]
+    pub(crate) fn one_each(&self) -> bool {
+        self.starts.is_empty()
     }
 
     /// The ordinal of a document.
@@ -162,7 +172,11 @@ impl Rows {
     /// The rows of a document.
     #[inline]
     pub(crate) fn range(&self, document: usize) -> Range<u32> {
-        self.starts[document]..self.starts[document + 1]
+        if self.one_each() {
+            document as u32..document as u32 + 1
+        } else {
+            self.starts[document]..self.starts[document + 1]
+        }
     }
 
     /// The plane by which rows are found, and what goes with it.
@@ -187,7 +201,8 @@ impl Rows {
         Fine {
             high: &self.high[half.clone()],
             middle: &self.middle[half],
-            low: &self.low[row * stride..(row + 1) * stride],
+            // The query is 0 at what follows the row.
+            low: &self.low[row * self.shape.dimensions..][..stride],
         }
     }
 
@@ -200,7 +215,10 @@ impl Rows {
             // By the differences: far from the origin products of whole vectors drown them.
             return -match f16 {
                 true => distance_f16(&query.vector, halves()),
-                false => distance_fine(&query.vector, self.fine(row), self.scales[row]),
+                false => {
+                    let vector = &query.vector[..self.shape.dimensions];
+                    distance_fine(vector, self.fine(row), self.scales[row])
+                }
             };
         }
         let kernels = kernels();
@@ -220,9 +238,10 @@ impl Rows {
     /// Asks for what [`Rows::score`] will read of a document's first row.
     pub(crate) fn prefetch_fine(&self, document: usize) {
         let stride = self.shape.stride();
-        let first = self.starts[document] as usize * stride;
-        prefetch(&self.middle, first / 2, stride / 2);
-        prefetch(&self.low, first, stride);
+        let first = self.range(document).start as usize;
+        prefetch(&self.middle, first * stride / 2, stride / 2);
+        let dimensions = self.shape.dimensions;
+        prefetch(&self.low, first * dimensions, dimensions);
     }
 
     /// What is compared to find rows, of a score.
