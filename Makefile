@@ -100,6 +100,14 @@ eval-cranfield: $(BENCH_BUILD) ## the same on Cranfield
 eval-cacm: $(BENCH_BUILD) ## the same on CACM
 	@$(PYTHON) tools/measure.py eval cacm
 
+.PHONY: crash-test
+crash-test: setup ## kills the server 200 times while it is written to; writes reports/crash.json
+	@mkdir -p reports
+	@$(ENV) GLEANER_KILLS=$${GLEANER_KILLS:-200} GLEANER_POWER_LOSSES=$${GLEANER_POWER_LOSSES:-40} \
+		GLEANER_CRASH_REPORT="$(CURDIR)/reports/crash.json" \
+		cargo test $(CARGO_FLAGS) --test it -- crash:: --nocapture
+	@cat reports/crash.json
+
 .PHONY: clean
 clean: ## remove what was built here; downloads and RocksDB stay in the cache
 	@if [ -f "$(CACHE)/env.sh" ]; then $(ENV) cargo clean; fi

@@ -57,6 +57,8 @@ pub enum Code {
     IndexExists,
     /// No document of that id.
     DocumentNotFound,
+    /// The document has another version than the one that was expected.
+    VersionConflict,
     /// No model of that name.
     ModelNotFound,
     /// The index was built with another model than the one now configured.
@@ -89,6 +91,7 @@ impl Code {
             Code::IndexNotFound => "index_not_found",
             Code::IndexExists => "index_exists",
             Code::DocumentNotFound => "document_not_found",
+            Code::VersionConflict => "version_conflict",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",
             Code::RouteNotFound => "route_not_found",
@@ -206,6 +209,9 @@ pub struct Fault {
     pub advice: Option<String>,
     /// The error underneath.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Whether there is no room left on a disk: known where it is the cause, and answered
+    /// for as such.
+    pub storage_full: bool,
 }
 
 impl fmt::Display for Fault {
@@ -228,6 +234,7 @@ impl Error {
             message: message.into(),
             advice: None,
             source: None,
+            storage_full: false,
         }))
     }
 
@@ -236,11 +243,27 @@ impl Error {
         message: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
+        let source = source.into();
+        let io = source.downcast_ref::<std::io::Error>();
         Error::Operator(Box::new(Fault {
             message: message.into(),
             advice: None,
-            source: Some(source.into()),
+            storage_full: io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull),
+            source: Some(source),
         }))
+    }
+
+    /// Notes whether an operator's error comes of a full disk; other kinds stay as they are.
+    pub fn storage_full(mut self, full: bool) -> Self {
+        if let Error::Operator(fault) = &mut self {
+            fault.storage_full |= full;
+        }
+        self
+    }
+
+    /// Whether there is no room left on a disk.
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self, Error::Operator(fault) if fault.storage_full)
     }
 
     /// Adds what to do to an operator's error; other kinds stay as they are.

@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::around::Deadline;
 use super::body::{Format, Payload};
+use super::documents::{if_version, no_outcome, no_such_document};
 use super::error::{Failure, in_full};
 use super::gate::Permit;
 use super::items;
 use crate::error::{Code, Error, Problem, Result};
-use crate::index::{Index, Written};
+use crate::index::{Change, Changed, Index, Prepared, version_conflict};
+use crate::store::Durability;
 
 /// Documents in the first step; doubled while steps are quick.
 const FIRST_STEP: usize = 32;
@@ -52,6 +54,9 @@ pub struct BulkItem {
     pub id: Option<String>,
     /// Whether it was written.
     pub status: BulkStatus,
+    /// Its version now, where it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// Why it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -65,6 +70,8 @@ pub enum BulkStatus {
     Created,
     /// It took the place of an earlier one.
     Updated,
+    /// It was removed.
+    Deleted,
     /// Not written; nothing changed.
     Rejected,
 }
@@ -74,9 +81,37 @@ impl BulkItem {
         BulkItem {
             id,
             status: BulkStatus::Rejected,
+            version: None,
             error: Some(error),
         }
     }
+}
+
+/// One of the operations of a bulk request: exactly one of `put`, `update` and `delete`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub struct BulkOperation {
+    /// A document to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<Map<String, Json>>,
+    /// A part of a document, with its id, to merge into the one that is there (RFC 7396).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Map<String, Json>>,
+    /// The id of a document to delete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// The version that the document must have; 0 for no document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<u64>,
+}
+
+/// What the items of a bulk request are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Documents to write.
+    Documents,
+    /// [`BulkOperation`]s.
+    Operations,
 }
 
 /// A bulk request, cut into its documents.
@@ -84,6 +119,8 @@ pub(super) struct Bulk {
     index: Arc<Index>,
     body: Arc<Payload>,
     items: Vec<Range<usize>>,
+    kind: Kind,
+    durability: Durability,
 }
 
 impl Bulk {
@@ -91,7 +128,13 @@ impl Bulk {
     ///
     /// # Errors
     /// `invalid_request` for a body that cannot be cut, `limit_exceeded` for too many.
-    pub(super) fn new(index: Arc<Index>, body: Payload, most: usize) -> Result<Bulk> {
+    pub(super) fn new(
+        index: Arc<Index>,
+        body: Payload,
+        kind: Kind,
+        durability: Durability,
+        most: usize,
+    ) -> Result<Bulk> {
         let items = match body.format {
             Format::Json => items::list(&body.bytes, most)?,
             Format::Lines => items::lines(&body.bytes, most)?,
@@ -100,6 +143,8 @@ impl Bulk {
             index,
             body: Arc::new(body),
             items,
+            kind,
+            durability,
         })
     }
 
@@ -129,7 +174,9 @@ impl Bulk {
                 let step = self.step(answers.len(), size);
                 let (index, body) = (self.index.clone(), self.body.clone());
                 let started = Instant::now();
-                let outcome = permit.run(move || write_step(&index, &body, &step)).await;
+                let (kind, durability) = (self.kind, self.durability);
+                let write = move || write_step(&index, &body, &step, kind, durability);
+                let outcome = permit.run(write).await;
                 let took = started.elapsed();
                 slowest = slowest.max(took);
                 if took < QUICK {
@@ -188,56 +235,203 @@ impl Bulk {
     }
 }
 
-/// Writes one step in one synced batch.
+/// One item of a step, understood.
+enum Item {
+    /// Written with others in one batch.
+    Put(Prepared, Option<u64>),
+    Delete(String, Option<u64>),
+    /// Needs what is there, so it is written by itself.
+    Update(String, Map<String, Json>, Option<u64>),
+    Rejected(Option<String>, Failure),
+}
+
+/// Writes one step, in one batch as far as that goes: an update needs to see what was
+/// written before it.
 ///
 /// # Errors
-/// What concerns more than one document: then none of the step is written.
-fn write_step(index: &Index, body: &Payload, step: &[Range<usize>]) -> Result<Vec<BulkItem>> {
-    // None stands for the next of those that are written.
-    let mut answers: Vec<Option<BulkItem>> = Vec::with_capacity(step.len());
-    let mut prepared = Vec::with_capacity(step.len());
+/// What concerns more than one document: then none of its batch is written.
+fn write_step(
+    index: &Index,
+    body: &Payload,
+    step: &[Range<usize>],
+    kind: Kind,
+    durability: Durability,
+) -> Result<Vec<BulkItem>> {
+    let mut answers: Vec<BulkItem> = Vec::with_capacity(step.len());
+    let mut batch = Vec::new();
     for range in step {
         let bytes = body.bytes.get(range.clone()).unwrap_or_default();
-        let json = match parse(bytes) {
-            Ok(json) => json,
-            Err(problem) => {
-                answers.push(Some(BulkItem::rejected(None, Failure::from(&problem))));
+        match understand(index, bytes, kind)? {
+            Item::Update(id, patch, if_version) => {
+                answers.extend(write_batch(index, std::mem::take(&mut batch), durability)?);
+                answers.push(match index.update(&id, &patch, if_version, durability) {
+                    Ok(version) => BulkItem {
+                        id: Some(id),
+                        status: BulkStatus::Updated,
+                        version: Some(version),
+                        error: None,
+                    },
+                    Err(error) => rejected_alone(Some(id), error)?,
+                });
+            }
+            item => batch.push(item),
+        }
+    }
+    answers.extend(write_batch(index, batch, durability)?);
+    Ok(answers)
+}
+
+/// The answer to a document that something is wrong with.
+///
+/// # Errors
+/// What is wrong with more than this document.
+fn rejected_alone(id: Option<String>, error: Error) -> Result<BulkItem> {
+    match error {
+        Error::User(problem) if !problem.code.is_about_the_model() => {
+            Ok(BulkItem::rejected(id, Failure::from(&*problem)))
+        }
+        error => Err(error),
+    }
+}
+
+fn understand(index: &Index, bytes: &[u8], kind: Kind) -> Result<Item> {
+    let json = match parse(bytes) {
+        Ok(json) => json,
+        Err(problem) => return Ok(Item::Rejected(None, Failure::from(&problem))),
+    };
+    let id_field = &index.definition().id_field;
+    if kind == Kind::Documents {
+        return understand_put(index, json, None);
+    }
+    let operation = match BulkOperation::deserialize(json) {
+        Ok(operation) => operation,
+        Err(error) => {
+            let problem = wrong_operation().found(error);
+            return Ok(Item::Rejected(None, Failure::from(&problem)));
+        }
+    };
+    let if_version = operation.if_version;
+    match (operation.put, operation.update, operation.delete) {
+        (Some(document), None, None) => understand_put(index, Json::Object(document), if_version),
+        (None, Some(patch), None) => {
+            let json = Json::Object(patch);
+            let id = readable_id(&json, id_field);
+            match (id, json) {
+                (Some(id), Json::Object(mut patch)) => {
+                    patch.shift_remove(id_field);
+                    Ok(Item::Update(id, patch, if_version))
+                }
+                _ => {
+                    let problem = wrong_operation()
+                        .field(format!("update.{id_field}"))
+                        .found("nothing that is an id")
+                        .expected("the id of the document to update");
+                    Ok(Item::Rejected(None, Failure::from(&problem)))
+                }
+            }
+        }
+        (None, None, Some(id)) => Ok(Item::Delete(id, if_version)),
+        _ => {
+            let problem = wrong_operation().found("none or several of them");
+            Ok(Item::Rejected(None, Failure::from(&problem)))
+        }
+    }
+}
+
+fn wrong_operation() -> Problem {
+    Problem::new(Code::InvalidRequest, "this is not an operation")
+        .expected("an object with one of put, update and delete, and perhaps if_version")
+}
+
+fn understand_put(index: &Index, json: Json, if_version: Option<u64>) -> Result<Item> {
+    let id = readable_id(&json, &index.definition().id_field);
+    match index.prepare(json) {
+        Ok(prepared) => Ok(Item::Put(prepared, if_version)),
+        Err(error) => match rejected_alone(id, error)? {
+            BulkItem {
+                id,
+                error: Some(failure),
+                ..
+            } => Ok(Item::Rejected(id, failure)),
+            _ => Err(Error::Bug("a rejected document has no reason".into())),
+        },
+    }
+}
+
+/// Encodes and writes a batch of anything but updates.
+fn write_batch(index: &Index, batch: Vec<Item>, durability: Durability) -> Result<Vec<BulkItem>> {
+    /// What stands in the place of each item; `Put` for the next of the documents.
+    enum Place {
+        Put(Option<u64>),
+        Delete(String, Option<u64>),
+        Rejected(BulkItem),
+    }
+    let mut prepared = Vec::new();
+    let mut places = Vec::with_capacity(batch.len());
+    for item in batch {
+        places.push(match item {
+            Item::Put(one, if_version) => {
+                prepared.push(one);
+                Place::Put(if_version)
+            }
+            Item::Delete(id, if_version) => Place::Delete(id, if_version),
+            Item::Rejected(id, failure) => Place::Rejected(BulkItem::rejected(id, failure)),
+            Item::Update(..) => return Err(Error::Bug("an update in a batch".into())),
+        });
+    }
+    let encoded = index.encode(prepared)?;
+    let mut documents = encoded.iter();
+    let mut changes = Vec::with_capacity(places.len());
+    for place in &places {
+        match place {
+            Place::Put(wanted) => {
+                let document = documents.next().ok_or_else(no_outcome)?;
+                changes.push((Change::Put(document), if_version(*wanted)));
+            }
+            Place::Delete(id, wanted) => changes.push((Change::Delete(id), if_version(*wanted))),
+            Place::Rejected(_) => {}
+        }
+    }
+    let outcomes = index.change(&changes, durability)?;
+    let mut outcomes = changes.iter().zip(outcomes);
+    let mut answers = Vec::with_capacity(places.len());
+    for place in places.iter() {
+        let wanted = match place {
+            Place::Put(wanted) | Place::Delete(_, wanted) => *wanted,
+            Place::Rejected(item) => {
+                answers.push(item.clone());
                 continue;
             }
         };
-        let id = readable_id(&json, &index.definition().id_field);
-        match index.prepare(json) {
-            Ok(one) => {
-                prepared.push(one);
-                answers.push(None);
-            }
-            Err(Error::User(problem)) if !problem.code.is_about_the_model() => {
-                answers.push(Some(BulkItem::rejected(id, Failure::from(&*problem))));
-            }
-            Err(error) => return Err(error),
-        }
+        let ((change, _), outcome) = outcomes.next().ok_or_else(no_outcome)?;
+        let id = match change {
+            Change::Put(document) => document.document.id.as_str(),
+            Change::Delete(id) => id,
+        };
+        answers.push(answer_to(index, id, wanted, outcome));
     }
-    let encoded = index.encode(prepared)?;
-    let outcomes = index.write(&encoded)?;
-    let mut written = encoded
-        .into_iter()
-        .zip(outcomes)
-        .map(|(one, outcome)| BulkItem {
-            id: Some(one.document.id),
-            status: match outcome {
-                Written::Created => BulkStatus::Created,
-                Written::Updated => BulkStatus::Updated,
-            },
-            error: None,
-        });
-    answers
-        .into_iter()
-        .map(|answer| {
-            answer
-                .or_else(|| written.next())
-                .ok_or_else(|| Error::Bug("a written document has no outcome".into()))
-        })
-        .collect()
+    Ok(answers)
+}
+
+fn answer_to(index: &Index, id: &str, wanted: Option<u64>, outcome: Changed) -> BulkItem {
+    let (status, version) = match outcome {
+        Changed::Created { version } => (BulkStatus::Created, Some(version)),
+        Changed::Updated { version } => (BulkStatus::Updated, Some(version)),
+        Changed::Deleted => (BulkStatus::Deleted, None),
+        Changed::Unmet { version } => {
+            let problem = match wanted {
+                Some(wanted) => version_conflict(id, wanted, version),
+                None => no_such_document(index.name(), id),
+            };
+            return BulkItem::rejected(Some(id.into()), Failure::from(&problem));
+        }
+    };
+    BulkItem {
+        id: Some(id.into()),
+        status,
+        version,
+        error: None,
+    }
 }
 
 /// Reads one document; whatever is wrong with it is wrong with it alone.

@@ -11,19 +11,22 @@ use serde_json::{Map, Value as Json};
 
 use super::around::Deadline;
 use super::body::{BulkBody, JsonBody};
-use super::bulk::{Bulk, BulkStatus};
+use super::bulk::{Bulk, BulkStatus, Kind};
 use super::error::ApiError;
-use super::extract::{Names, Refresh};
+use super::extract::{Names, Refresh, WriteParameters};
 use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
-use crate::index::{Index, Written};
+use crate::index::{Change, Changed, IfVersion, Index, version_conflict};
+use crate::search::FilterInput;
 
 /// A stored document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DocumentAnswer {
     /// Its id.
     pub id: String,
+    /// Its version: grows with each write of the document. For `if_version`.
+    pub version: u64,
     /// The object as it was sent, without a vector of its own.
     pub document: Map<String, Json>,
 }
@@ -35,23 +38,63 @@ pub struct WriteAnswer {
     pub id: String,
     /// `created` or `updated`.
     pub status: BulkStatus,
+    /// Its version now.
+    pub version: u64,
+}
+
+/// Which documents to delete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    /// Those that pass this filter, in either of its notations.
+    pub filter: FilterInput,
+}
+
+/// The outcome of deleting by filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeleteAnswer {
+    /// Documents that were deleted.
+    pub deleted: u64,
 }
 
 pub(super) async fn bulk(
+    state: State<Arc<App>>,
+    names: Names<String>,
+    parameters: WriteParameters,
+    deadline: Deadline,
+    body: BulkBody,
+) -> Result<Response, ApiError> {
+    many(state, names, parameters, deadline, body, Kind::Documents).await
+}
+
+pub(super) async fn operations(
+    state: State<Arc<App>>,
+    names: Names<String>,
+    parameters: WriteParameters,
+    deadline: Deadline,
+    body: BulkBody,
+) -> Result<Response, ApiError> {
+    many(state, names, parameters, deadline, body, Kind::Operations).await
+}
+
+async fn many(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
-    refresh: Refresh,
+    parameters: WriteParameters,
     deadline: Deadline,
     BulkBody(body): BulkBody,
+    kind: Kind,
 ) -> Result<Response, ApiError> {
+    let parameters = parameters.of_many()?;
     let permit = app.writes.enter(1).await?;
     let most = app.limits.bulk_documents;
     let catalog = app.catalog.clone();
+    let durability = parameters.durability;
     let bulk = permit
-        .run(move || Bulk::new(catalog.get(&name)?, body, most))
+        .run(move || Bulk::new(catalog.get(&name)?, body, kind, durability, most))
         .await?;
     let answer = bulk.write(&permit, deadline).await?;
-    if refresh == Refresh::Wait {
+    if parameters.refresh == Refresh::Wait {
         permit.run(move || bulk.index().refresh()).await?;
     }
     let status = if answer.rejected == 0 {
@@ -65,7 +108,7 @@ pub(super) async fn bulk(
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
-    refresh: Refresh,
+    parameters: WriteParameters,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
@@ -76,24 +119,60 @@ pub(super) async fn put(
         let document = with_id(&index, document, &id)?;
         let prepared = index.prepare(document)?;
         let encoded = index.encode(vec![prepared])?;
-        let written = index.write(&encoded)?;
-        if refresh == Refresh::Wait {
+        let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
+        let if_version = if_version(parameters.if_version);
+        let changed = index.change(&[(change, if_version)], parameters.durability)?;
+        let (http, status, version) = match changed.first() {
+            Some(&Changed::Created { version }) => {
+                (StatusCode::CREATED, BulkStatus::Created, version)
+            }
+            Some(&Changed::Updated { version }) => (StatusCode::OK, BulkStatus::Updated, version),
+            Some(&Changed::Unmet { version }) => {
+                let wanted = parameters.if_version.unwrap_or_default();
+                return Err(version_conflict(&id, wanted, version).into());
+            }
+            Some(Changed::Deleted) | None => return Err(no_outcome()),
+        };
+        if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
-        let (status, outcome) = match written.first() {
-            Some(Written::Created) => (StatusCode::CREATED, BulkStatus::Created),
-            Some(Written::Updated) => (StatusCode::OK, BulkStatus::Updated),
-            None => return Err(Error::Bug("a write has no outcome".into())),
-        };
         json::answer(
-            status,
+            http,
             &WriteAnswer {
                 id,
-                status: outcome,
+                status,
+                version,
             },
         )
     };
     Ok(permit.run(put).await?)
+}
+
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    Names((name, id)): Names<(String, String)>,
+    parameters: WriteParameters,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let update = move || {
+        let patch: Map<String, Json> = json::parse(&body.bytes, Code::InvalidDocument)?;
+        let index = catalog.get(&name)?;
+        let version = index.update(&id, &patch, parameters.if_version, parameters.durability)?;
+        if parameters.refresh == Refresh::Wait {
+            index.refresh()?;
+        }
+        json::answer(
+            StatusCode::OK,
+            &WriteAnswer {
+                id,
+                status: BulkStatus::Updated,
+                version,
+            },
+        )
+    };
+    Ok(permit.run(update).await?)
 }
 
 pub(super) async fn show(
@@ -103,8 +182,15 @@ pub(super) async fn show(
     let permit = app.searches.enter(1).await?;
     let catalog = app.catalog.clone();
     let show = move || {
-        let document = catalog.get(&name)?.get(&id)?;
-        json::answer(StatusCode::OK, &DocumentAnswer { id, document })
+        let current = catalog.get(&name)?.current(&id)?;
+        json::answer(
+            StatusCode::OK,
+            &DocumentAnswer {
+                id,
+                version: current.version,
+                document: current.source,
+            },
+        )
     };
     Ok(permit.run(show).await?)
 }
@@ -112,22 +198,25 @@ pub(super) async fn show(
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
-    refresh: Refresh,
+    parameters: WriteParameters,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
     let remove = move || {
         let index = catalog.get(&name)?;
-        if !index.delete(&id)? {
-            return Err(Problem::new(
-                Code::DocumentNotFound,
-                format!("index {name:?} has no such document"),
-            )
-            .field("id")
-            .found(id)
-            .into());
+        let change = (Change::Delete(&id), if_version(parameters.if_version));
+        match index.change(&[change], parameters.durability)?.first() {
+            Some(Changed::Deleted) => {}
+            Some(&Changed::Unmet { version }) => {
+                return Err(match (parameters.if_version, version) {
+                    (Some(wanted), Some(_)) => version_conflict(&id, wanted, version),
+                    _ => no_such_document(&name, &id),
+                }
+                .into());
+            }
+            _ => return Err(no_outcome()),
         }
-        if refresh == Refresh::Wait {
+        if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
         Ok(())
@@ -136,8 +225,54 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+pub(super) async fn remove_where(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+    parameters: WriteParameters,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let parameters = parameters.of_many()?;
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let remove = move || {
+        let request: DeleteRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        let index = catalog.get(&name)?;
+        let deleted = index.delete_where(&request.filter.0)?;
+        if parameters.refresh == Refresh::Wait {
+            index.refresh()?;
+        }
+        json::answer(StatusCode::OK, &DeleteAnswer { deleted })
+    };
+    Ok(permit.run(remove).await?)
+}
+
+pub(super) fn if_version(wanted: Option<u64>) -> IfVersion {
+    match wanted {
+        None => IfVersion::Any,
+        Some(0) => IfVersion::Absent,
+        Some(version) => IfVersion::Is(version),
+    }
+}
+
+pub(super) fn no_such_document(index: &str, id: &str) -> Problem {
+    Problem::new(
+        Code::DocumentNotFound,
+        format!("index {index:?} has no such document"),
+    )
+    .field("id")
+    .found(id)
+}
+
+pub(super) fn no_outcome() -> Error {
+    Error::Bug("a write has no outcome".into())
+}
+
 /// The document with the id of its address; where it carries one, the two must agree.
-fn with_id(index: &Index, mut document: Map<String, Json>, id: &str) -> Result<Json, Problem> {
+pub(super) fn with_id(
+    index: &Index,
+    mut document: Map<String, Json>,
+    id: &str,
+) -> Result<Json, Problem> {
     let id_field = &index.definition().id_field;
     let carried = match document.get(id_field) {
         None => None,

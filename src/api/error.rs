@@ -11,6 +11,8 @@ use crate::error::{Code, Error, Problem};
 
 /// Code of an error that the operator has to mend.
 pub(super) const OPERATOR_ERROR: &str = "operator_error";
+/// Code of a write that found no room on the disk.
+pub(super) const STORAGE_FULL: &str = "storage_full";
 /// Code of a bug in gleaner.
 pub(super) const INTERNAL: &str = "internal";
 
@@ -26,8 +28,8 @@ pub struct ErrorAnswer {
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// Stable and machine-readable: a code of a caller's problem, `operator_error` or
-    /// `internal`.
+    /// Stable and machine-readable: a code of a caller's problem, `operator_error`,
+    /// `storage_full` or `internal`.
     pub code: String,
     /// One sentence for people.
     pub message: String,
@@ -48,6 +50,15 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Failure {
         match error {
             Error::User(problem) => Failure::from(&**problem),
+            Error::Operator(fault) if fault.storage_full => Failure {
+                code: STORAGE_FULL.into(),
+                message: "the server's disk is full; nothing can be written until its \
+                          operator makes room and restarts it"
+                    .into(),
+                field: None,
+                found: None,
+                expected: None,
+            },
             Error::Operator(_) => Failure {
                 code: OPERATOR_ERROR.into(),
                 message: "the server has a trouble that its operator has to mend; its log \
@@ -99,7 +110,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::IndexExists | Code::ModelMismatch => StatusCode::CONFLICT,
+        Code::IndexExists | Code::ModelMismatch | Code::VersionConflict => StatusCode::CONFLICT,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -134,6 +145,7 @@ impl From<Error> for ApiError {
         ApiError {
             status: match &error {
                 Error::User(problem) => status_of(problem.code),
+                Error::Operator(fault) if fault.storage_full => StatusCode::INSUFFICIENT_STORAGE,
                 Error::Operator(_) | Error::Bug(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             failure: Failure::from(&error),

@@ -1,4 +1,4 @@
-//! What a request's address says: names in the path, `refresh` in the query.
+//! What a request's address says: names in the path, how to write in the query.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use super::around::Deadline;
 use super::error::ApiError;
 use crate::error::{Code, Error, Problem};
+use crate::store::Durability;
 
 /// Names out of the path, percent-decoded.
 pub(super) struct Names<T>(pub T);
@@ -42,7 +43,37 @@ pub(super) enum Refresh {
     Wait,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Refresh {
+/// How a write is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WriteParameters {
+    /// When it is to be visible.
+    pub refresh: Refresh,
+    /// When it is to be answered.
+    pub durability: Durability,
+    /// The version that the document must have; 0 for no document.
+    pub if_version: Option<u64>,
+}
+
+impl WriteParameters {
+    /// For writes of many documents, each of which says for itself what it expects.
+    ///
+    /// # Errors
+    /// `invalid_request` where a version is expected of all of them.
+    pub(super) fn of_many(self) -> Result<WriteParameters, Problem> {
+        match self.if_version {
+            None => Ok(self),
+            Some(version) => Err(Problem::new(
+                Code::InvalidRequest,
+                "many documents cannot be expected to have one version",
+            )
+            .field("if_version")
+            .found(version)
+            .expected("if_version in each operation, at /operations")),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WriteParameters {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
@@ -53,31 +84,42 @@ impl<S: Send + Sync> FromRequestParts<S> for Refresh {
             Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| {
                 wrong("query", "the parameters cannot be read")
                     .found(parts.uri.query().unwrap_or_default())
-                    .expected("refresh=wait or refresh=false")
+                    .expected("refresh, durability or if_version")
             })?;
-        let mut refresh = Refresh::Later;
+        let mut found = WriteParameters {
+            refresh: Refresh::Later,
+            durability: Durability::Synced,
+            if_version: None,
+        };
         for (name, value) in &pairs {
-            if name != "refresh" {
-                return Err(wrong(name, "there is no such parameter")
-                    .found(name)
-                    .expected("refresh")
-                    .into());
-            }
-            refresh = match value.as_str() {
-                "wait" => Refresh::Wait,
-                "false" => Refresh::Later,
-                other => {
-                    return Err(wrong(
-                        name,
-                        "a parameter has a value that is not one of its choices",
-                    )
-                    .found(other)
-                    .expected("wait or false")
-                    .into());
-                }
+            let choice = |expected: &str| {
+                wrong(
+                    name,
+                    "a parameter has a value that is not one of its choices",
+                )
+                .found(value)
+                .expected(expected)
             };
+            match (name.as_str(), value.as_str()) {
+                ("refresh", "wait") => found.refresh = Refresh::Wait,
+                ("refresh", "false") => found.refresh = Refresh::Later,
+                ("refresh", _) => return Err(choice("wait or false").into()),
+                ("durability", "synced") => found.durability = Durability::Synced,
+                ("durability", "buffered") => found.durability = Durability::Buffered,
+                ("durability", _) => return Err(choice("synced or buffered").into()),
+                ("if_version", version) => match version.parse() {
+                    Ok(version) => found.if_version = Some(version),
+                    Err(_) => return Err(choice("a version, or 0 for no document").into()),
+                },
+                _ => {
+                    return Err(wrong(name, "there is no such parameter")
+                        .found(name)
+                        .expected("refresh, durability or if_version")
+                        .into());
+                }
+            }
         }
-        Ok(refresh)
+        Ok(found)
     }
 }
 

@@ -28,8 +28,8 @@ mod server;
 mod state;
 mod warm;
 
-pub use bulk::{BulkAnswer, BulkItem, BulkStatus};
-pub use documents::{DocumentAnswer, WriteAnswer};
+pub use bulk::{BulkAnswer, BulkItem, BulkOperation, BulkStatus};
+pub use documents::{DeleteAnswer, DeleteRequest, DocumentAnswer, WriteAnswer};
 pub use error::{ErrorAnswer, Failure};
 pub use health::{HealthAnswer, ReadyAnswer};
 pub use indexes::{IndexAnswer, IndexEntry, IndexList, RefreshAnswer};

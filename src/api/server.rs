@@ -182,9 +182,15 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/indexes/{name}/refresh", post(indexes::refresh))
         .route("/v1/indexes/{name}/documents", post(documents::bulk))
         .route(
+            "/v1/indexes/{name}/documents:delete",
+            post(documents::remove_where),
+        )
+        .route("/v1/indexes/{name}/operations", post(documents::operations))
+        .route(
             "/v1/indexes/{name}/documents/{id}",
             get(documents::show)
                 .put(documents::put)
+                .patch(documents::update)
                 .delete(documents::remove),
         )
         .route("/v1/indexes/{name}/search", post(search::search))

@@ -78,10 +78,16 @@ impl Catalog {
     /// A catalog over `config.data.folder`, with no index opened yet.
     pub fn new(config: &Config) -> Result<Catalog> {
         let folder = config.data.folder.join("indexes");
+        let data_is_new = !config.data.folder.exists();
         std::fs::create_dir_all(&folder).map_err(|e| {
             Error::operator_from(format!("cannot create {}", folder.display()), e)
                 .advice("name a writable folder with --data or GLEANER_DATA")
         })?;
+        // An index survives a power loss only if the folders it lies in do.
+        sync_parent(&folder)?;
+        if data_is_new {
+            sync_parent(&config.data.folder)?;
+        }
         let catalog = Catalog {
             folder,
             settings: Settings::new(config),

@@ -166,11 +166,7 @@ impl Index {
         for one in prepared {
             if let Some(vector) = one.ready {
                 encoded.push(Encoded {
-                    vectors: Some(StoredVectors {
-                        dimensions: vector.len(),
-                        spans: vec![PassageSpan { start: 0, end: 0 }],
-                        vectors: vector,
-                    }),
+                    vectors: Some(StoredVectors::ready(vector)),
                     document: one.document,
                     tokens: 0,
                     truncated: 0,

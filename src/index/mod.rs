@@ -13,6 +13,8 @@ mod catalog;
 mod definition;
 mod document;
 mod open;
+mod read;
+mod update;
 mod view;
 mod write;
 
@@ -23,5 +25,7 @@ pub use definition::{
 };
 pub use document::{Encoded, Prepared};
 pub use open::Index;
+pub use read::{Current, Fetched, Stats};
+pub use update::version_conflict;
 pub use view::View;
-pub use write::{Fetched, Stats, Written};
+pub use write::{Change, Changed, IfVersion, Written};

@@ -501,8 +501,10 @@ fn remove_unfinished(making: &Path) -> Result<()> {
 
 /// Makes a rename in a folder survive power loss.
 pub(super) fn sync_parent(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else {
-        return Ok(());
+    let parent = match path.parent() {
+        None => return Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
     };
     std::fs::File::open(parent)
         .and_then(|folder| folder.sync_all())

@@ -1,19 +1,18 @@
-//! The write path: one synced batch, then words and vectors, visible at a refresh.
+//! The write path: one batch, words and vectors, then the disk; visible at a refresh.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
 use tracing::{debug, warn};
 
 use super::open::{add_stored, publish, replay_words};
 use super::view::Epoch;
 use super::{Encoded, Index, View};
-use crate::error::{Code, Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::filter::OrdinalSet;
-use crate::store::{Applied, Durability, Operation};
+use crate::store::{Applied, Durability, Expected, Operation};
 use crate::vector::VectorIndex;
 
 /// What the writer knows beyond the store; behind the index's lock.
@@ -64,6 +63,72 @@ impl Writer {
     }
 }
 
+/// One change to one document.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// Writes it, in place of the one that is there.
+    Put(&'a Encoded),
+    /// Removes the document of this id.
+    Delete(&'a str),
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// Written; there was no document of that id.
+    Created {
+        /// The document's version now.
+        version: u64,
+    },
+    /// Written in place of an earlier one.
+    Updated {
+        /// The document's version now.
+        version: u64,
+    },
+    /// Removed.
+    Deleted,
+    /// What was expected does not hold: nothing changed.
+    Unmet {
+        /// The version of the document that is there, if there is one.
+        version: Option<u64>,
+    },
+}
+
+/// The version of a document: grows whenever the document is written, and no two writes of
+/// an index have the same. At least 1.
+pub(super) fn version_of(ordinal: u32) -> u64 {
+    u64::from(ordinal) + 1
+}
+
+/// What a caller says of the version of a document it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfVersion {
+    /// Whatever is there.
+    #[default]
+    Any,
+    /// There is no document of that id.
+    Absent,
+    /// There is one.
+    Present,
+    /// It has this version.
+    Is(u64),
+}
+
+impl IfVersion {
+    fn expected(self) -> Expected {
+        match self {
+            IfVersion::Any => Expected::Anything,
+            IfVersion::Absent => Expected::Absent,
+            IfVersion::Present => Expected::Present,
+            IfVersion::Is(version) => match version.checked_sub(1).map(u32::try_from) {
+                Some(Ok(ordinal)) => Expected::Ordinal(ordinal),
+                // Nothing has the version 0, nor one that is too large.
+                _ => Expected::Ordinal(u32::MAX),
+            },
+        }
+    }
+}
+
 /// Outcome of writing one document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -74,101 +139,125 @@ pub enum Written {
     Updated,
 }
 
-/// A stored document.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fetched {
-    /// The caller's id.
-    pub id: String,
-    /// The object as it was written.
-    pub source: Map<String, Json>,
-}
-
-/// Figures of an index.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Stats {
-    /// Documents that are visible.
-    pub documents: u64,
-    /// Passages with a vector, those of documents that died and were not compacted away
-    /// yet included.
-    pub passages: u64,
-    /// Length of the vectors; 0 without any.
-    pub dimensions: usize,
-    /// Memory that vectors and graphs take, in bytes; what sealed files hold is not counted.
-    pub vector_bytes: u64,
-    /// Last log sequence that is durable.
-    pub durable_seq: u64,
-    /// Last log sequence that is visible.
-    pub visible_seq: u64,
-}
-
 impl Index {
     /// Writes documents in one atomic, synced batch: when this returns they survive a
     /// crash. They become visible at the next refresh.
     pub fn write(&self, documents: &[Encoded]) -> Result<Vec<Written>> {
-        if documents.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sources: Vec<Vec<u8>> = documents
+        let changes: Vec<(Change<'_>, IfVersion)> = documents
             .iter()
-            .map(|d| {
-                serde_json::to_vec(&d.document.source)
-                    .map_err(|e| Error::Bug(format!("a document does not serialise: {e}")))
-            })
-            .collect::<Result<_>>()?;
-        let operations: Vec<Operation> = documents
-            .iter()
-            .zip(&sources)
-            .map(|(d, source)| Operation::Put {
-                id: &d.document.id,
-                source,
-                vectors: d.vectors.as_ref(),
-            })
+            .map(|document| (Change::Put(document), IfVersion::Any))
             .collect();
-        // What the vectors would refuse must not become durable first.
-        if let Some(vectors) = &self.vectors {
-            for stored in documents.iter().filter_map(|d| d.vectors.as_ref()) {
-                vectors.check(&stored.vectors)?;
-            }
-        }
-        let mut writer = self.writer.lock();
-        writer.check(self.name())?;
-        let applied = self.store.apply(&operations, Durability::Synced)?;
-        // Within one batch an id may come twice: only the last of them lives.
-        let mut dead = OrdinalSet::new();
-        for ordinal in applied.iter().filter_map(|a| a.replaced) {
-            dead.insert(ordinal);
-        }
-        writer.begin();
-        for (one, document) in applied.iter().zip(documents) {
-            self.derive(&mut writer, one, Some((document, &dead)));
-        }
-        writer.end();
-        Ok(applied
-            .iter()
-            .map(|one| match one.replaced {
-                Some(_) => Written::Updated,
-                None => Written::Created,
+        let changed = self.change(&changes, Durability::Synced)?;
+        changed
+            .into_iter()
+            .map(|one| match one {
+                Changed::Created { .. } => Ok(Written::Created),
+                Changed::Updated { .. } => Ok(Written::Updated),
+                other => Err(Error::Bug(format!("a write has the outcome {other:?}"))),
             })
-            .collect())
+            .collect()
     }
 
     /// Deletes a document durably. False if there was none.
     pub fn delete(&self, id: &str) -> Result<bool> {
+        let change = (Change::Delete(id), IfVersion::Present);
+        let changed = self.change(&[change], Durability::Synced)?;
+        Ok(changed == [Changed::Deleted])
+    }
+
+    /// Applies changes in order, in one atomic batch; each by itself where what it expects
+    /// of the document's version holds, seeing what the ones before it did. When this
+    /// returns they survive a crash, and with [`Durability::Synced`] a power loss. They
+    /// become visible at the next refresh.
+    ///
+    /// # Errors
+    /// `invalid_vector` for what the vectors would refuse; operator errors of the disk.
+    /// Then nothing is acknowledged; what was written already may still be found later.
+    pub fn change(
+        &self,
+        changes: &[(Change<'_>, IfVersion)],
+        durability: Durability,
+    ) -> Result<Vec<Changed>> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = |change: &(Change<'_>, IfVersion)| match change.0 {
+            Change::Put(encoded) => serde_json::to_vec(&encoded.document.source)
+                .map_err(|e| Error::Bug(format!("a document does not serialise: {e}"))),
+            Change::Delete(_) => Ok(Vec::new()),
+        };
+        let sources: Vec<Vec<u8>> = changes.iter().map(source).collect::<Result<_>>()?;
+        let operations: Vec<(Operation<'_>, Expected)> = changes
+            .iter()
+            .zip(&sources)
+            .map(|((change, if_version), source)| {
+                let operation = match change {
+                    Change::Put(encoded) => Operation::Put {
+                        id: &encoded.document.id,
+                        source,
+                        vectors: encoded.vectors.as_ref(),
+                    },
+                    Change::Delete(id) => Operation::Delete { id },
+                };
+                let expected = match (change, if_version) {
+                    // Nothing to delete changes nothing, not even the log.
+                    (Change::Delete(_), IfVersion::Any) => Expected::Present,
+                    _ => if_version.expected(),
+                };
+                (operation, expected)
+            })
+            .collect();
+        // What the vectors would refuse must not become durable first.
+        if let Some(vectors) = &self.vectors {
+            for (change, _) in changes {
+                if let Change::Put(Encoded {
+                    vectors: Some(stored),
+                    ..
+                }) = change
+                {
+                    vectors.check(&stored.vectors)?;
+                }
+            }
+        }
         let mut writer = self.writer.lock();
         writer.check(self.name())?;
-        if self.store.ordinal(id)?.is_none() {
-            // Nothing to delete changes nothing, not even the log.
-            return Ok(false);
+        let outcomes = self.store.apply_where(&operations, Durability::Buffered)?;
+        // Within one batch an id may come twice: only the last of them lives.
+        let mut dead = OrdinalSet::new();
+        for ordinal in outcomes.iter().flatten().filter_map(|a| a.replaced) {
+            dead.insert(ordinal);
         }
-        let applied = self
-            .store
-            .apply(&[Operation::Delete { id }], Durability::Synced)?;
         writer.begin();
-        for one in &applied {
-            self.derive(&mut writer, one, None);
+        for (outcome, (change, _)) in outcomes.iter().zip(changes) {
+            if let Ok(applied) = outcome {
+                let put = match change {
+                    Change::Put(encoded) => Some((*encoded, &dead)),
+                    Change::Delete(_) => None,
+                };
+                self.derive(&mut writer, applied, put);
+            }
         }
         writer.end();
-        Ok(true)
+        // The next writer goes on while this one waits for the disk. What is not on it yet
+        // is not visible either: a refresh waits for it as well.
+        drop(writer);
+        let last = outcomes.iter().flatten().map(|applied| applied.seq).max();
+        if let (Some(last), Durability::Synced) = (last, durability) {
+            self.store.sync_to(last)?;
+        }
+        Ok(outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Err(unmet) => Changed::Unmet {
+                    version: unmet.current.map(version_of),
+                },
+                Ok(applied) => match (applied.ordinal.map(version_of), applied.replaced) {
+                    (Some(version), None) => Changed::Created { version },
+                    (Some(version), Some(_)) => Changed::Updated { version },
+                    (None, _) => Changed::Deleted,
+                },
+            })
+            .collect())
     }
 
     /// Hands one durable operation to words and vectors. A failure here does not undo
@@ -216,6 +305,8 @@ impl Index {
         }
         self.restore_vectors(&writer)?;
         let started = Instant::now();
+        // Nobody sees what a power loss could still take back.
+        self.store.sync_to(seq)?;
         if let Err(error) = self.words.commit(seq) {
             // The words have forgotten everything since their last commit. The log has it:
             // without this the next commit would claim to cover what is not there.
@@ -310,75 +401,4 @@ impl Index {
     pub fn is_stale(&self) -> bool {
         self.store.last_seq() != self.view.load().seq || self.has_lost_vectors()
     }
-
-    /// The stored object of a document, as of the last write (visible or not).
-    ///
-    /// # Errors
-    /// `document_not_found`.
-    pub fn get(&self, id: &str) -> Result<Map<String, Json>> {
-        let source = match self.store.ordinal(id)? {
-            Some(ordinal) => self.store.source(ordinal)?,
-            None => None,
-        };
-        let source = source.ok_or_else(|| {
-            Problem::new(
-                Code::DocumentNotFound,
-                format!("index {:?} has no such document", self.name()),
-            )
-            .field("id")
-            .found(id)
-        })?;
-        parse_source(&source)
-    }
-
-    /// Ids by ordinal; None for ordinals that no view reads any more.
-    pub fn ids(&self, ordinals: &[u32]) -> Result<Vec<Option<String>>> {
-        self.store.ids(ordinals)
-    }
-
-    /// Stored documents by ordinal; None for ordinals that no view reads any more.
-    pub fn documents(&self, ordinals: &[u32]) -> Result<Vec<Option<Fetched>>> {
-        self.store
-            .documents(ordinals)?
-            .into_iter()
-            .map(|document| {
-                document
-                    .map(|d| {
-                        Ok(Fetched {
-                            id: d.id,
-                            source: parse_source(&d.source)?,
-                        })
-                    })
-                    .transpose()
-            })
-            .collect()
-    }
-
-    /// The ordinal of a document, if it exists.
-    pub fn ordinal(&self, id: &str) -> Result<Option<u32>> {
-        self.store.ordinal(id)
-    }
-
-    /// The stored passages and vectors of a document.
-    pub fn stored_vectors(&self, ordinal: u32) -> Result<Option<crate::store::StoredVectors>> {
-        self.store.vectors(ordinal)
-    }
-
-    /// Figures of the index.
-    pub fn stats(&self) -> Stats {
-        let view = self.view();
-        Stats {
-            documents: view.documents,
-            passages: view.vectors.as_ref().map_or(0, |v| v.passages() as u64),
-            dimensions: self.dimensions(),
-            vector_bytes: self.vectors.as_ref().map_or(0, |v| v.memory_bytes() as u64),
-            durable_seq: self.store.last_seq(),
-            visible_seq: view.seq,
-        }
-    }
-}
-
-fn parse_source(bytes: &[u8]) -> Result<Map<String, Json>> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Error::operator_from("a stored document cannot be read", e))
 }

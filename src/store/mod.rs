@@ -11,6 +11,8 @@
 //!   one dies in the same batch. Its bytes and vectors stay, for readers of an
 //!   earlier point in time, until they are buried ([`Store::bury`]); the log names
 //!   it as long as they may be there.
+//! * Writers that wait for the disk at the same time share one sync
+//!   ([`Store::sync_to`]).
 //! * Every operation has a **sequence number**, 1 more than the one before, and
 //!   an entry in the log, until the log is trimmed. Whatever is derived from the
 //!   store (word index, vector segments) notes the sequence number it covers
@@ -34,6 +36,7 @@
 mod codec;
 mod options;
 mod read;
+mod sync;
 mod write;
 
 #[cfg(test)]
@@ -49,7 +52,8 @@ use crate::error::{Error, Result};
 use codec::Counters;
 pub use options::{Shared, StoreOptions};
 pub use read::{LogEntry, StoredDocument};
-pub use write::{Applied, Durability, Operation};
+use sync::Syncs;
+pub use write::{Applied, Durability, Expected, Operation, Unmet};
 
 /// The format this build writes and the newest it reads.
 const FORMAT: u32 = 1;
@@ -79,6 +83,22 @@ pub struct StoredVectors {
     pub vectors: Vec<f32>,
 }
 
+impl StoredVectors {
+    /// A vector that a document brought, which stands for no text.
+    pub fn ready(vector: Vec<f32>) -> StoredVectors {
+        StoredVectors {
+            dimensions: vector.len(),
+            spans: vec![PassageSpan { start: 0, end: 0 }],
+            vectors: vector,
+        }
+    }
+
+    /// Whether the document brought it.
+    pub fn is_ready(&self) -> bool {
+        self.spans == [PassageSpan { start: 0, end: 0 }]
+    }
+}
+
 /// Documents, ids, vectors and the log of one index, in one folder.
 ///
 /// Shared between threads as it is; writers take turns, readers never wait for
@@ -86,11 +106,12 @@ pub struct StoredVectors {
 pub struct Store {
     db: DB,
     path: PathBuf,
-    /// Held while a batch is made and written. `true` once a write failed: what
-    /// reached the log is then unknown, and reusing its ordinals and sequence
-    /// numbers could mix two batches, so nothing is written until a reopening.
-    writer: Mutex<bool>,
+    /// Held while a batch is made and written. Once a write failed, what reached the log is
+    /// unknown, and reusing its ordinals and sequence numbers could mix two batches, so
+    /// nothing is written until a reopening.
+    writer: Mutex<Health>,
     counters: RwLock<Counters>,
+    syncs: Syncs,
 }
 
 impl Store {
@@ -156,8 +177,9 @@ impl Store {
         Store {
             db,
             path: path.to_path_buf(),
-            writer: Mutex::new(false),
+            writer: Mutex::new(Health::Sound),
             counters: RwLock::new(counters),
+            syncs: Syncs::default(),
         }
     }
 
@@ -222,6 +244,25 @@ impl Store {
     }
 }
 
+/// Whether a store can be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Sound,
+    /// A write failed.
+    Failed,
+    /// A write failed for want of room.
+    Full,
+}
+
+impl Health {
+    fn after(error: &Error) -> Health {
+        match error.is_storage_full() {
+            true => Health::Full,
+            false => Health::Failed,
+        }
+    }
+}
+
 const RESTORE: &str =
     "the folder is damaged: check the disk, then restore it from a snapshot or load the index anew";
 
@@ -241,7 +282,10 @@ fn fault(message: impl Into<String>, e: rocksdb::Error) -> Error {
         ErrorKind::IOError => "check the disk, its free space and the folder's permissions",
         _ => "check the disk; if it is sound, restore the folder from a snapshot",
     };
-    Error::operator_from(message, e).advice(advice)
+    let full = text.contains("No space left");
+    Error::operator_from(message, e.clone())
+        .advice(advice)
+        .storage_full(full)
 }
 
 fn synced() -> WriteOptions {

@@ -463,7 +463,7 @@ fn after_a_failed_write_none_is_taken_until_it_is_opened_again() {
     store
         .apply(&[put("a", b"1", None)], Durability::Synced)
         .unwrap();
-    *store.writer.lock() = true;
+    *store.writer.lock() = Health::Failed;
     let message = operator_message(store.apply(&[put("b", b"2", None)], Durability::Synced));
     assert!(message.contains("restart"), "{message}");
     operator_message(store.put_meta("name", b""));

@@ -1,4 +1,4 @@
-//! The write path: one batch per call, synced before it is acknowledged.
+//! The write path: one batch per call, on the disk before it is acknowledged.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use rocksdb::{FlushOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint};
 
 use super::codec::{self, Counters};
 use super::options::{DOCUMENTS, FAMILIES, IDS, LOG, META, VECTORS};
-use super::{COUNTERS_KEY, NAMED, Store, StoredVectors, fault, synced};
+use super::{COUNTERS_KEY, Health, NAMED, Store, StoredVectors, fault, synced};
 use crate::error::{Code, Error, Problem, Result};
 
 /// Largest batch, in bytes; RocksDB's own limit is 4 GiB.
@@ -51,6 +51,39 @@ pub struct Applied {
     pub replaced: Option<u32>,
 }
 
+/// What has to hold of the document under an operation's id, as the operations before it
+/// left it, for the operation to be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expected {
+    /// Nothing.
+    #[default]
+    Anything,
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present,
+    /// It is the one with this ordinal.
+    Ordinal(u32),
+}
+
+impl Expected {
+    fn is_met(self, current: Option<u32>) -> bool {
+        match self {
+            Expected::Anything => true,
+            Expected::Absent => current.is_none(),
+            Expected::Present => current.is_some(),
+            Expected::Ordinal(ordinal) => current == Some(ordinal),
+        }
+    }
+}
+
+/// An operation that was not applied: what it expected does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unmet {
+    /// The ordinal under its id, if there is a document.
+    pub current: Option<u32>,
+}
+
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -78,32 +111,59 @@ impl Store {
         if operations.is_empty() {
             return Ok(Vec::new());
         }
-        let mut failed = self.writer.lock();
-        self.check_writable(*failed)?;
+        let expecting: Vec<(Operation<'_>, Expected)> = operations
+            .iter()
+            .map(|&operation| (operation, Expected::Anything))
+            .collect();
+        let applied = self.apply_where(&expecting, durability)?;
+        applied
+            .into_iter()
+            .map(|one| one.map_err(|_| Error::Bug("nothing was expected, and not met".into())))
+            .collect()
+    }
+
+    /// The same for operations that each expect something: those whose expectation does not
+    /// hold change nothing, not even the log.
+    pub fn apply_where(
+        &self,
+        operations: &[(Operation<'_>, Expected)],
+        durability: Durability,
+    ) -> Result<Vec<Result<Applied, Unmet>>> {
+        let mut health = self.writer.lock();
+        self.check_writable(*health)?;
         let mut counters = *self.counters.read();
+        let before = counters.last_seq;
         let mut current = self.current_ordinals(operations)?;
         let mut batch = WriteBatch::default();
         let mut applied = Vec::with_capacity(operations.len());
-        for operation in operations {
-            applied.push(self.stage(operation, &mut batch, &mut counters, &mut current)?);
+        for (operation, expected) in operations {
+            let now = current.get(operation.id()).copied().flatten();
+            applied.push(match expected.is_met(now) {
+                true => Ok(self.stage(operation, &mut batch, &mut counters, &mut current)?),
+                false => Err(Unmet { current: now }),
+            });
         }
-        batch.put_cf(self.family(META)?, COUNTERS_KEY, counters.encode());
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        self.write(batch, &options, &mut failed)?;
-        *self.counters.write() = counters;
+        if counters.last_seq > before {
+            batch.put_cf(self.family(META)?, COUNTERS_KEY, counters.encode());
+            self.write(batch, &WriteOptions::default(), &mut health)?;
+            *self.counters.write() = counters;
+        }
+        drop(health);
+        if durability == Durability::Synced && counters.last_seq > before {
+            self.sync_to(counters.last_seq)?;
+        }
         Ok(applied)
     }
 
     /// The live ordinal of every id the operations name.
     fn current_ordinals<'a>(
         &self,
-        operations: &[Operation<'a>],
+        operations: &[(Operation<'a>, Expected)],
     ) -> Result<HashMap<&'a str, Option<u32>>> {
-        let ids = operations.iter().map(|operation| operation.id().as_bytes());
+        let ids = operations.iter().map(|(one, _)| one.id().as_bytes());
         let found = self.db.batched_multi_get_cf(self.family(IDS)?, ids, false);
         let mut current = HashMap::with_capacity(operations.len());
-        for (operation, value) in operations.iter().zip(found) {
+        for ((operation, _), value) in operations.iter().zip(found) {
             let ordinal = match value.map_err(|e| self.read_fault(e))? {
                 Some(bytes) => {
                     Some(codec::decode_ordinal(&bytes).ok_or_else(|| self.corrupt("an ordinal"))?)
@@ -196,8 +256,8 @@ impl Store {
     /// `up_to_seq`, and `dead` must name every ordinal that died up to there. Not synced:
     /// burying twice does no harm.
     pub fn bury(&self, dead: &[u32], up_to_seq: u64) -> Result<()> {
-        let mut failed = self.writer.lock();
-        self.check_writable(*failed)?;
+        let mut health = self.writer.lock();
+        self.check_writable(*health)?;
         let mut counters = *self.counters.read();
         let mut batch = WriteBatch::default();
         for &ordinal in dead {
@@ -218,7 +278,7 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        self.write(batch, &WriteOptions::default(), &mut failed)?;
+        self.write(batch, &WriteOptions::default(), &mut health)?;
         *self.counters.write() = counters;
         Ok(())
     }
@@ -244,16 +304,9 @@ impl Store {
     }
 
     fn write_meta(&self, batch: WriteBatch) -> Result<()> {
-        let mut failed = self.writer.lock();
-        self.check_writable(*failed)?;
-        self.write(batch, &synced(), &mut failed)
-    }
-
-    /// Puts every write so far on the disk, buffered ones included.
-    pub fn sync(&self) -> Result<()> {
-        self.db
-            .flush_wal(true)
-            .map_err(|e| fault("cannot sync the store", e))
+        let mut health = self.writer.lock();
+        self.check_writable(*health)?;
+        self.write(batch, &synced(), &mut health)
     }
 
     /// Sorts what is in memory into files, so that the next opening has no log
@@ -294,24 +347,24 @@ impl Store {
             })
     }
 
-    fn check_writable(&self, failed: bool) -> Result<()> {
-        if failed {
+    fn check_writable(&self, health: Health) -> Result<()> {
+        if health != Health::Sound {
             return Err(Error::operator(format!(
                 "the store {} takes no writes since one failed",
                 self.path.display()
             ))
-            .advice("mend the disk or free space on it, then restart"));
+            .advice("mend the disk or free space on it, then restart")
+            .storage_full(health == Health::Full));
         }
         Ok(())
     }
 
-    fn write(&self, batch: WriteBatch, options: &WriteOptions, failed: &mut bool) -> Result<()> {
+    fn write(&self, batch: WriteBatch, options: &WriteOptions, health: &mut Health) -> Result<()> {
         self.db.write_opt(batch, options).map_err(|e| {
-            *failed = true;
-            fault(
-                format!("cannot write to the store {}", self.path.display()),
-                e,
-            )
+            let what = format!("cannot write to the store {}", self.path.display());
+            let error = fault(what, e);
+            *health = Health::after(&error);
+            error
         })
     }
 }

@@ -73,17 +73,17 @@ fn the_life_of_a_document() {
     let note = json!({"title": "late train", "vector": [0.0, 0.0, 1.0]});
     let put = service.put(&format!("{path}?refresh=wait"), &note);
     assert_eq!(put.status, 201);
-    assert_eq!(put.json(), json!({"id": "c", "status": "created"}));
+    assert_eq!(put.json(), json!({"id": "c", "status": "created", "version": 3}));
     let get = service.get(path);
     assert_eq!(
         get.json(),
-        json!({"id": "c", "document": {"id": "c", "title": "late train"}})
+        json!({"id": "c", "version": 3, "document": {"id": "c", "title": "late train"}})
     );
 
     let note = json!({"id": "c", "title": "early train", "vector": [0.0, 0.0, 1.0]});
     let put = service.put(&format!("{path}?refresh=wait"), &note);
     assert_eq!(put.status, 200);
-    assert_eq!(put.json(), json!({"id": "c", "status": "updated"}));
+    assert_eq!(put.json(), json!({"id": "c", "status": "updated", "version": 4}));
     assert_eq!(hits(&service.search(json!({"query": "early"}))), ["c"]);
     assert!(hits(&service.search(json!({"query": "late"}))).is_empty());
 
@@ -231,7 +231,7 @@ fn many_documents_are_written_in_steps() {
     assert_eq!(answer.json()["written"], 700);
     assert_eq!(
         answer.json()["items"][699],
-        json!({"id": "699", "status": "created"})
+        json!({"id": "699", "status": "created", "version": 702})
     );
     let found = service
         .search(json!({"query": "bulk", "mode": "lexical"}))

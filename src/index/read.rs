@@ -1,0 +1,134 @@
+//! Reading documents back, and figures of the index.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::Index;
+use super::write::version_of;
+use crate::error::{Code, Error, Problem, Result};
+use crate::store::StoredVectors;
+
+/// A stored document and its version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Current {
+    /// The object as it was written, without a vector of its own.
+    pub source: Map<String, Json>,
+    /// Its version; see [`IfVersion`].
+    pub version: u64,
+    /// Its ordinal.
+    pub(super) ordinal: u32,
+}
+
+/// A stored document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fetched {
+    /// The caller's id.
+    pub id: String,
+    /// The object as it was written.
+    pub source: Map<String, Json>,
+}
+
+/// Figures of an index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    /// Documents that are visible.
+    pub documents: u64,
+    /// Passages with a vector, those of documents that died and were not compacted away
+    /// yet included.
+    pub passages: u64,
+    /// Length of the vectors; 0 without any.
+    pub dimensions: usize,
+    /// Memory that vectors and graphs take, in bytes; what sealed files hold is not counted.
+    pub vector_bytes: u64,
+    /// Last log sequence that is durable.
+    pub durable_seq: u64,
+    /// Last log sequence that is visible.
+    pub visible_seq: u64,
+}
+
+impl Index {
+    /// The stored object of a document, as of the last write (visible or not).
+    ///
+    /// # Errors
+    /// `document_not_found`.
+    pub fn get(&self, id: &str) -> Result<Map<String, Json>> {
+        Ok(self.current(id)?.source)
+    }
+
+    /// The same with its version.
+    ///
+    /// # Errors
+    /// `document_not_found`.
+    pub fn current(&self, id: &str) -> Result<Current> {
+        while let Some(ordinal) = self.store.ordinal(id)? {
+            let Some(source) = self.store.source(ordinal)? else {
+                // Replaced and given back since its ordinal was read: there is another.
+                continue;
+            };
+            return Ok(Current {
+                source: parse_source(&source)?,
+                version: version_of(ordinal),
+                ordinal,
+            });
+        }
+        Err(Problem::new(
+            Code::DocumentNotFound,
+            format!("index {:?} has no such document", self.name()),
+        )
+        .field("id")
+        .found(id)
+        .into())
+    }
+
+    /// Ids by ordinal; None for ordinals that no view reads any more.
+    pub fn ids(&self, ordinals: &[u32]) -> Result<Vec<Option<String>>> {
+        self.store.ids(ordinals)
+    }
+
+    /// Stored documents by ordinal; None for ordinals that no view reads any more.
+    pub fn documents(&self, ordinals: &[u32]) -> Result<Vec<Option<Fetched>>> {
+        self.store
+            .documents(ordinals)?
+            .into_iter()
+            .map(|document| {
+                document
+                    .map(|d| {
+                        Ok(Fetched {
+                            id: d.id,
+                            source: parse_source(&d.source)?,
+                        })
+                    })
+                    .transpose()
+            })
+            .collect()
+    }
+
+    /// The ordinal of a document, if it exists.
+    pub fn ordinal(&self, id: &str) -> Result<Option<u32>> {
+        self.store.ordinal(id)
+    }
+
+    /// The stored passages and vectors of a document.
+    pub fn stored_vectors(&self, ordinal: u32) -> Result<Option<StoredVectors>> {
+        self.store.vectors(ordinal)
+    }
+
+    /// Figures of the index.
+    pub fn stats(&self) -> Stats {
+        let view = self.view();
+        Stats {
+            documents: view.documents,
+            passages: view.vectors.as_ref().map_or(0, |v| v.passages() as u64),
+            dimensions: self.dimensions(),
+            vector_bytes: self.vectors.as_ref().map_or(0, |v| v.memory_bytes() as u64),
+            durable_seq: self.store.last_seq(),
+            visible_seq: view.seq,
+        }
+    }
+}
+
+fn parse_source(bytes: &[u8]) -> Result<Map<String, Json>> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::operator_from("a stored document cannot be read", e))
+}

@@ -1,0 +1,142 @@
+//! Partial updates and deletion by filter: changes that are made of what is there.
+
+use serde_json::{Map, Value as Json};
+
+use super::read::Current;
+use super::{Change, Changed, IfVersion, Index};
+use crate::error::{Code, Error, Problem, Result};
+use crate::filter::Filter;
+use crate::store::Durability;
+
+/// Times that an update starts over because another writer came in between.
+const ATTEMPTS: usize = 32;
+/// Documents deleted in one batch.
+const DELETED_AT_ONCE: usize = 1000;
+
+impl Index {
+    /// Merges `patch` into the document `id` (a JSON Merge Patch, RFC 7396: members
+    /// replace those of their name, null removes them, objects are merged) and writes the
+    /// result, durably. Without a version to expect, an update that another writer
+    /// overtakes starts over from what that one wrote. The vector that a document brought
+    /// stays unless the patch brings another one; texts are encoded again.
+    ///
+    /// # Errors
+    /// `document_not_found`; `version_conflict` where the document does not have the
+    /// version `if_version`; the problem of the merged document.
+    pub fn update(
+        &self,
+        id: &str,
+        patch: &Map<String, Json>,
+        if_version: Option<u64>,
+        durability: Durability,
+    ) -> Result<u64> {
+        let id_field = &self.definition().id_field;
+        if patch.get(id_field).is_some_and(|patched| patched != id) {
+            return Err(Problem::new(
+                Code::InvalidDocument,
+                "an update cannot change a document's id",
+            )
+            .field(id_field)
+            .found(&patch[id_field])
+            .expected(format!("{id}, or no id"))
+            .into());
+        }
+        for _ in 0..ATTEMPTS {
+            let current = self.current(id)?;
+            if let Some(wanted) = if_version
+                && wanted != current.version
+            {
+                return Err(version_conflict(id, wanted, Some(current.version)).into());
+            }
+            let merged = self.merged(&current, patch)?;
+            let prepared = self.prepare(merged)?;
+            let encoded = self.encode(vec![prepared])?;
+            let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
+            let expected = IfVersion::Is(current.version);
+            match self.change(&[(change, expected)], durability)?.first() {
+                Some(&(Changed::Updated { version } | Changed::Created { version })) => {
+                    return Ok(version);
+                }
+                // Another came in between: the next look says what it did.
+                Some(Changed::Unmet { .. }) => {}
+                _ => return Err(no_outcome()),
+            }
+        }
+        Err(Problem::new(
+            Code::Overloaded,
+            format!("document {id:?} is written by others all the time"),
+        )
+        .into())
+    }
+
+    /// A document as it would be sent to write what the patch makes of it.
+    fn merged(&self, current: &Current, patch: &Map<String, Json>) -> Result<Json> {
+        let mut merged = Json::Object(current.source.clone());
+        let embedding = self.definition().embedding.as_ref();
+        if let (Some(field), Json::Object(object)) =
+            (embedding.and_then(|e| e.vector_field.as_ref()), &mut merged)
+            && !patch.contains_key(field)
+            && let Some(stored) = self.store.vectors(current.ordinal)?
+            && stored.is_ready()
+        {
+            object.insert(field.clone(), Json::from(stored.vectors));
+        }
+        json_patch::merge(&mut merged, &Json::Object(patch.clone()));
+        Ok(merged)
+    }
+
+    /// Deletes, durably, every document that passes the filter; how many there were.
+    /// Makes what was written before visible first, so that it counts. A document that is
+    /// written anew meanwhile stays.
+    ///
+    /// # Errors
+    /// `invalid_filter`. On an operator error some may have been deleted already.
+    pub fn delete_where(&self, filter: &Json) -> Result<u64> {
+        let definition = self.definition();
+        let bound = Filter::from_json(filter)?.bind(&definition.fields, &definition.id_field)?;
+        self.refresh()?;
+        let view = self.view();
+        let mut passing = view.words.filter(&bound)?;
+        passing.and(&view.live);
+        let ordinals: Vec<u32> = passing.iter().collect();
+        let mut deleted = 0;
+        for ordinals in ordinals.chunks(DELETED_AT_ONCE) {
+            let ids = self.ids(ordinals)?;
+            let changes: Vec<(Change<'_>, IfVersion)> = ids
+                .iter()
+                .zip(ordinals)
+                .filter_map(|(id, &ordinal)| {
+                    let version = IfVersion::Is(super::write::version_of(ordinal));
+                    Some((Change::Delete(id.as_deref()?), version))
+                })
+                .collect();
+            let changed = self.change(&changes, Durability::Synced)?;
+            let gone = changed.iter().filter(|&&one| one == Changed::Deleted);
+            deleted += gone.count() as u64;
+        }
+        Ok(deleted)
+    }
+}
+
+/// The caller expects another version of a document than there is.
+pub fn version_conflict(id: &str, wanted: u64, current: Option<u64>) -> Problem {
+    let found = match current {
+        Some(version) => format!("version {version}"),
+        None => "no document".into(),
+    };
+    let expected = match wanted {
+        0 => "no document".into(),
+        wanted => format!("version {wanted}"),
+    };
+    Problem::new(
+        Code::VersionConflict,
+        format!("document {id:?} has changed since"),
+    )
+    .field("if_version")
+    .found(found)
+    .expected(expected)
+}
+
+fn no_outcome() -> Error {
+    Error::Bug("a write has no outcome".into())
+}
