@@ -82,6 +82,10 @@ bench-search: $(BENCH_BUILD) ## latency and throughput of searches; writes repor
 bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports/ingest.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench ingest
 
+.PHONY: bench-recovery
+bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a million documents; writes reports/recovery.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench recovery
+
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py vectors --markdown docs/benchmarks.md

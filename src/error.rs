@@ -214,6 +214,20 @@ pub struct Fault {
     pub storage_full: bool,
 }
 
+/// Whether an error, or one underneath it, says that there is no room on a disk. Libraries
+/// do not always pass the system's error on, but its words.
+fn is_storage_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
+            return true;
+        }
+        next = error.source();
+    }
+    error.to_string().contains("No space left on device")
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
@@ -244,11 +258,10 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         let source = source.into();
-        let io = source.downcast_ref::<std::io::Error>();
         Error::Operator(Box::new(Fault {
             message: message.into(),
             advice: None,
-            storage_full: io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull),
+            storage_full: is_storage_full(&*source),
             source: Some(source),
         }))
     }

@@ -194,7 +194,7 @@ fn format(headers: &HeaderMap) -> Option<Format> {
     });
     match media.as_str() {
         _ if !utf8 => None,
-        "application/json" => Some(Format::Json),
+        "application/json" | "application/merge-patch+json" => Some(Format::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Format::Lines),
         _ => None,
     }

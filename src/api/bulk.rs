@@ -2,7 +2,8 @@
 //!
 //! Each document is answered for. Those that were written are durable when the answer
 //! comes, whatever became of the others; a trouble in the middle (a full disk, a model
-//! that fails, the time) leaves the rest rejected with its reason, to be sent again.
+//! that fails, the time) leaves the rest rejected with its reason, to be sent again. Where a
+//! sync fails, what the last batch wrote may be there all the same.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ const FIRST_STEP: usize = 32;
 /// Most documents in a step: enough for full encoder batches, little enough to hold with
 /// their vectors.
 const MAX_STEP: usize = 256;
+/// Most operations in one: each update among them is written by itself.
+const MAX_OPERATIONS: usize = 64;
 /// Most bytes of documents in a step, unless one is larger by itself.
 const MAX_STEP_BYTES: usize = 4 << 20;
 /// A step quicker than this may be followed by one twice as large.
@@ -41,7 +44,7 @@ const MAX_ID_BYTES: usize = 512;
 pub struct BulkAnswer {
     /// One for each document, in the order they were sent.
     pub items: Vec<BulkItem>,
-    /// Documents that were written, and are durable.
+    /// Documents that were written, and are as durable as was asked for.
     pub written: u64,
     /// Documents that were not.
     pub rejected: u64,
@@ -99,10 +102,20 @@ pub struct BulkOperation {
     pub update: Option<Map<String, Json>>,
     /// The id of a document to delete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delete: Option<String>,
+    pub delete: Option<DocumentId>,
     /// The version that the document must have; 0 for no document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_version: Option<u64>,
+}
+
+/// An id as a document may carry it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DocumentId {
+    /// As it is.
+    Text(String),
+    /// A whole number stands for its digits.
+    Number(i64),
 }
 
 /// What the items of a bulk request are.
@@ -162,38 +175,46 @@ impl Bulk {
         let mut answers: Vec<BulkItem> = Vec::with_capacity(self.items.len());
         let mut written = 0u64;
         let mut size = FIRST_STEP;
+        let most = match self.kind {
+            Kind::Documents => MAX_STEP,
+            Kind::Operations => MAX_OPERATIONS,
+        };
         let mut slowest = Duration::ZERO;
         while answers.len() < self.items.len() {
-            let outcome = if deadline.left() < slowest.saturating_mul(2) {
-                Err(Problem::new(
+            let (step, outcome) = if deadline.left() < slowest.saturating_mul(2) {
+                let late = Problem::new(
                     Code::Timeout,
                     "the request's time ran out before this document; send it again",
-                )
-                .into())
+                );
+                (Vec::new(), Err(late.into()))
             } else {
                 let step = self.step(answers.len(), size);
                 let (index, body) = (self.index.clone(), self.body.clone());
                 let started = Instant::now();
                 let (kind, durability) = (self.kind, self.durability);
                 let write = move || write_step(&index, &body, &step, kind, durability);
-                let outcome = permit.run(write).await;
+                let outcome = permit.run(move || Ok(write())).await;
+                let (step, outcome) = match outcome {
+                    Ok((step, None)) => (step, Ok(())),
+                    Ok((step, Some(error))) => (step, Err(error)),
+                    Err(error) => (Vec::new(), Err(error)),
+                };
                 let took = started.elapsed();
                 slowest = slowest.max(took);
                 if took < QUICK {
-                    size = (size * 2).min(MAX_STEP);
+                    size = (size * 2).min(most);
                 } else if took > SLOW {
                     size = (size / 2).max(1);
                 }
-                outcome
+                (step, outcome)
             };
+            let done = step
+                .iter()
+                .filter(|item| item.status != BulkStatus::Rejected);
+            written += done.count() as u64;
+            answers.extend(step);
             match outcome {
-                Ok(step) => {
-                    written += step
-                        .iter()
-                        .filter(|item| item.status != BulkStatus::Rejected)
-                        .count() as u64;
-                    answers.extend(step);
-                }
+                Ok(()) => {}
                 Err(error) if written == 0 => return Err(error),
                 Err(error) => {
                     if error.problem().is_none() {
@@ -246,39 +267,41 @@ enum Item {
 }
 
 /// Writes one step, in one batch as far as that goes: an update needs to see what was
-/// written before it.
-///
-/// # Errors
-/// What concerns more than one document: then none of its batch is written.
+/// written before it. The answers, in the order of the items, and what kept the rest, if
+/// any, from being written, which concerns more than one document.
 fn write_step(
     index: &Index,
     body: &Payload,
     step: &[Range<usize>],
     kind: Kind,
     durability: Durability,
-) -> Result<Vec<BulkItem>> {
+) -> (Vec<BulkItem>, Option<Error>) {
     let mut answers: Vec<BulkItem> = Vec::with_capacity(step.len());
-    let mut batch = Vec::new();
-    for range in step {
-        let bytes = body.bytes.get(range.clone()).unwrap_or_default();
-        match understand(index, bytes, kind)? {
-            Item::Update(id, patch, if_version) => {
-                answers.extend(write_batch(index, std::mem::take(&mut batch), durability)?);
-                answers.push(match index.update(&id, &patch, if_version, durability) {
-                    Ok(version) => BulkItem {
-                        id: Some(id),
-                        status: BulkStatus::Updated,
-                        version: Some(version),
-                        error: None,
-                    },
-                    Err(error) => rejected_alone(Some(id), error)?,
-                });
+    let mut write = || -> Result<()> {
+        let mut batch = Vec::new();
+        for range in step {
+            let bytes = body.bytes.get(range.clone()).unwrap_or_default();
+            match understand(index, bytes, kind)? {
+                Item::Update(id, patch, if_version) => {
+                    answers.extend(write_batch(index, std::mem::take(&mut batch), durability)?);
+                    answers.push(match index.update(&id, &patch, if_version, durability) {
+                        Ok(version) => BulkItem {
+                            id: Some(id),
+                            status: BulkStatus::Updated,
+                            version: Some(version),
+                            error: None,
+                        },
+                        Err(error) => rejected_alone(Some(id), error)?,
+                    });
+                }
+                item => batch.push(item),
             }
-            item => batch.push(item),
         }
-    }
-    answers.extend(write_batch(index, batch, durability)?);
-    Ok(answers)
+        answers.extend(write_batch(index, batch, durability)?);
+        Ok(())
+    };
+    let failed = write().err();
+    (answers, failed)
 }
 
 /// The answer to a document that something is wrong with.
@@ -302,6 +325,11 @@ fn understand(index: &Index, bytes: &[u8], kind: Kind) -> Result<Item> {
     let id_field = &index.definition().id_field;
     if kind == Kind::Documents {
         return understand_put(index, json, None);
+    }
+    // A list would be taken for the fields in their order.
+    if !json.is_object() {
+        let problem = wrong_operation().found(json);
+        return Ok(Item::Rejected(None, Failure::from(&problem)));
     }
     let operation = match BulkOperation::deserialize(json) {
         Ok(operation) => operation,
@@ -330,7 +358,8 @@ fn understand(index: &Index, bytes: &[u8], kind: Kind) -> Result<Item> {
                 }
             }
         }
-        (None, None, Some(id)) => Ok(Item::Delete(id, if_version)),
+        (None, None, Some(DocumentId::Text(id))) => Ok(Item::Delete(id, if_version)),
+        (None, None, Some(DocumentId::Number(id))) => Ok(Item::Delete(id.to_string(), if_version)),
         _ => {
             let problem = wrong_operation().found("none or several of them");
             Ok(Item::Rejected(None, Failure::from(&problem)))

@@ -19,6 +19,7 @@ use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Change, Changed, IfVersion, Index, version_conflict};
 use crate::search::FilterInput;
+use crate::store::Durability;
 
 /// A stored document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -208,9 +209,9 @@ pub(super) async fn remove(
         match index.change(&[change], parameters.durability)?.first() {
             Some(Changed::Deleted) => {}
             Some(&Changed::Unmet { version }) => {
-                return Err(match (parameters.if_version, version) {
-                    (Some(wanted), Some(_)) => version_conflict(&id, wanted, version),
-                    _ => no_such_document(&name, &id),
+                return Err(match parameters.if_version {
+                    Some(wanted) => version_conflict(&id, wanted, version),
+                    None => no_such_document(&name, &id),
                 }
                 .into());
             }
@@ -232,6 +233,16 @@ pub(super) async fn remove_where(
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let parameters = parameters.of_many()?;
+    if parameters.durability != Durability::Synced {
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "deleting by filter always waits for the disk",
+        )
+        .field("durability")
+        .found("buffered")
+        .expected("synced")
+        .into());
+    }
     let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
     let remove = move || {

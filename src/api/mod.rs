@@ -28,7 +28,7 @@ mod server;
 mod state;
 mod warm;
 
-pub use bulk::{BulkAnswer, BulkItem, BulkOperation, BulkStatus};
+pub use bulk::{BulkAnswer, BulkItem, BulkOperation, BulkStatus, DocumentId};
 pub use documents::{DeleteAnswer, DeleteRequest, DocumentAnswer, WriteAnswer};
 pub use error::{ErrorAnswer, Failure};
 pub use health::{HealthAnswer, ReadyAnswer};

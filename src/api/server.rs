@@ -119,7 +119,7 @@ impl Server {
             drop(warm_up);
             drop(refresher);
             for index in catalog.open_indexes() {
-                if index.is_stale()
+                if index.has_unseen_writes()
                     && let Err(e) = index.refresh()
                 {
                     error!(

@@ -145,8 +145,8 @@ pub struct Storage {
     pub refresh_ms: u64,
     /// Vectors up to which an index is scanned exactly; beyond it a graph is built.
     pub graph_threshold: usize,
-    /// Threads that graphs are built with in the background. Unset: one less than the
-    /// machine has, at least 1, so that searches go on meanwhile.
+    /// Threads that graphs are built with in the background, at low priority, so that
+    /// searches go on meanwhile. Unset: as many as the machine has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build_threads: Option<usize>,
 }

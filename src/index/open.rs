@@ -31,6 +31,7 @@ const PUBLISH_EVERY: usize = 50_000;
 
 /// An open index. Shared between threads behind an [`Arc`].
 pub struct Index {
+    folder: PathBuf,
     definition: Definition,
     settings: Settings,
     dimensions: usize,
@@ -215,6 +216,7 @@ impl Index {
         let synonyms = (!definition.synonyms.groups.is_empty())
             .then(|| Arc::new(SynonymTable::new(&definition.synonyms)));
         Ok(Index {
+            folder: folder.to_path_buf(),
             definition,
             settings: settings.clone(),
             dimensions,
@@ -233,6 +235,11 @@ impl Index {
     /// The index's name.
     pub fn name(&self) -> &str {
         &self.definition.name
+    }
+
+    /// The folder that holds it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The definition it was created with.

@@ -64,7 +64,14 @@ impl Index {
         while let Some(ordinal) = self.store.ordinal(id)? {
             let Some(source) = self.store.source(ordinal)? else {
                 // Replaced and given back since its ordinal was read: there is another.
-                continue;
+                if self.store.ordinal(id)? != Some(ordinal) {
+                    continue;
+                }
+                return Err(Error::operator(format!(
+                    "index {:?} has lost a document that it knows the id of",
+                    self.name()
+                ))
+                .advice("check the disk, then restore the index from a snapshot"));
             };
             return Ok(Current {
                 source: parse_source(&source)?,
@@ -122,7 +129,7 @@ impl Index {
             passages: view.vectors.as_ref().map_or(0, |v| v.passages() as u64),
             dimensions: self.dimensions(),
             vector_bytes: self.vectors.as_ref().map_or(0, |v| v.memory_bytes() as u64),
-            durable_seq: self.store.last_seq(),
+            durable_seq: self.store.durable_seq(),
             visible_seq: view.seq,
         }
     }

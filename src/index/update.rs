@@ -21,7 +21,8 @@ impl Index {
     /// stays unless the patch brings another one; texts are encoded again.
     ///
     /// # Errors
-    /// `document_not_found`; `version_conflict` where the document does not have the
+    /// `document_not_found`; `version_conflict` where there is none although a version is
+    /// expected, or where the document does not have the
     /// version `if_version`; the problem of the merged document.
     pub fn update(
         &self,
@@ -31,7 +32,11 @@ impl Index {
         durability: Durability,
     ) -> Result<u64> {
         let id_field = &self.definition().id_field;
-        if patch.get(id_field).is_some_and(|patched| patched != id) {
+        let is_id = |patched: &Json| match patched {
+            Json::Number(number) => number.to_string() == id,
+            other => other == id,
+        };
+        if patch.get(id_field).is_some_and(|patched| !is_id(patched)) {
             return Err(Problem::new(
                 Code::InvalidDocument,
                 "an update cannot change a document's id",
@@ -42,7 +47,14 @@ impl Index {
             .into());
         }
         for _ in 0..ATTEMPTS {
-            let current = self.current(id)?;
+            // Keeps what is read here from being given back meanwhile.
+            let _view = self.view();
+            let current = match (self.current(id), if_version) {
+                (Err(error), Some(wanted)) if is_not_found(&error) => {
+                    return Err(version_conflict(id, wanted, None).into());
+                }
+                (current, _) => current?,
+            };
             if let Some(wanted) = if_version
                 && wanted != current.version
             {
@@ -81,7 +93,10 @@ impl Index {
         {
             object.insert(field.clone(), Json::from(stored.vectors));
         }
-        json_patch::merge(&mut merged, &Json::Object(patch.clone()));
+        let mut patch = patch.clone();
+        // The same id in another spelling changes nothing.
+        patch.shift_remove(&self.definition().id_field);
+        json_patch::merge(&mut merged, &Json::Object(patch));
         Ok(merged)
     }
 
@@ -135,6 +150,11 @@ pub fn version_conflict(id: &str, wanted: u64, current: Option<u64>) -> Problem 
     .field("if_version")
     .found(found)
     .expected(expected)
+}
+
+fn is_not_found(error: &Error) -> bool {
+    let problem = error.problem();
+    problem.is_some_and(|problem| problem.code == Code::DocumentNotFound)
 }
 
 fn no_outcome() -> Error {

@@ -25,9 +25,25 @@ pub(super) struct Writer {
     seq: u64,
     /// Set when words or vectors could not take a write that the store holds: the legs
     /// no longer agree, and only opening the index anew mends that.
-    broken: Option<String>,
+    broken: Option<Broken>,
     /// Why, noted while operations are handed over.
-    failed: Option<String>,
+    failed: Option<Broken>,
+}
+
+/// Why an index takes no writes.
+struct Broken {
+    reason: String,
+    /// For want of room on the disk.
+    storage_full: bool,
+}
+
+impl Broken {
+    fn by(what: &str, error: &Error) -> Broken {
+        Broken {
+            reason: format!("{what}: {error}"),
+            storage_full: error.is_storage_full(),
+        }
+    }
 }
 
 impl Writer {
@@ -44,7 +60,10 @@ impl Writer {
     /// Before durable operations are handed to words and vectors: a panic on the way
     /// leaves the legs apart, and the index closed for writes.
     fn begin(&mut self) {
-        self.broken = Some("a write was interrupted".into());
+        self.broken = Some(Broken {
+            reason: "a write was interrupted".into(),
+            storage_full: false,
+        });
     }
 
     /// After they have been handed over.
@@ -55,10 +74,12 @@ impl Writer {
     fn check(&self, index: &str) -> Result<()> {
         match &self.broken {
             None => Ok(()),
-            Some(reason) => Err(Error::operator(format!(
-                "index {index:?} takes no writes: {reason}"
+            Some(broken) => Err(Error::operator(format!(
+                "index {index:?} takes no writes: {}",
+                broken.reason
             ))
-            .advice("everything acknowledged is safe; restart gleaner to rebuild what is derived")),
+            .advice("everything acknowledged is safe; restart gleaner to rebuild what is derived")
+            .storage_full(broken.storage_full)),
         }
     }
 }
@@ -200,8 +221,10 @@ impl Index {
                     Change::Delete(id) => Operation::Delete { id },
                 };
                 let expected = match (change, if_version) {
-                    // Nothing to delete changes nothing, not even the log.
+                    // Nothing to delete changes nothing, not even the log; and nobody deletes
+                    // what is expected not to be there.
                     (Change::Delete(_), IfVersion::Any) => Expected::Present,
+                    (Change::Delete(_), IfVersion::Absent) => Expected::Ordinal(u32::MAX),
                     _ => if_version.expected(),
                 };
                 (operation, expected)
@@ -239,11 +262,12 @@ impl Index {
         }
         writer.end();
         // The next writer goes on while this one waits for the disk. What is not on it yet
-        // is not visible either: a refresh waits for it as well.
+        // is not visible either: a refresh waits for it as well. A refusal waits too: it is
+        // no better than the writes that it is for.
+        let seen = writer.seq;
         drop(writer);
-        let last = outcomes.iter().flatten().map(|applied| applied.seq).max();
-        if let (Some(last), Durability::Synced) = (last, durability) {
-            self.store.sync_to(last)?;
+        if durability == Durability::Synced {
+            self.store.sync_to(seen)?;
         }
         Ok(outcomes
             .iter()
@@ -289,13 +313,15 @@ impl Index {
         writer.seq = writer.seq.max(applied.seq);
         if let Err(error) = outcome {
             tracing::error!(index = self.name(), %error, "a durable write could not be indexed");
-            writer.failed = Some(format!("a write could not be indexed: {error}"));
+            writer.failed = Some(Broken::by("a write could not be indexed", &error));
         }
     }
 
     /// Makes every write so far visible, to all legs at once. Returns the log sequence
     /// that is visible now.
     pub fn refresh(&self) -> Result<u64> {
+        // Nobody sees what a power loss could still take back.
+        self.store.sync()?;
         let mut writer = self.writer.lock();
         writer.check(self.name())?;
         let seq = writer.seq;
@@ -303,15 +329,15 @@ impl Index {
         if before.seq == seq && !self.has_lost_vectors() {
             return Ok(seq);
         }
-        self.restore_vectors(&writer)?;
+        let restored = self.restore_vectors(&writer)?;
         let started = Instant::now();
-        // Nobody sees what a power loss could still take back.
+        // Whatever came since.
         self.store.sync_to(seq)?;
         if let Err(error) = self.words.commit(seq) {
             // The words have forgotten everything since their last commit. The log has it:
             // without this the next commit would claim to cover what is not there.
             if let Err(worse) = replay_words(&self.store, &self.words, self.definition()) {
-                writer.broken = Some(format!("the words are behind the log: {worse}"));
+                writer.broken = Some(Broken::by("the words are behind the log", &worse));
             }
             return Err(error);
         }
@@ -332,6 +358,10 @@ impl Index {
             .epoch
             .followed_by(&epoch, std::mem::take(&mut writer.dead), seq);
         self.view.store(Arc::new(view));
+        if let (Some(vectors), true) = (&self.vectors, restored) {
+            // Not before they are in the view: a refresh that fails is to do it again.
+            vectors.restored();
+        }
         drop(writer);
         debug!(index = self.name(), seq, took = ?started.elapsed(), "refreshed");
         Ok(seq)
@@ -341,10 +371,11 @@ impl Index {
         self.vectors.as_ref().is_some_and(VectorIndex::has_lost)
     }
 
-    /// Takes the vectors whose file turned out damaged from the store.
-    fn restore_vectors(&self, writer: &Writer) -> Result<()> {
+    /// Takes the vectors whose file turned out damaged from the store; whether there were
+    /// any. Writers wait meanwhile, which for millions of vectors takes seconds.
+    fn restore_vectors(&self, writer: &Writer) -> Result<bool> {
         let Some(vectors) = self.vectors.as_ref().filter(|v| v.has_lost()) else {
-            return Ok(());
+            return Ok(false);
         };
         let mut lost = OrdinalSet::new();
         for ordinal in vectors.lost() {
@@ -352,14 +383,15 @@ impl Index {
                 lost.insert(ordinal);
             }
         }
+        // Opening, or a refresh that failed, may have taken them already.
+        lost.and_not(&vectors.reader().documents());
         add_stored(&self.store, vectors, &lost, self.name())?;
-        vectors.restored();
         let documents = lost.len();
         warn!(
             index = self.name(),
             documents, "took vectors from the store"
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Waits until no graph is being built in the background, and searches what was built.
@@ -386,9 +418,15 @@ impl Index {
         // Behind the writer's lock no refresh publishes rows that the words do not have.
         let _writer = self.writer.lock();
         let view = self.view();
+        let reader = vectors.reader();
+        // In this order: a reader without what was lost comes after the loss is known.
+        if self.has_lost_vectors() {
+            // A refresh restores it, and takes up the graphs too.
+            return;
+        }
         self.view.store(Arc::new(View {
             words: view.words.clone(),
-            vectors: Some(vectors.reader()),
+            vectors: Some(reader),
             live: view.live.clone(),
             documents: view.documents,
             seq: view.seq,
@@ -396,9 +434,42 @@ impl Index {
         }));
     }
 
+    /// Gives back the disk and the memory of what was deleted or replaced, at once instead
+    /// of in time: rewrites the words, the vectors and the store without it. Takes as long
+    /// as copying the index and building the graphs concerned; searches and writes go on,
+    /// slower. What a search under way still sees is given back by the next compaction.
+    pub fn compact(&self) -> Result<()> {
+        self.refresh()?;
+        self.words.compact()?;
+        if let Some(vectors) = &self.vectors {
+            vectors.compact();
+            self.adopt_graphs();
+        }
+        // A view of the merged words, so that nobody keeps the files of the old ones.
+        {
+            let _writer = self.writer.lock();
+            let view = self.view();
+            self.view.store(Arc::new(View {
+                words: self.words.reader()?,
+                vectors: view.vectors.clone(),
+                live: view.live.clone(),
+                documents: view.documents,
+                seq: view.seq,
+                epoch: view.epoch.clone(),
+            }));
+        }
+        self.words.compact()?;
+        self.store.compact()
+    }
+
     /// Whether there are writes that no refresh has made visible yet, or vectors that one
     /// has to restore.
     pub fn is_stale(&self) -> bool {
-        self.store.last_seq() != self.view.load().seq || self.has_lost_vectors()
+        self.has_unseen_writes() || self.has_lost_vectors()
+    }
+
+    /// Whether there are writes that no refresh has made visible yet.
+    pub fn has_unseen_writes(&self) -> bool {
+        self.store.last_seq() != self.view.load().seq
     }
 }

@@ -211,6 +211,29 @@ impl WordIndex {
         Ok(WordReader::new(Arc::clone(&self.view.lock())))
     }
 
+    /// Rewrites the segments without what was deleted, and removes the files that nobody
+    /// reads any more. Additions wait meanwhile; searches do not.
+    ///
+    /// # Errors
+    /// An operator's error if the disk fails; the index is as before then.
+    pub fn compact(&self) -> Result<()> {
+        let mut slot = self.writer.write();
+        let writer = slot.as_mut().ok_or_else(broken)?;
+        let segments = self.index.searchable_segment_metas().map_err(fault)?;
+        let dead = segments.iter().filter(|s| s.num_deleted_docs() > 0);
+        let dead: Vec<_> = dead.map(tantivy::SegmentMeta::id).collect();
+        if !dead.is_empty() {
+            // Merges under way may have taken one of them already: they drop the dead too.
+            match writer.merge(&dead).wait() {
+                Ok(_) | Err(TantivyError::InvalidArgument(_)) => {}
+                Err(error) => return Err(fault(error)),
+            }
+        }
+        self.refresh(self.covered())?;
+        writer.garbage_collect_files().wait().map_err(fault)?;
+        Ok(())
+    }
+
     fn merged(&self, view: &View) -> bool {
         let Ok(now) = self.index.searchable_segment_ids() else {
             return false;

@@ -165,6 +165,8 @@ impl Store {
             None => return Err(store.corrupt("the counters (missing)")),
         };
         *store.counters.write() = counters;
+        // What was buffered when the last process ended may be in the system's memory only.
+        store.sync()?;
         Ok(store)
     }
 

@@ -61,8 +61,12 @@ impl Store {
         let appended = self.last_seq();
         let synced = self.db.flush_wal(true).map_err(|e| {
             let error = fault(format!("cannot sync the store {}", self.path.display()), e);
-            *self.writer.lock() = Health::after(&error);
-            error
+            let mut health = self.writer.lock();
+            if *health == Health::Sound {
+                *health = Health::after(&error);
+            }
+            // A write that found no room fails the syncs after it, which do not say why.
+            error.storage_full(*health == Health::Full)
         });
         let mut state = self.syncs.state.lock();
         state.running = false;
@@ -72,6 +76,11 @@ impl Store {
         }
         self.syncs.ended.notify_all();
         synced
+    }
+
+    /// The sequence number up to which everything is known to be on the disk.
+    pub fn durable_seq(&self) -> u64 {
+        self.syncs.state.lock().durable
     }
 
     /// Puts every write so far on the disk, buffered ones included.

@@ -28,6 +28,8 @@ pub(super) struct Live {
     pub set: Option<Arc<OrdinalSet>>,
     /// The set says nothing of ordinals from here on.
     pub below: u32,
+    /// Whether segments are rewritten for the sake of any dead document, until none has one.
+    pub purge: bool,
 }
 
 impl Live {
@@ -37,6 +39,11 @@ impl Live {
             Some(set) => ordinal >= self.below || set.contains(ordinal),
             None => true,
         }
+    }
+
+    /// Whether any of the rows' documents is dead.
+    fn has_dead(&self, rows: &Rows) -> bool {
+        !rows.ordinals.iter().all(|&ordinal| self.keeps(ordinal))
     }
 
     /// About how much of the rows' documents is dead, from 0 to 1.
@@ -101,11 +108,11 @@ pub(super) fn pick(
             return alike;
         }
     }
-    graphs
-        .into_iter()
-        .find(|segment| live.dead_share(segment.rows()) >= DEAD_SHARE)
-        .into_iter()
-        .collect()
+    let due = |segment: &Arc<Segment>| match live.purge {
+        true => live.has_dead(segment.rows()),
+        false => live.dead_share(segment.rows()) >= DEAD_SHARE,
+    };
+    graphs.into_iter().find(due).into_iter().collect()
 }
 
 /// One segment of several, without what is dead: with a graph if its rows are enough,

@@ -53,13 +53,12 @@ impl fmt::Debug for SealedFile {
 }
 
 impl SealedFile {
-    /// Whether what opening left unread is as it was written; says so where it is not. Reads
+    /// Whether what opening left unread is as it was written; says where it is not. Reads
     /// the whole file. True also once `cancelled` is set.
     pub(crate) fn verify(&self, cancelled: &AtomicBool) -> bool {
         let sound = self.unverified.verify(cancelled);
         if !sound {
-            let error = file::Unusable::Damaged("a checksum does not fit");
-            tracing::warn!(file = %self.path.display(), %error, "{UNUSABLE}");
+            tracing::warn!(file = %self.path.display(), "a vector file is damaged: a checksum does not fit");
         }
         sound
     }

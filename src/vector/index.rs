@@ -56,8 +56,8 @@ pub struct VectorOptions {
     pub m: usize,
     /// Beam width while a graph is built, at least `m` in effect.
     pub ef_construction: usize,
-    /// Threads that graphs are built with; 0 for one less than the machine has, and at
-    /// least one, so that searches go on meanwhile.
+    /// Threads that graphs are built with; 0 for as many as the machine has. They step back
+    /// for everything else that wants to run, so that searches go on meanwhile.
     pub build_threads: usize,
     /// What builds the graphs.
     pub builder: Builder,
@@ -180,12 +180,13 @@ impl VectorIndex {
         tracing::debug!(kernels = kernels().name, "vector index made");
         let shape = options.shape();
         let threads = match options.build_threads {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)),
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             threads => threads,
         };
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|n| format!("vector-build-{n}"))
+            .start_handler(|_| step_back())
             .build()
             .map_err(|error| Error::operator_from("cannot start threads for graphs", error))?;
         let (folder, segments) = match folder {
@@ -292,10 +293,9 @@ impl VectorIndex {
     /// from now on leave the others out; ordinals from `below` on are kept.
     /// Searches are not affected: they say themselves what is allowed.
     pub fn set_live(&self, live: Arc<OrdinalSet>, below: u32) {
-        self.inner.state.lock().live = Live {
-            set: Some(live),
-            below,
-        };
+        let mut state = self.inner.state.lock();
+        state.live.set = Some(live);
+        state.live.below = below;
     }
 
     /// Makes everything added so far visible, in a new reader, which is also
@@ -344,6 +344,18 @@ impl VectorIndex {
         let state = self.inner.state.lock();
         let segments: usize = state.segments.iter().map(|s| s.memory_bytes()).sum();
         segments + state.pending.memory_bytes()
+    }
+
+    /// Rewrites every segment with a graph that has a dead document, and waits until that and
+    /// all other work in the background is done.
+    pub fn compact(&self) {
+        let mut state = self.inner.state.lock();
+        state.live.purge = true;
+        self.inner.start_background(&mut state);
+        while state.busy > 0 || state.settling {
+            self.inner.idle.wait(&mut state);
+        }
+        state.live.purge = false;
     }
 
     /// Whether documents have been dropped because the file that held them is damaged.
@@ -433,12 +445,17 @@ impl Inner {
     /// are damaged; the segments of the first job, empty for none.
     fn verify(&self) -> Vec<Arc<Segment>> {
         let sealed = self.state.lock().segments.clone();
-        let damaged = self.threads.install(|| {
-            let of = |segment: &Arc<Segment>| match &segment.file {
-                Some(file) => !file.verify(&self.closing),
-                None => false,
-            };
-            sealed.into_iter().filter(of).collect::<Vec<_>>()
+        let of = |segment: &Arc<Segment>| match &segment.file {
+            Some(file) => !file.verify(&self.closing),
+            None => false,
+        };
+        let read_through = catch_unwind(AssertUnwindSafe(|| {
+            let damaged = sealed.into_iter().filter(of);
+            self.threads.install(|| damaged.collect::<Vec<_>>())
+        }));
+        let damaged = read_through.unwrap_or_else(|_| {
+            tracing::error!("reading vector files through failed (a bug in gleaner)");
+            Vec::new()
         });
         if !damaged.is_empty() {
             let mut state = self.state.lock();
@@ -540,6 +557,15 @@ impl Inner {
         // Giving back gigabytes, and files with them, takes a while: nobody waits for it.
         drop(inputs);
         self.settle(&mut self.state.lock())
+    }
+}
+
+/// Lets every thread that wants to run go before this one.
+fn step_back() {
+    // Of this thread only, on Linux; elsewhere the whole process would step back.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!(%error, "graphs are built at normal priority");
     }
 }
 

@@ -620,7 +620,13 @@ fn a_full_or_failing_disk_is_said_and_what_is_there_goes_on_being_found() {
             assert_eq!(found, status, "{how}: {answer}");
             assert_eq!(answer["error"]["code"], code, "{how}: {answer}");
         }
-        // Reads go on, in every leg.
+        // Nothing becomes visible that is not on the disk, and reads go on in every leg.
+        let refresh = format!("{}/crash/refresh", server.base);
+        let (refused, answer) = send(&server.agent, "POST", &refresh, None).unwrap();
+        assert!(
+            how == "eio" || how == "enospc" || refused >= 500,
+            "{how}: {answer}"
+        );
         for search in [
             json!({"query": "common", "mode": "lexical"}),
             json!({"vector": vector("c0d1", 2), "mode": "dense"}),

@@ -12,6 +12,7 @@ mod encoder;
 mod filters;
 mod loading;
 mod measures;
+mod model;
 mod operations;
 mod quality;
 mod readers;

@@ -34,7 +34,7 @@ fn found(service: &Service, filter: &str) -> Vec<String> {
 }
 
 fn patch(service: &Service, path: &str, body: &Value) -> crate::support::service::Answer {
-    let json = [("content-type", "application/json")];
+    let json = [("content-type", "application/merge-patch+json")];
     service.send("PATCH", path, &json, body.to_string().as_bytes())
 }
 
@@ -62,6 +62,14 @@ fn a_write_happens_only_to_the_version_that_is_expected() {
     );
     let none = service.put(&format!("{NOTES}/none?if_version=7"), &body);
     assert_eq!(none.json()["error"]["found"], "no document");
+    for (method, body) in [("PATCH", &b"{}"[..]), ("DELETE", b"")] {
+        for version in [0, 7] {
+            let path = format!("{NOTES}/none?if_version={version}");
+            let json = [("content-type", "application/json")];
+            let answer = service.send(method, &path, &json, body);
+            assert_eq!((answer.status, &*answer.code()), (409, "version_conflict"));
+        }
+    }
 
     let stale = service.delete(&format!("{NOTES}/a?if_version={first}"));
     assert_eq!((stale.status, &*stale.code()), (409, "version_conflict"));
@@ -135,7 +143,11 @@ fn updates_at_the_same_time_lose_nothing() {
             let service = &service;
             scope.spawn(move || {
                 for n in 1..=10 {
-                    let answer = patch(service, &format!("{NOTES}/a"), &json!({field: said(field, n)}));
+                    let answer = patch(
+                        service,
+                        &format!("{NOTES}/a"),
+                        &json!({field: said(field, n)}),
+                    );
                     assert_eq!(answer.status, 200, "{}", answer.json());
                 }
             });
@@ -162,7 +174,10 @@ fn operations_are_done_in_order_and_answered_for_one_by_one() {
         {"put": {"id": "e"}, "delete": "e"},
         {"remove": "a"},
         7,
+        [{"id": "f", "vector": [0.0, 0.0, 1.0]}],
         {"update": {"id": "c", "stars": 3}},
+        {"put": {"id": 12, "vector": [0.0, 0.0, 1.0]}},
+        {"delete": 12},
     ]);
     let answer = service.post("/v1/indexes/notes/operations?refresh=wait", &operations);
     assert_eq!(answer.status, 207);
@@ -172,7 +187,7 @@ fn operations_are_done_in_order_and_answered_for_one_by_one() {
         let error = item["error"]["code"].as_str();
         error.unwrap_or_else(|| item["status"].as_str().unwrap())
     };
-    let outcomes: Vec<&str> = (0..12).map(outcome).collect();
+    let outcomes: Vec<&str> = (0..15).map(outcome).collect();
     assert_eq!(
         outcomes,
         [
@@ -187,12 +202,15 @@ fn operations_are_done_in_order_and_answered_for_one_by_one() {
             "invalid_request",
             "invalid_request",
             "invalid_request",
+            "invalid_request",
             "updated",
+            "created",
+            "deleted",
         ]
     );
     assert_eq!(
         (answer["written"].clone(), answer["rejected"].clone()),
-        (json!(4), json!(8))
+        (json!(6), json!(9))
     );
     assert_eq!(found(&service, "stars = 3"), ["c"]);
     assert_eq!(service.get(&format!("{NOTES}/b")).status, 404);
@@ -213,8 +231,16 @@ fn what_passes_a_filter_is_deleted_whether_visible_yet_or_not() {
         "a"
     );
     assert_eq!(service.get(&format!("{NOTES}/c")).status, 404);
-    let again = service.post(&path, &json!({"filter": {"field": "stars", "lte": 2}}));
-    assert!(again.status == 400 || again.json() == json!({"deleted": 0}));
+    let again = json!({"filter": {"field": "stars", "lte": 2}});
+    let again = service.post(&path, &again);
+    assert_eq!(again.json(), json!({"deleted": 0}));
+    let buffered = format!("{NOTES}:delete?durability=buffered");
+    assert_eq!(
+        service
+            .post(&buffered, &json!({"filter": "stars < 9"}))
+            .status,
+        400
+    );
     for wrong in [
         json!({}),
         json!({"filter": "stars >< 2"}),
@@ -244,7 +270,7 @@ fn one_batch_sees_what_it_did_itself() {
         (Change::Delete("b"), IfVersion::Present),
     ];
     let before = notes.stats().durable_seq;
-    let changed = notes.change(&changes, Durability::Buffered).unwrap();
+    let changed = notes.change(&changes, Durability::Synced).unwrap();
     assert!(matches!(
         changed[..],
         [

@@ -73,7 +73,10 @@ fn the_life_of_a_document() {
     let note = json!({"title": "late train", "vector": [0.0, 0.0, 1.0]});
     let put = service.put(&format!("{path}?refresh=wait"), &note);
     assert_eq!(put.status, 201);
-    assert_eq!(put.json(), json!({"id": "c", "status": "created", "version": 3}));
+    assert_eq!(
+        put.json(),
+        json!({"id": "c", "status": "created", "version": 3})
+    );
     let get = service.get(path);
     assert_eq!(
         get.json(),
@@ -83,7 +86,10 @@ fn the_life_of_a_document() {
     let note = json!({"id": "c", "title": "early train", "vector": [0.0, 0.0, 1.0]});
     let put = service.put(&format!("{path}?refresh=wait"), &note);
     assert_eq!(put.status, 200);
-    assert_eq!(put.json(), json!({"id": "c", "status": "updated", "version": 4}));
+    assert_eq!(
+        put.json(),
+        json!({"id": "c", "status": "updated", "version": 4})
+    );
     assert_eq!(hits(&service.search(json!({"query": "early"}))), ["c"]);
     assert!(hits(&service.search(json!({"query": "late"}))).is_empty());
 

@@ -268,7 +268,7 @@ impl<'a> Builder<'a> {
         let near = found.map(|near| (near.row(), near.similarity()));
         // As many as there is room for, of which at least `m`: on the base layer this takes
         // a fifth fewer comparisons for the same recall than `m` and what links back.
-        worker.choice.diverse(&on, near, on.links.width, self.m);
+        worker.choice.diverse(&on, near, room(&on), self.m);
         let chosen = worker.choice.kept.iter();
         links.extend(chosen.map(|&other| (layer as u8, node, other)));
         scratch.found().first().map_or(start, |near| near.row())
@@ -291,7 +291,9 @@ impl<'a> Builder<'a> {
         for group in back.chunk_by(same) {
             let places = self.places(group);
             let used = places.iter().take_while(|&&link| link != NONE).count();
-            if used + group.len() <= places.len() {
+            // The last place of a row is kept for `reconnect`.
+            let spare = usize::from(group[0].0 == 0);
+            if used + group.len() + spare <= places.len() {
                 places[used..].copy_from_slice_of(group);
             } else {
                 full.push(group);
@@ -392,6 +394,15 @@ fn batch_after(inserted: usize) -> usize {
     (inserted / BATCH_SHARE).clamp(1, MOST_BATCH)
 }
 
+/// Links that are chosen for a node at most. On the base layer one place is kept free, for
+/// rows that would otherwise not be reached.
+fn room(layer: &Layer<'_>) -> usize {
+    match layer.slots {
+        None => layer.links.width - 1,
+        Some(_) => layer.links.width,
+    }
+}
+
 /// Chooses the links of a row among the worker's nodes, which may hold one twice.
 fn choose_among(layer: &Layer<'_>, row: u32, worker: &mut Worker) -> Vec<u32> {
     let mut toward = layer.toward(row, &mut worker.query);
@@ -403,7 +414,7 @@ fn choose_among(layer: &Layer<'_>, row: u32, worker: &mut Worker) -> Vec<u32> {
     near.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     near.dedup_by_key(|near| near.0);
     let near = near.iter().copied();
-    worker.choice.diverse(layer, near, layer.links.width, 0);
+    worker.choice.diverse(layer, near, room(layer), 0);
     worker.choice.kept.clone()
 }
 
@@ -464,5 +475,43 @@ impl CopyTargets for [u32] {
         for (place, link) in self.iter_mut().zip(group) {
             *place = link.2;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::rows::RowsBuilder;
+    use super::super::super::space::{Metric, Shape, Storage};
+    use super::*;
+
+    #[test]
+    fn every_row_is_reached() {
+        // Few links and vectors without any structure: the hardest to keep together.
+        let shape = Shape {
+            dimensions: 100,
+            metric: Metric::Cosine,
+            storage: Storage::Int8,
+        };
+        let mut rows = RowsBuilder::new(shape);
+        for row in 0..6_000u32 {
+            let value = |i: u32| noise(3, row * 100 + i) as f32 / u64::MAX as f32 - 0.5;
+            rows.push(row, &(0..100).map(value).collect::<Vec<_>>());
+        }
+        let rows = rows.finish();
+        let options = GraphOptions {
+            m: 4,
+            ef: 40,
+            seed: 1,
+        };
+        let graph = Native.build(&rows, &options, None, &AtomicBool::new(false));
+        let graph = graph.unwrap();
+        let mut reached = vec![false; rows.len()];
+        let mut ahead = vec![graph.slots[0]];
+        while let Some(row) = ahead.pop() {
+            if !std::mem::replace(&mut reached[row as usize], true) {
+                ahead.extend(graph.base().of(row));
+            }
+        }
+        assert_eq!(reached.iter().filter(|&&reached| !reached).count(), 0);
     }
 }

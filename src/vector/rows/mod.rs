@@ -287,7 +287,8 @@ impl Rows {
                 best = (score, passage as u16);
             }
         }
-        best
+        // Rows of a file that was not read through yet may hold anything; scores are finite.
+        (best.0.clamp(f32::MIN, f32::MAX), best.1)
     }
 
     /// The vector of a row, as precise as what is kept.

@@ -75,10 +75,10 @@ fn a_damaged_file_is_never_trusted() {
         change(&mut bytes);
         std::fs::write(&path, bytes).unwrap();
         let index = VectorIndex::open(options(12, 300), folder.path(), &owner(1 << 20)).unwrap();
-        let opened = index.reader().documents().len();
         index.wait_for_background();
-        // All of the documents at once, in this case.
-        assert_eq!(index.lost().len(), opened - index.len());
+        // What is found later takes all of the file's documents with it.
+        let lost = index.lost().len();
+        assert!(lost == 0 || (lost == 320 && index.is_empty()), "{lost}");
         // Between the sections there is nothing that could be damaged.
         let harmless = !index.is_empty();
         if harmless {

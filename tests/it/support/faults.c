@@ -13,7 +13,9 @@
  * What was never synced is not there: a power loss is modelled as losing all of it, which
  * is the worst that a file system may do. Writes are also cut short now and then, as
  * write(2) may. Everything written here is in terms of inodes, so a rename needs nothing:
- * it survives once the folder is synced.
+ * it survives once the folder is synced. A file that was removed, the folder not synced, and
+ * whose inode another file got since, comes back with that one's contents: as rubbish under
+ * a name that nobody should count on any more.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -78,8 +80,13 @@ static void keep_file(const struct stat *st, int fd) {
     if (from < 0) return;
     FILE *to = begin('i', st->st_ino, beside, path);
     if (!to) abort();
-    ssize_t n;
-    while ((n = read(from, buffer, sizeof buffer)) > 0) fwrite(buffer, 1, n, to);
+    /* As long as it was when the sync began: what was appended meanwhile may be lost. */
+    for (off_t left = st->st_size; left > 0;) {
+        ssize_t n = read(from, buffer, left < (off_t)sizeof buffer ? left : sizeof buffer);
+        if (n <= 0) break;
+        fwrite(buffer, 1, n, to);
+        left -= n;
+    }
     close(from);
     if (fclose(to) || rename(beside, path)) abort();
 }

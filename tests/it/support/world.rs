@@ -46,12 +46,18 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        let folder = tempfile::tempdir().unwrap();
-        World::over(folder)
+        World::with(|_| {})
     }
 
-    fn over(folder: TempDir) -> World {
-        let config = config_in(folder.path());
+    /// With settings of its own, which it keeps when it is opened again.
+    pub fn with(change: impl FnOnce(&mut Config)) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config_in(folder.path());
+        change(&mut config);
+        World::over(folder, config)
+    }
+
+    fn over(folder: TempDir, config: Config) -> World {
         let catalog = Arc::new(Catalog::new(&config).unwrap());
         World {
             folder,
@@ -63,10 +69,12 @@ impl World {
     /// Closes everything and opens it again, as a restart does.
     pub fn reopen(self) -> World {
         let World {
-            folder, catalog, ..
+            folder,
+            config,
+            catalog,
         } = self;
         drop(catalog);
-        World::over(folder)
+        World::over(folder, config)
     }
 
     /// The index of [`DEFINITION`], created where it is not there yet.
