@@ -57,6 +57,8 @@ pub enum Code {
     IndexExists,
     /// No document of that id.
     DocumentNotFound,
+    /// No snapshot of that id.
+    SnapshotNotFound,
     /// The document has another version than the one that was expected.
     VersionConflict,
     /// No model of that name.
@@ -91,6 +93,7 @@ impl Code {
             Code::IndexNotFound => "index_not_found",
             Code::IndexExists => "index_exists",
             Code::DocumentNotFound => "document_not_found",
+            Code::SnapshotNotFound => "snapshot_not_found",
             Code::VersionConflict => "version_conflict",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",

@@ -107,6 +107,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::InvalidConfiguration => StatusCode::BAD_REQUEST,
         Code::IndexNotFound
         | Code::DocumentNotFound
+        | Code::SnapshotNotFound
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

@@ -11,6 +11,7 @@
 //!
 //! One file per resource; `docs/rest.md` shows each route.
 
+mod aliases;
 mod around;
 mod body;
 mod bulk;
@@ -25,9 +26,11 @@ mod items;
 mod json;
 mod search;
 mod server;
+mod snapshots;
 mod state;
 mod warm;
 
+pub use aliases::{AliasesAnswer, AliasesRequest};
 pub use bulk::{BulkAnswer, BulkItem, BulkOperation, BulkStatus, DocumentId};
 pub use documents::{DeleteAnswer, DeleteRequest, DocumentAnswer, WriteAnswer};
 pub use error::{ErrorAnswer, Failure};
@@ -35,3 +38,4 @@ pub use health::{HealthAnswer, ReadyAnswer};
 pub use indexes::{IndexAnswer, IndexEntry, IndexList, RefreshAnswer};
 pub use search::{SearchBatch, SearchBatchAnswer, SearchResult};
 pub use server::Server;
+pub use snapshots::{RestoreAnswer, RestoreRequest, SnapshotList};

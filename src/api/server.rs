@@ -20,7 +20,7 @@ use super::connection::Connections;
 use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
-use super::{documents, health, indexes, search};
+use super::{aliases, documents, health, indexes, search, snapshots};
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Catalog;
@@ -174,6 +174,7 @@ fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
+        .route("/v1/aliases", get(aliases::list).post(aliases::change))
         .route("/v1/indexes", get(indexes::list).post(indexes::create))
         .route(
             "/v1/indexes/{name}",
@@ -192,6 +193,18 @@ fn router(app: Arc<App>) -> Router {
                 .put(documents::put)
                 .patch(documents::update)
                 .delete(documents::remove),
+        )
+        .route(
+            "/v1/indexes/{name}/snapshots",
+            get(snapshots::list).post(snapshots::take),
+        )
+        .route(
+            "/v1/indexes/{name}/snapshots/{id}",
+            axum::routing::delete(snapshots::remove),
+        )
+        .route(
+            "/v1/indexes/{name}/snapshots/{id}/restore",
+            post(snapshots::restore),
         )
         .route("/v1/indexes/{name}/search", post(search::search))
         .fallback(no_route)

@@ -9,6 +9,7 @@ mod ingest;
 mod models;
 mod search;
 mod serve;
+mod snapshot;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -64,7 +65,7 @@ struct Global {
 enum Command {
     /// Serve the REST API.
     Serve(serve::Serve),
-    /// Create, list, show and remove indexes.
+    /// Create, list, show, compact and remove indexes.
     #[command(subcommand)]
     Index(index::IndexCommand),
     /// Load Parquet, JSONL or CSV files into an index.
@@ -77,6 +78,9 @@ enum Command {
     /// List, add and check models.
     #[command(subcommand)]
     Models(models::Models),
+    /// Take, list, verify, restore and remove snapshots of indexes.
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
 }
 
 /// What a command works with.
@@ -149,6 +153,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Search(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
+        Command::Snapshot(command) => command.run(&context),
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Filter {
     In(String, Vec<Literal>),
     /// Some value of the field lies within the bounds.
     Range(String, Box<Range>),
+    /// Some value of the field begins with the text.
+    Prefix(String, String),
     /// The field has a value.
     Exists(String),
     /// All of these hold; of none, every document.
@@ -58,8 +60,8 @@ impl Filter {
     /// ```
     ///
     /// Comparisons are `=`, `!=`, `<`, `<=`, `>`, `>=`, `IN [..]`, `NOT IN [..]`,
-    /// `field = low..high` (both ends included, either may be left out) and
-    /// `EXISTS field`; they combine with `NOT`, `AND`, `OR` (binding in that order, in
+    /// `field = low..high` (both ends included, either may be left out),
+    /// `field STARTS WITH "text"` and `EXISTS field`; they combine with `NOT`, `AND`, `OR` (binding in that order, in
     /// any case) and parentheses. Strings are quoted with `"` or `'`, with `\"`, `\\`,
     /// `\n`, `\t` and `\u0041`; plain words, numbers and dates need no quotes.
     ///
@@ -73,7 +75,8 @@ impl Filter {
     /// Reads a filter from JSON: a string in the filter language, or one of
     /// `{"and": [..]}`, `{"or": [..]}`, `{"not": ..}`,
     /// `{"field": "x", "eq": v}`, `{"field": "x", "in": [v, ..]}`,
-    /// `{"field": "x", "gte": v, "lt": w}` (any of `gt`, `gte`, `lt`, `lte`) and
+    /// `{"field": "x", "gte": v, "lt": w}` (any of `gt`, `gte`, `lt`, `lte`),
+    /// `{"field": "x", "prefix": "text"}` and
     /// `{"field": "x", "exists": true}` (or `false`). An empty object means every
     /// document.
     ///
@@ -181,6 +184,15 @@ fn comparison(name: &Json, object: &Map<String, Json>) -> Result<Filter, Problem
             }
             "eq" => Filter::Eq(name.clone(), literal(&name, value)?),
             "in" => Filter::In(name.clone(), literals(&name, value)?),
+            "prefix" => match value {
+                Json::String(prefix) => Filter::Prefix(name.clone(), prefix.clone()),
+                found => {
+                    return Err(problem("\"prefix\" takes a text")
+                        .field(&name)
+                        .found(found)
+                        .expected("a string"));
+                }
+            },
             "exists" => match value {
                 Json::Bool(true) => Filter::Exists(name.clone()),
                 Json::Bool(false) => Filter::Not(Box::new(Filter::Exists(name.clone()))),
@@ -215,7 +227,7 @@ fn comparison(name: &Json, object: &Map<String, Json>) -> Result<Filter, Problem
         (None, false) => Err(problem("a comparison lacks its operator")
             .field(&name)
             .found("only \"field\"")
-            .expected("eq, in, gt, gte, lt, lte or exists")),
+            .expected("eq, in, gt, gte, lt, lte, prefix or exists")),
     }
 }
 
@@ -253,7 +265,7 @@ fn unknown_key(key: &str) -> Problem {
     problem("a filter object has an unknown key")
         .field(key)
         .found(key)
-        .expected("and, or, not; or field with eq, in, gt, gte, lt, lte or exists")
+        .expected("and, or, not; or field with eq, in, gt, gte, lt, lte, prefix or exists")
 }
 
 pub(super) fn problem(message: impl Into<String>) -> Problem {

@@ -47,6 +47,8 @@ pub enum BoundFilter {
         /// Whether the field holds lists.
         many: bool,
     },
+    /// Some value, of a field of keywords or the id, begins with this.
+    Prefix(Target, String),
     /// The field has a value.
     Exists(Target),
     /// All hold; of none, every document.
@@ -96,6 +98,16 @@ impl Binder<'_> {
                 BoundFilter::In(target, values.collect::<Result<_, _>>()?)
             }
             Filter::Range(field, range) => self.range(field, range)?,
+            Filter::Prefix(field, prefix) => {
+                let (target, kind, _) = self.comparable(field)?;
+                if kind != FieldType::Keyword {
+                    return Err(problem(format!("a {kind} field has no beginning"))
+                        .field(field)
+                        .found("STARTS WITH")
+                        .expected("=, !=, IN, EXISTS or a range; STARTS WITH needs a keyword"));
+                }
+                BoundFilter::Prefix(target, prefix.clone())
+            }
         })
     }
 
@@ -253,6 +265,9 @@ impl BoundFilter {
             BoundFilter::Range { target, bounds, .. } => {
                 any_value(target, document, |value| bounds.contains(value))
             }
+            BoundFilter::Prefix(target, prefix) => any_value(target, document, |value| {
+                value.as_str().is_some_and(|text| text.starts_with(prefix))
+            }),
         }
     }
 }
@@ -284,6 +299,7 @@ impl fmt::Display for BoundFilter {
         match self {
             BoundFilter::All => f.write_str("ALL"),
             BoundFilter::Exists(target) => write!(f, "EXISTS {target}"),
+            BoundFilter::Prefix(target, prefix) => write!(f, "{target} STARTS WITH {prefix:?}"),
             BoundFilter::Not(inner) => write!(f, "NOT {inner}"),
             BoundFilter::And(parts) => joined(f, parts, " AND "),
             BoundFilter::Or(parts) => joined(f, parts, " OR "),

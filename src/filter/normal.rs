@@ -59,6 +59,10 @@ fn tidy(leaf: BoundFilter) -> BoundFilter {
         BoundFilter::In(target, values) => one_of(target, values),
         // Every document has an id.
         BoundFilter::Exists(Target::Id) => BoundFilter::All,
+        // Every value begins with nothing.
+        BoundFilter::Prefix(target, prefix) if prefix.is_empty() => {
+            tidy(BoundFilter::Exists(target))
+        }
         BoundFilter::Range {
             target,
             bounds,

@@ -190,9 +190,12 @@ fn comparison(input: &mut Input<'_>) -> Parsed<Filter> {
     };
     let operator = opt(spaced(alt(("!=", "<=", ">=", "=", "<", ">")))).parse_next(input)?;
     let Some(operator) = operator else {
+        if keyword(input, "starts")? {
+            return starts_with(field, input);
+        }
         let negated = keyword(input, "not")?;
         if !keyword(input, "in")? {
-            return wrong(input, "=, !=, <, <=, >, >=, IN or NOT IN");
+            return wrong(input, "=, !=, <, <=, >, >=, IN, NOT IN or STARTS WITH");
         }
         let filter = Filter::In(field, list(input)?);
         return Ok(if negated { not(filter) } else { filter });
@@ -220,6 +223,17 @@ fn comparison(input: &mut Input<'_>) -> Parsed<Filter> {
         _ => range.gte = value,
     }
     Ok(Filter::Range(field, Box::new(range)))
+}
+
+/// What follows `field STARTS`.
+fn starts_with(field: String, input: &mut Input<'_>) -> Parsed<Filter> {
+    if !keyword(input, "with")? {
+        return wrong(input, "WITH after STARTS");
+    }
+    match opt(spaced(name)).parse_next(input)? {
+        Some(prefix) => Ok(Filter::Prefix(field, prefix)),
+        None => wrong(input, "a text after STARTS WITH"),
+    }
 }
 
 fn not(filter: Filter) -> Filter {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tracing::{error, info, warn};
 
+use super::aliases::Aliases;
 use super::open::{remove_folder, sync_parent};
 use super::{Definition, Index, check_name};
 use crate::config::{Config, Limits, Storage};
@@ -58,6 +59,7 @@ impl Settings {
 /// process that opens it gets an error rather than a second writer.
 pub struct Catalog {
     folder: PathBuf,
+    aliases: Aliases,
     settings: Settings,
     indexes: RwLock<BTreeMap<String, Arc<Index>>>,
     /// Creation and removal, one at a time. A door is never waited for while this is held.
@@ -90,6 +92,7 @@ impl Catalog {
         }
         let catalog = Catalog {
             folder,
+            aliases: Aliases::open(config.data.folder.join("aliases.json"))?,
             settings: Settings::new(config),
             indexes: RwLock::default(),
             changing: Mutex::default(),
@@ -157,7 +160,54 @@ impl Catalog {
         self.indexes.read().values().cloned().collect()
     }
 
-    /// An index by name, opened if it is not yet.
+    /// The aliases there are, and the indexes they stand for.
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        self.aliases.all()
+    }
+
+    /// Lets each alias stand for an index, or with `None` for nothing any more: all of them
+    /// in one step, durably. Requests under way go on with the index they began with.
+    ///
+    /// # Errors
+    /// `index_not_found`, `index_exists` for the name of an index, `invalid_request` for
+    /// what cannot be a name; then nothing changed.
+    pub fn set_aliases(
+        &self,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<BTreeMap<String, String>> {
+        let _changing = self.changing.lock();
+        let mut aliases = self.aliases.all();
+        for (alias, index) in changes {
+            check_name(alias).map_err(|problem| Problem {
+                code: Code::InvalidRequest,
+                field: Some("aliases".into()),
+                ..problem
+            })?;
+            if self.path(alias).exists() {
+                return Err(Problem::new(
+                    Code::IndexExists,
+                    format!("there is an index {alias:?}, so that cannot be an alias"),
+                )
+                .field("aliases")
+                .found(alias)
+                .expected("a name that no index has")
+                .into());
+            }
+            match index {
+                None => drop(aliases.remove(alias)),
+                Some(index) => {
+                    if check_name(index).is_err() || !self.path(index).is_dir() {
+                        return Err(self.not_found(index));
+                    }
+                    aliases.insert(alias.clone(), index.clone());
+                }
+            }
+        }
+        self.aliases.replace(aliases.clone())?;
+        Ok(aliases)
+    }
+
+    /// An index by name or alias, opened if it is not yet.
     ///
     /// # Errors
     /// `index_not_found` with the names there are; `overloaded` while another opens it
@@ -187,6 +237,8 @@ impl Catalog {
         name: &str,
         wait: impl for<'a> Fn(&'a Mutex<()>) -> Result<MutexGuard<'a, ()>>,
     ) -> Result<Arc<Index>> {
+        let aliased = self.aliases.resolve(name);
+        let name = aliased.as_deref().unwrap_or(name);
         if let Some(index) = self.indexes.read().get(name) {
             return Ok(index.clone());
         }
@@ -235,16 +287,7 @@ impl Catalog {
         definition.check()?;
         let name = definition.name.clone();
         let _changing = self.changing.lock();
-        if self.path(&name).exists() {
-            return Err(Problem::new(
-                Code::IndexExists,
-                format!("there is an index {name:?} already"),
-            )
-            .field("name")
-            .found(&name)
-            .expected("a name not taken, or the index removed first")
-            .into());
-        }
+        self.check_free(&name)?;
         let index = Arc::new(Index::create(
             &self.path(&name),
             definition,
@@ -253,6 +296,32 @@ impl Catalog {
         info!(index = name, "created");
         self.indexes.write().insert(name, index.clone());
         Ok(index)
+    }
+
+    /// Lets `make` make the folder of a new index.
+    ///
+    /// # Errors
+    /// `index_exists`, and what `make` answers.
+    pub(super) fn make_at(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let _changing = self.changing.lock();
+        self.check_free(name)?;
+        make(&self.path(name))
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        let is_alias = self.aliases.resolve(name).is_some();
+        if is_alias || self.path(name).exists() {
+            let what = if is_alias { "an alias" } else { "an index" };
+            return Err(Problem::new(
+                Code::IndexExists,
+                format!("there is {what} {name:?} already"),
+            )
+            .field("name")
+            .found(name)
+            .expected("a name not taken, or the index removed first")
+            .into());
+        }
+        Ok(())
     }
 
     /// Removes an index and everything in it, once nobody works on it any more.
@@ -267,6 +336,17 @@ impl Catalog {
         let _changing = self.changing.lock();
         if check_name(name).is_err() || !self.path(name).is_dir() {
             return Err(self.not_found(name));
+        }
+        let aliases = self.aliases.all();
+        if let Some((alias, _)) = aliases.iter().find(|(_, index)| *index == name) {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                format!("alias {alias:?} stands for index {name:?}"),
+            )
+            .field("index")
+            .found(name)
+            .expected("an index without aliases; move or remove them first")
+            .into());
         }
         self.close(name)?;
         // Renamed first: from that moment the name is free and nothing half-removed
@@ -357,7 +437,7 @@ impl Catalog {
         self.folder.join(name)
     }
 
-    fn not_found(&self, name: &str) -> Error {
+    pub(super) fn not_found(&self, name: &str) -> Error {
         let names = self.names_on_disk().unwrap_or_default();
         Problem::new(Code::IndexNotFound, format!("there is no index {name:?}"))
             .field("index")

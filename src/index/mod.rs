@@ -9,11 +9,14 @@
 //! * Opening replays the log entries that the word index does not cover, and rebuilds
 //!   what is missing or corrupt.
 
+mod aliases;
 mod catalog;
 mod definition;
 mod document;
 mod open;
 mod read;
+mod snapshot;
+mod snapshots;
 mod update;
 mod view;
 mod write;
@@ -26,6 +29,7 @@ pub use definition::{
 pub use document::{Encoded, Prepared};
 pub use open::Index;
 pub use read::{Current, Fetched, Stats};
+pub use snapshot::Snapshot;
 pub use update::version_conflict;
 pub use view::View;
 pub use write::{Change, Changed, IfVersion, Written};

@@ -482,10 +482,22 @@ fn store_folder(folder: &Path) -> PathBuf {
     folder.join("store")
 }
 
-fn with_suffix(folder: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_os_string();
     name.push(suffix);
     folder.with_file_name(name)
+}
+
+/// Gives the index in a folder, which is not open, another name.
+pub(super) fn rename_stored(folder: &Path, name: &str) -> Result<()> {
+    let store = Store::open(store_folder(folder), &StoreOptions::default())?;
+    let cannot = |e| Error::operator_from("the stored index definition cannot be read", e);
+    let text = store.meta(META_DEFINITION)?.unwrap_or_default();
+    let mut definition: Definition = serde_json::from_slice(&text).map_err(cannot)?;
+    definition.name = name.to_string();
+    let text = serde_json::to_vec(&definition)
+        .map_err(|e| Error::Bug(format!("a definition does not serialise: {e}")))?;
+    store.put_meta(META_DEFINITION, &text)
 }
 
 /// Removes what a creation left that was interrupted before its index got its name, but

@@ -12,7 +12,7 @@ use super::view::Epoch;
 use super::{Encoded, Index, View};
 use crate::error::{Error, Result};
 use crate::filter::OrdinalSet;
-use crate::store::{Applied, Durability, Expected, Operation};
+use crate::store::{Applied, Durability, Expected, Operation, Store};
 use crate::vector::VectorIndex;
 
 /// What the writer knows beyond the store; behind the index's lock.
@@ -432,6 +432,12 @@ impl Index {
             seq: view.seq,
             epoch: view.epoch.clone(),
         }));
+    }
+
+    /// Does something while nothing is written, and no words are committed.
+    pub(super) fn at_rest<T>(&self, work: impl FnOnce(&Store) -> Result<T>) -> Result<T> {
+        let _writer = self.writer.lock();
+        work(&self.store)
     }
 
     /// Gives back the disk and the memory of what was deleted or replaced, at once instead

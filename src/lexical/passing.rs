@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use tantivy::query::{EnableScoring, Query, RangeQuery};
-use tantivy::schema::IndexRecordOption;
+use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocSet, TERMINATED, Term};
 
 use super::fault;
@@ -30,6 +30,16 @@ pub(super) fn passing(view: &View, filter: &BoundFilter) -> Result<OrdinalSet> {
             terms(view, &wanted.collect::<Vec<_>>())?
         }
         BoundFilter::Range { target, bounds, .. } => range(view, target, bounds)?,
+        BoundFilter::Prefix(target, prefix) => {
+            let field = match target {
+                Target::Id => Some(view.columns.id),
+                Target::Field(field) => view.columns.defined.get(field).map(|c| c.field),
+            };
+            match field {
+                Some(field) => begins_with(view, field, prefix)?,
+                None => OrdinalSet::new(),
+            }
+        }
         BoundFilter::Not(inner) => {
             let mut rest = (*view.live()).clone();
             rest.and_not(&passing(view, inner)?);
@@ -70,6 +80,32 @@ fn terms(view: &View, terms: &[Term]) -> Result<OrdinalSet> {
             let Some(mut postings) = segment.postings(term, IndexRecordOption::Basic)? else {
                 continue;
             };
+            let mut doc = postings.doc();
+            while doc < TERMINATED {
+                if segment.is_alive(doc)
+                    && let Some(ordinal) = segment.ordinal(doc)
+                {
+                    set.insert(ordinal);
+                }
+                doc = postings.advance();
+            }
+        }
+    }
+    Ok(set)
+}
+
+/// Live documents with a term of the field that begins with this.
+fn begins_with(view: &View, field: Field, prefix: &str) -> Result<OrdinalSet> {
+    let mut set = OrdinalSet::new();
+    for segment in &view.segments {
+        let inverted = segment.reader.inverted_index(field).map_err(fault)?;
+        let cannot = |e| Error::operator_from("the words of the index cannot be read", e);
+        let from = inverted.terms().range().ge(prefix);
+        let mut terms = from.into_stream().map_err(cannot)?;
+        while terms.advance() && terms.key().starts_with(prefix.as_bytes()) {
+            let mut postings = inverted
+                .read_postings_from_terminfo(terms.value(), IndexRecordOption::Basic)
+                .map_err(cannot)?;
             let mut doc = postings.doc();
             while doc < TERMINATED {
                 if segment.is_alive(doc)

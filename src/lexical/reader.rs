@@ -94,6 +94,16 @@ impl WordReader {
         Ok(self.run(query, depth, allowed, false)?.hits)
     }
 
+    /// Every document among `allowed` (all if None) that matches.
+    ///
+    /// # Errors
+    /// As [`WordReader::search`].
+    pub fn matching(&self, query: &WordQuery, allowed: Option<&OrdinalSet>) -> Result<OrdinalSet> {
+        let all = usize::try_from(self.view.documents()).unwrap_or(usize::MAX);
+        let found = self.run(query, all, allowed, false)?;
+        Ok(found.hits.iter().map(|hit| hit.ordinal).collect())
+    }
+
     fn run(
         &self,
         query: &WordQuery,

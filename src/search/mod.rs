@@ -8,12 +8,14 @@
 //! * Fewer than `k` hits come with the reason. A leg that failed is named in `degraded`.
 //! * Every score can be taken apart ([`Explanation`]).
 
+mod facets;
 mod fusion;
 mod request;
 mod response;
 mod run;
 mod similar;
 
+pub use facets::FacetCount;
 pub use fusion::{Candidate, LegHit, fuse};
 pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
 pub use response::{

@@ -1,9 +1,12 @@
 //! What a search may ask for.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::facets;
 use crate::config::Limits;
 use crate::document::{FieldType, Fields};
 use crate::error::{Code, Problem, Result};
@@ -30,6 +33,9 @@ pub struct SearchRequest {
     /// Hits to leave out at the top.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<usize>,
+    /// Leaves out hits whose final score is lower. What a score means depends on the mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f32>,
     /// Which documents may be hits: a text such as `section = "science" AND rating >= 4`,
     /// or the same as an object.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +60,10 @@ pub struct SearchRequest {
     /// Whether one word or all words must be in a document.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub match_words: Option<MatchWords>,
+    /// Fields whose values are counted over all documents to be found, with the most values
+    /// of each to return.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub facets: BTreeMap<String, usize>,
     /// Fields of a hit's document to return; all of them by default, none with `[]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<String>>,
@@ -153,11 +163,24 @@ impl SearchRequest {
         if !(1..=MAX_EF).contains(&ef) {
             return Err(out_of_range("ef", ef, 1, MAX_EF).into());
         }
+        if let Some(least) = self.min_score
+            && !least.is_finite()
+        {
+            // A number that JSON may hold and a score cannot reach.
+            return Err(
+                Problem::new(Code::InvalidRequest, "a score that there is not")
+                    .field("min_score")
+                    .found(least)
+                    .expected("a number that 32 bits hold")
+                    .into(),
+            );
+        }
         let fusion = self.fusion.unwrap_or(defaults.fusion);
         fusion.check(Code::InvalidRequest, "fusion")?;
         let mode = self.plan_mode(definition)?;
         self.check_inputs()?;
         check_fields(&definition.fields, &definition.id_field, self)?;
+        facets::check(&self.facets, &definition.fields)?;
         Ok(Plan {
             request: self,
             mode,

@@ -1,9 +1,12 @@
 //! What a search answers.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::facets::FacetCount;
 use crate::index::{FusionMethod, Mode};
 
 /// The answer to a search.
@@ -13,6 +16,10 @@ pub struct SearchResponse {
     pub hits: Vec<Hit>,
     /// How many documents there are to be found.
     pub total: Total,
+    /// Of each field whose values were asked for, the most frequent ones among the documents
+    /// that `total` counts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facets: BTreeMap<String, Vec<FacetCount>>,
     /// The legs that were asked for.
     pub mode: Mode,
     /// Why there are fewer hits than `k`.

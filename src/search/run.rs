@@ -1,12 +1,13 @@
 //! One search, from the request to the answer.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json, json};
 
+use super::facets::{self, FacetCount};
 use super::fusion::{Candidate, LegHit, fuse};
 use super::request::{HighlightRequest, Plan, SearchRequest};
 use super::response::{
@@ -59,6 +60,10 @@ pub fn search(index: &Index, request: &SearchRequest) -> Result<SearchResponse> 
         alone(&mut ranked);
     }
     let reachable = ranked.len() as u64;
+    if let Some(least) = request.min_score {
+        ranked.retain(|one| one.score >= least);
+    }
+    let scored_lower = reachable - ranked.len() as u64;
     timings.fusion_ms = ms(fusing);
 
     let fetching = Instant::now();
@@ -70,6 +75,7 @@ pub fn search(index: &Index, request: &SearchRequest) -> Result<SearchResponse> 
     let hits = page.fetch(ranked)?;
     timings.fetch_ms = ms(fetching);
 
+    let facets = legs.facets()?;
     let passing = allowed.as_ref().map_or(view.documents, |a| a.len() as u64);
     let total = match plan.mode {
         Mode::Lexical => Total {
@@ -84,12 +90,13 @@ pub fn search(index: &Index, request: &SearchRequest) -> Result<SearchResponse> 
     let short = (hits.len() < plan.k).then(|| Shortfall {
         asked: plan.k,
         found: hits.len(),
-        reason: reason(&view, &plan, &found, request, passing, reachable),
+        reason: reason(&view, &plan, &found, passing, reachable, scored_lower),
     });
     timings.total_ms = ms(started);
     Ok(SearchResponse {
         hits,
         total,
+        facets,
         mode: plan.mode,
         short,
         degraded: found.degraded.into_iter().collect(),
@@ -225,6 +232,19 @@ impl Legs<'_> {
             .collect();
         found.words_ms = ms(started);
         Ok(())
+    }
+
+    /// Counts the values that were asked for, over the documents that the total counts.
+    fn facets(&self) -> Result<BTreeMap<String, Vec<FacetCount>>> {
+        let wanted = &self.plan.request.facets;
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        if let (Mode::Lexical, Some(words)) = (self.plan.mode, self.words) {
+            let matching = self.view.words.matching(words, self.allowed)?;
+            return facets::count(self.view, wanted, &matching);
+        }
+        facets::count(self.view, wanted, self.allowed.unwrap_or(&self.view.live))
     }
 
     /// The query's vector and how long encoding it took; None where a liked document
@@ -576,11 +596,11 @@ fn reason(
     view: &View,
     plan: &Plan,
     found: &Found,
-    request: &SearchRequest,
     passing: u64,
     reachable: u64,
+    scored_lower: u64,
 ) -> String {
-    let filter = if request.filter.is_some() {
+    let filter = if plan.request.filter.is_some() {
         " and pass the filter"
     } else {
         ""
@@ -598,6 +618,10 @@ fn reason(
             found.lexical.len()
         ),
         _ => format!("{reachable} documents match the words or have a vector{filter}"),
+    };
+    let reachable = match scored_lower {
+        0 => reachable,
+        lower => format!("{reachable}, {lower} of those found score below min_score"),
     };
     if plan.offset > 0 {
         format!("{reachable}, and the first {} were left out", plan.offset)

@@ -444,3 +444,60 @@ fn without_its_model_an_index_answers_by_words_and_says_so() {
     only_dense.mode = Some(Mode::Dense);
     assert!(search(&index, &only_dense).is_err());
 }
+
+#[test]
+fn hits_below_the_least_score_are_left_out_and_counted() {
+    let world = World::new();
+    let notes = world.notes();
+    let degrees = [0.0, 30.0, 60.0, 80.0];
+    let made = degrees.map(|d| note(&format!("n{d}"), "light", d));
+    put(&notes, made.to_vec());
+    let mut request = SearchRequest {
+        vector: Some(vec![1.0, 0.0, 0.0]),
+        ..SearchRequest::default()
+    };
+    request.min_score = Some(0.6);
+    let answer = ask(&notes, &request);
+    assert_eq!(ids(&answer), ["n0", "n30"]);
+    assert_eq!(answer.total.value, 4);
+    let reason = answer.short.unwrap().reason;
+    assert!(reason.contains("2 of those found score below"), "{reason}");
+    // Nothing is left out of what scores enough, however few are asked for.
+    request.k = Some(1);
+    let answer = ask(&notes, &request);
+    assert_eq!(ids(&answer), ["n0"]);
+    assert_eq!(answer.short, None);
+    request.min_score = Some(f32::NAN);
+    let error = search(&notes, &request).unwrap_err();
+    assert_eq!(error.problem().unwrap().field.as_deref(), Some("min_score"));
+}
+
+#[test]
+fn facets_are_of_fields_that_have_values_to_count() {
+    let world = World::new();
+    let notes = world.notes();
+    put(
+        &notes,
+        vec![note("a", "light", 10.0), note("b", "light", 80.0)],
+    );
+    let mut request = words("light");
+    for (field, most, wrong) in [
+        ("title", 3, "facets"),
+        ("price", 3, "facets"),
+        ("nothing", 3, "facets"),
+        ("section", 0, "facets.section"),
+        ("section", 5_000, "facets.section"),
+    ] {
+        request.facets = [(field.to_string(), most)].into();
+        let error = search(&notes, &request).unwrap_err();
+        assert_eq!(error.problem().unwrap().field.as_deref(), Some(wrong));
+    }
+    // The first of equals, by their values; k does not matter.
+    request.facets = [("section".to_string(), 1)].into();
+    request.k = Some(1);
+    let answer = ask(&notes, &request);
+    assert_eq!(
+        serde_json::to_value(&answer.facets).unwrap(),
+        json!({"section": [{"value": "far", "count": 1}]})
+    );
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gleaner::error::Code;
 use gleaner::index::{Catalog, Definition};
 
-use crate::support::world::{DEFINITION, World};
+use crate::support::world::{DEFINITION, World, ask, ids, note, put, words};
 
 fn definition(name: &str) -> Definition {
     let mut definition = Definition::from_toml(DEFINITION).unwrap();
@@ -97,4 +97,56 @@ fn find(folder: &Path, name: &str) -> std::path::PathBuf {
         }
     }
     panic!("no {name} in {}", folder.display());
+}
+
+#[test]
+fn aliases_move_in_one_step_and_last() {
+    let world = World::new();
+    let notes = world.notes();
+    put(&notes, vec![note("a", "first light", 0.0)]);
+    let new = world.catalog.create(definition("new-notes")).unwrap();
+    put(&new, vec![note("b", "second light", 0.0)]);
+    drop((notes, new));
+    let set = |world: &World, changes: &[(&str, Option<&str>)]| {
+        let changes = changes.iter();
+        let changes = changes.map(|(a, i)| (a.to_string(), i.map(str::to_string)));
+        world.catalog.set_aliases(&changes.collect())
+    };
+    let found = |world: &World, name: &str| {
+        let index = world.catalog.get(name).unwrap();
+        ids(&ask(&index, &words("light"))).join(" ")
+    };
+    set(
+        &world,
+        &[("live", Some("notes")), ("next", Some("new-notes"))],
+    )
+    .unwrap();
+    assert_eq!(
+        (found(&world, "live"), found(&world, "next")),
+        ("a".into(), "b".into())
+    );
+    for (wrong, code) in [
+        (("live", Some("nobody")), Code::IndexNotFound),
+        (("notes", Some("new-notes")), Code::IndexExists),
+        // An alias of an alias would be two steps.
+        (("far", Some("live")), Code::IndexNotFound),
+        (("../x", Some("notes")), Code::InvalidRequest),
+    ] {
+        // Not even the change that was right is done.
+        let error = set(&world, &[("also", Some("notes")), wrong]).unwrap_err();
+        assert_eq!(error.problem().unwrap().code, code, "{wrong:?}");
+        assert_eq!(world.catalog.aliases().len(), 2);
+    }
+    assert_eq!(
+        code(world.catalog.create(definition("live"))),
+        Some(Code::IndexExists)
+    );
+    assert!(world.catalog.remove("notes").is_err());
+
+    set(&world, &[("live", Some("new-notes")), ("next", None)]).unwrap();
+    let world = world.reopen();
+    assert_eq!(found(&world, "live"), "b");
+    assert!(world.catalog.get("next").is_err());
+    world.catalog.remove("notes").unwrap();
+    assert_eq!(found(&world, "live"), "b");
 }

@@ -28,7 +28,7 @@ fn fields() -> Fields {
 
 fn value(kind: FieldType) -> BoxedStrategy<Value> {
     match kind {
-        FieldType::Keyword | FieldType::Text => prop_oneof!["a", "b", "", "漢 字"]
+        FieldType::Keyword | FieldType::Text => prop_oneof!["a", "ab", "b", "", "漢 字"]
             .prop_map(Value::Keyword)
             .boxed(),
         FieldType::Integer => prop_oneof![-2i64..3, Just(i64::MIN), Just(i64::MAX)]
@@ -73,7 +73,12 @@ fn filter() -> impl Strategy<Value = BoundFilter> {
                 many,
             })
             .boxed();
-        if matches!(kind, FieldType::Keyword | FieldType::Boolean) {
+        if kind == FieldType::Keyword {
+            let target = Target::Field(name.to_string());
+            let prefix = prop_oneof!["[ab]{0,2}", Just("漢".to_string())]
+                .prop_map(move |prefix| BoundFilter::Prefix(target.clone(), prefix));
+            prop_oneof![exists, one_of, prefix].boxed()
+        } else if kind == FieldType::Boolean {
             prop_oneof![exists, one_of].boxed()
         } else {
             prop_oneof![exists, one_of, range].boxed()
@@ -81,7 +86,9 @@ fn filter() -> impl Strategy<Value = BoundFilter> {
     });
     let id =
         (0u32..12).prop_map(|n| BoundFilter::In(Target::Id, vec![Value::Keyword(format!("d{n}"))]));
-    prop_oneof![9 => leaf, 1 => id].prop_recursive(3, 16, 3, |inner| {
+    let ids = prop_oneof![Just("d"), Just("d1"), Just("e")]
+        .prop_map(|prefix| BoundFilter::Prefix(Target::Id, prefix.into()));
+    prop_oneof![9 => leaf, 1 => id, 1 => ids].prop_recursive(3, 16, 3, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..3).prop_map(BoundFilter::And),
             proptest::collection::vec(inner.clone(), 0..3).prop_map(BoundFilter::Or),

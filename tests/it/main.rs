@@ -19,6 +19,7 @@ mod readers;
 mod rest;
 mod schemas;
 mod scripts;
+mod snapshots;
 mod support;
 mod vectors;
 mod words;

@@ -92,14 +92,38 @@ fn names(notes: &Notes, passes: impl Fn(&Known) -> bool) -> Vec<String> {
     passing.map(|(id, _)| id.clone()).collect()
 }
 
+/// The counts of an answer's facets against those of the notes that pass.
+fn check_facets(answer: &SearchResponse, notes: &Notes, passes: impl Fn(&Known) -> bool) {
+    let mut sections = BTreeMap::new();
+    let mut stars = BTreeMap::new();
+    for note in notes.values().filter(|note| passes(note)) {
+        let section = if note.angle < 45 { "near" } else { "far" };
+        *sections.entry(section.to_string()).or_insert(0u64) += 1;
+        *stars.entry(note.stars).or_insert(0u64) += 1;
+    }
+    let counted = |field: &str| answer.facets[field].iter();
+    let found: BTreeMap<String, u64> = counted("section")
+        .map(|facet| (facet.value.as_str().unwrap().to_string(), facet.count))
+        .collect();
+    assert_eq!(found, sections);
+    let found: BTreeMap<i64, u64> = counted("stars")
+        .map(|facet| (facet.value.as_i64().unwrap(), facet.count))
+        .collect();
+    assert_eq!(found, stars);
+    assert!(counted("stars").is_sorted_by_key(|facet| std::cmp::Reverse(facet.count)));
+}
+
 /// Asks what the map of what is visible knows the answers to.
 fn check(index: &Index, visible: &Notes, current: &Notes) {
     let all = ask(index, &everything("light"));
     assert_eq!(sorted(&all), names(visible, |_| true));
     assert_eq!(all.total.value, visible.len() as u64);
     assert_eq!(index.view().documents, visible.len() as u64);
-    let word = ask(index, &everything("w2"));
+    let mut request = everything("w2");
+    request.facets = BTreeMap::from([("section".into(), 10), ("stars".into(), 100)]);
+    let word = ask(index, &request);
     assert_eq!(sorted(&word), names(visible, |note| note.word == 2));
+    check_facets(&word, visible, |note| note.word == 2);
 
     // One filter, written in several ways, on either leg.
     let passing = names(visible, |note| (20..60).contains(&note.stars));
@@ -116,7 +140,10 @@ fn check(index: &Index, visible: &Notes, current: &Notes) {
         request.query = None;
         request.mode = Some(gleaner::index::Mode::Dense);
         request.vector = Some(vec![1.0, 0.0, 0.0]);
-        assert_eq!(sorted(&ask(index, &request)), passing, "{filter}");
+        request.facets = BTreeMap::from([("section".into(), 10), ("stars".into(), 100)]);
+        let by_vectors = ask(index, &request);
+        assert_eq!(sorted(&by_vectors), passing, "{filter}");
+        check_facets(&by_vectors, visible, |note| (20..60).contains(&note.stars));
     }
 
     // The nearest by angle; of equals, the one with the lower id.

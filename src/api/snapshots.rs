@@ -1,0 +1,95 @@
+//! `/v1/indexes/{name}/snapshots`: taking them and going back to them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::extract::Names;
+use super::json;
+use super::state::App;
+use crate::error::Code;
+use crate::index::Snapshot;
+
+/// The snapshots of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SnapshotList {
+    /// The oldest first.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// Where to restore a snapshot to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// The name of the index to make of it, which must be free.
+    pub name: String,
+}
+
+/// The outcome of restoring a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoreAnswer {
+    /// The name of the index that was made of it.
+    pub name: String,
+    /// Its documents.
+    pub documents: u64,
+}
+
+pub(super) async fn take(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let take = move || json::answer(StatusCode::CREATED, &catalog.take_snapshot(&name)?);
+    Ok(permit.run(take).await?)
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+) -> Result<Response, ApiError> {
+    let permit = app.searches.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let list = move || {
+        let snapshots = catalog.snapshots(&name)?;
+        json::answer(StatusCode::OK, &SnapshotList { snapshots })
+    };
+    Ok(permit.run(list).await?)
+}
+
+pub(super) async fn restore(
+    State(app): State<Arc<App>>,
+    Names((name, id)): Names<(String, String)>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let restore = move || {
+        let request: RestoreRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        let index = catalog.restore_snapshot(&name, &id, &request.name)?;
+        let answer = RestoreAnswer {
+            name: request.name,
+            documents: index.view().documents,
+        };
+        json::answer(StatusCode::CREATED, &answer)
+    };
+    Ok(permit.run(restore).await?)
+}
+
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Names((name, id)): Names<(String, String)>,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    permit
+        .run(move || catalog.remove_snapshot(&name, &id))
+        .await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
