@@ -59,6 +59,8 @@ pub enum Code {
     DocumentNotFound,
     /// No snapshot of that id.
     SnapshotNotFound,
+    /// A snapshot that is not as it was written.
+    SnapshotDamaged,
     /// The document has another version than the one that was expected.
     VersionConflict,
     /// No model of that name.
@@ -94,6 +96,7 @@ impl Code {
             Code::IndexExists => "index_exists",
             Code::DocumentNotFound => "document_not_found",
             Code::SnapshotNotFound => "snapshot_not_found",
+            Code::SnapshotDamaged => "snapshot_damaged",
             Code::VersionConflict => "version_conflict",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",

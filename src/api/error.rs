@@ -111,7 +111,9 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::IndexExists | Code::ModelMismatch | Code::VersionConflict => StatusCode::CONFLICT,
+        Code::IndexExists | Code::ModelMismatch | Code::VersionConflict | Code::SnapshotDamaged => {
+            StatusCode::CONFLICT
+        }
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,

@@ -60,8 +60,8 @@ impl Aliases {
             .and_then(|()| file.sync_all())
             .and_then(|()| std::fs::rename(&beside, &self.path))
             .map_err(cannot)?;
-        sync_parent(&self.path)?;
+        // Whatever becomes of the sync, this is what the file says.
         *self.current.write() = aliases;
-        Ok(())
+        sync_parent(&self.path)
     }
 }

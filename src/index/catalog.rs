@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tracing::{error, info, warn};
 
 use super::aliases::Aliases;
-use super::open::{remove_folder, sync_parent};
+use super::open::{remove_folder, sync_parent, with_suffix};
 use super::{Definition, Index, check_name};
 use crate::config::{Config, Limits, Storage};
 use crate::error::{Code, Error, Problem, Result};
@@ -64,6 +64,8 @@ pub struct Catalog {
     indexes: RwLock<BTreeMap<String, Arc<Index>>>,
     /// Creation and removal, one at a time. A door is never waited for while this is held.
     changing: Mutex<()>,
+    /// Taking, restoring and removing snapshots, one at a time.
+    pub(super) snapshotting: Mutex<()>,
     /// Held while the index of that name is opened: only those who want this one wait.
     doors: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     /// Held by the caller that waits, for a while, at a door; the others are turned away
@@ -75,6 +77,8 @@ pub struct Catalog {
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the folder of an index is called while it is removed.
 const REMOVING: &str = ".removing";
+/// What the folder of an index is called while it is made of a snapshot.
+const RESTORING: &str = ".restoring";
 
 impl Catalog {
     /// A catalog over `config.data.folder`, with no index opened yet.
@@ -96,6 +100,7 @@ impl Catalog {
             settings: Settings::new(config),
             indexes: RwLock::default(),
             changing: Mutex::default(),
+            snapshotting: Mutex::default(),
             doors: Mutex::default(),
             chair: Mutex::default(),
         };
@@ -183,7 +188,7 @@ impl Catalog {
                 field: Some("aliases".into()),
                 ..problem
             })?;
-            if self.path(alias).exists() {
+            if index.is_some() && self.path(alias).exists() {
                 return Err(Problem::new(
                     Code::IndexExists,
                     format!("there is an index {alias:?}, so that cannot be an alias"),
@@ -298,14 +303,27 @@ impl Catalog {
         Ok(index)
     }
 
-    /// Lets `make` make the folder of a new index.
+    /// Lets `make` make the folder of a new index, beside its place, and puts it there.
+    /// Other indexes are created and removed meanwhile.
     ///
     /// # Errors
     /// `index_exists`, and what `make` answers.
     pub(super) fn make_at(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let _changing = self.changing.lock();
         self.check_free(name)?;
-        make(&self.path(name))
+        let folder = self.path(name);
+        let making = with_suffix(&folder, RESTORING);
+        let placed = make(&making).and_then(|()| {
+            let _changing = self.changing.lock();
+            self.check_free(name)?;
+            std::fs::rename(&making, &folder).map_err(|e| {
+                Error::operator_from(format!("cannot rename {}", making.display()), e)
+            })?;
+            sync_parent(&folder)
+        });
+        if placed.is_err() {
+            remove_folder(&making)?;
+        }
+        placed
     }
 
     fn check_free(&self, name: &str) -> Result<()> {

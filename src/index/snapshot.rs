@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Index;
 use super::open::{remove_folder, rename_stored, sync_parent, with_suffix};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Problem, Result};
 
 /// The list of a snapshot's files.
 const LIST: &str = "snapshot.json";
 /// The format of snapshots that this build writes and reads.
 const FORMAT: u32 = 1;
+/// What the folder of a snapshot is called while it is taken, and while it is removed.
+pub(super) const MAKING: &str = ".making";
+pub(super) const REMOVING: &str = ".removing";
 /// Times that the words are linked anew because a merge ended meanwhile.
 const ATTEMPTS: usize = 20;
 
@@ -60,10 +63,26 @@ impl Index {
     /// yet. Writers wait while files are linked, not while they are read for their
     /// checksums; searches do not wait at all.
     pub(super) fn take_snapshot(&self, folder: &Path, id: &str) -> Result<Snapshot> {
-        let making = with_suffix(folder, ".making");
-        remove_folder(&making)?;
-        std::fs::create_dir_all(&making).map_err(|e| cannot("make", &making, e))?;
         self.refresh()?;
+        // So that there is little to flush while writers wait.
+        self.store.flush()?;
+        let making = with_suffix(folder, MAKING);
+        let taken = self.make_snapshot(&making, id);
+        let placed = taken.and_then(|taken| {
+            std::fs::rename(&making, folder).map_err(|e| cannot("rename", &making, e))?;
+            sync_parent(folder)?;
+            Ok(taken)
+        });
+        if placed.is_err()
+            && let Err(error) = remove_folder(&making)
+        {
+            tracing::warn!(%error, "an unfinished snapshot cannot be removed");
+        }
+        placed
+    }
+
+    fn make_snapshot(&self, making: &Path, id: &str) -> Result<Snapshot> {
+        std::fs::create_dir(making).map_err(|e| cannot("make", making, e))?;
         let (seq, documents) = self.at_rest(|store| {
             store.checkpoint(making.join("store"))?;
             link_words(&self.folder().join("words"), &making.join("words"))?;
@@ -77,7 +96,7 @@ impl Index {
             Ok((store.last_seq(), store.count()))
         })?;
         let mut files = Vec::new();
-        list(&making, "", &mut files).map_err(|e| cannot("read", &making, e))?;
+        list(making, "", &mut files).map_err(|e| cannot("read", making, e))?;
         files.sort();
         let snapshot = Snapshot {
             id: id.to_string(),
@@ -93,10 +112,8 @@ impl Index {
         };
         let json = serde_json::to_vec_pretty(&list)
             .map_err(|e| Error::Bug(format!("a snapshot does not serialise: {e}")))?;
-        std::fs::write(making.join(LIST), json).map_err(|e| cannot("write", &making, e))?;
-        sync_all(&making).map_err(|e| cannot("sync", &making, e))?;
-        std::fs::rename(&making, folder).map_err(|e| cannot("rename", &making, e))?;
-        sync_parent(folder)?;
+        std::fs::write(making.join(LIST), json).map_err(|e| cannot("write", making, e))?;
+        sync_all(making).map_err(|e| cannot("sync", making, e))?;
         Ok(list.snapshot)
     }
 }
@@ -124,7 +141,7 @@ fn read_list(folder: &Path) -> Result<List> {
 /// Reads a snapshot through.
 ///
 /// # Errors
-/// An operator's error that names the first file that is not as it was written.
+/// `snapshot_damaged` with the first file that is not as it was written.
 pub(super) fn verify(folder: &Path) -> Result<Snapshot> {
     let list = read_list(folder)?;
     let mut found = Vec::new();
@@ -140,18 +157,16 @@ pub(super) fn verify(folder: &Path) -> Result<Snapshot> {
     Ok(list.snapshot)
 }
 
-/// Makes of a snapshot the folder of an index called `name`, which must not exist yet.
-pub(super) fn restore(snapshot: &Path, folder: &Path, name: &str) -> Result<()> {
+/// Makes of a snapshot what will be the folder of an index called `name`, in `making`, which
+/// is removed first if it is there.
+pub(super) fn restore(snapshot: &Path, making: &Path, name: &str) -> Result<()> {
     let taken = verify(snapshot)?;
-    let making = with_suffix(folder, ".making");
-    remove_folder(&making)?;
-    copy(snapshot, &making).map_err(|e| cannot("copy", snapshot, e))?;
+    remove_folder(making)?;
+    copy(snapshot, making).map_err(|e| cannot("copy", snapshot, e))?;
     if taken.index != name {
-        rename_stored(&making, name)?;
+        rename_stored(making, name)?;
     }
-    sync_all(&making).map_err(|e| cannot("sync", &making, e))?;
-    std::fs::rename(&making, folder).map_err(|e| cannot("rename", &making, e))?;
-    sync_parent(folder)
+    sync_all(making).map_err(|e| cannot("sync", making, e))
 }
 
 /// Whether a file never changes once it is there, so that two folders may share it.
@@ -171,8 +186,18 @@ fn is_segment(name: &str) -> bool {
 
 /// Links where the file system can, copies where it cannot.
 fn link(from: &Path, to: &Path) -> io::Result<()> {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
     match std::fs::hard_link(from, to) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => std::fs::copy(from, to).map(drop),
+        // Nothing else: where `to` is there it may be `from` itself, which copying would empty.
+        Err(e)
+            if matches!(
+                e.kind(),
+                CrossesDevices | PermissionDenied | TooManyLinks | Unsupported
+            ) =>
+        {
+            let mut file = File::create_new(to)?;
+            io::copy(&mut File::open(from)?, &mut file).map(drop)
+        }
         done => done,
     }
 }
@@ -302,9 +327,16 @@ fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
     Error::operator_from(format!("cannot {what} {}", path.display()), error)
 }
 
-fn damaged(folder: &Path, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::operator_from(format!("the snapshot {} is damaged", folder.display()), why)
-        .advice("restore another one")
+fn damaged(folder: &Path, why: impl std::fmt::Display) -> Error {
+    let id = folder.file_name().unwrap_or_default().to_string_lossy();
+    Problem::new(
+        Code::SnapshotDamaged,
+        format!("the snapshot {id:?} is damaged"),
+    )
+    .field("snapshot")
+    .found(why)
+    .expected("what was written; restore another snapshot")
+    .into()
 }
 
 /// The folder of a snapshot; `None` where the id could not be one.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::open::remove_folder;
-use super::snapshot::{self, Snapshot};
+use super::open::{remove_folder, sync_parent, with_suffix};
+use super::snapshot::{self, MAKING, REMOVING, Snapshot};
 use super::{Catalog, Index, check_name};
 use crate::error::{Code, Error, Problem, Result};
 
@@ -17,10 +17,14 @@ impl Catalog {
     /// `index_not_found`; operator errors of the disk, and then there is no snapshot.
     pub fn take_snapshot(&self, index: &str) -> Result<Snapshot> {
         let index = self.get(index)?;
+        let _taking = self.snapshotting.lock();
         let id = Utc::now().format("%Y%m%dT%H%M%S%3fZ").to_string();
         let folder = self.snapshots_folder().join(index.name());
         std::fs::create_dir_all(&folder)
             .map_err(|e| Error::operator_from(format!("cannot create {}", folder.display()), e))?;
+        sync_parent(&folder)?;
+        sync_parent(&self.snapshots_folder())?;
+        remove_unfinished(&folder)?;
         let taken = index.take_snapshot(&folder.join(&id), &id)?;
         tracing::info!(
             index = index.name(),
@@ -73,7 +77,8 @@ impl Catalog {
     pub fn restore_snapshot(&self, index: &str, id: &str, name: &str) -> Result<Arc<Index>> {
         let folder = self.snapshot_folder(index, id)?;
         check_name(name)?;
-        self.make_at(name, |path| snapshot::restore(&folder, path, name))?;
+        let _restoring = self.snapshotting.lock();
+        self.make_at(name, |making| snapshot::restore(&folder, making, name))?;
         tracing::info!(index = name, snapshot = id, "restored");
         self.wait_for(name)
     }
@@ -84,9 +89,11 @@ impl Catalog {
     /// `snapshot_not_found`; operator errors of the disk.
     pub fn remove_snapshot(&self, index: &str, id: &str) -> Result<()> {
         let folder = self.snapshot_folder(index, id)?;
-        let leaving = folder.with_extension("removing");
+        let _removing = self.snapshotting.lock();
+        let leaving = with_suffix(&folder, REMOVING);
         std::fs::rename(&folder, &leaving)
             .map_err(|e| Error::operator_from(format!("cannot remove {}", folder.display()), e))?;
+        sync_parent(&folder)?;
         remove_folder(&leaving)
     }
 
@@ -128,4 +135,18 @@ impl Catalog {
             }
         }
     }
+}
+
+/// Removes what snapshots that were cut short have left, which would keep files from being
+/// given back. The index is open in this process, so that nobody else is at it.
+fn remove_unfinished(folder: &Path) -> Result<()> {
+    let wrong = |e| Error::operator_from(format!("cannot list {}", folder.display()), e);
+    for entry in std::fs::read_dir(folder).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(MAKING) || name.ends_with(REMOVING) {
+            remove_folder(&path)?;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::read::Current;
 use super::{Change, Changed, IfVersion, Index};
 use crate::error::{Code, Error, Problem, Result};
-use crate::filter::Filter;
+use crate::filter::{BoundFilter, Filter};
 use crate::store::Durability;
 
 /// Times that an update starts over because another writer came in between.
@@ -105,10 +105,21 @@ impl Index {
     /// written anew meanwhile stays.
     ///
     /// # Errors
-    /// `invalid_filter`. On an operator error some may have been deleted already.
+    /// `invalid_filter`, also for a filter that every document passes, which is more likely a
+    /// mistake. On an operator error some may have been deleted already.
     pub fn delete_where(&self, filter: &Json) -> Result<u64> {
         let definition = self.definition();
         let bound = Filter::from_json(filter)?.bind(&definition.fields, &definition.id_field)?;
+        let bound = bound.normalise();
+        if bound == BoundFilter::All {
+            return Err(
+                Problem::new(Code::InvalidFilter, "every document would be deleted")
+                    .field("filter")
+                    .found("a filter that leaves nothing out")
+                    .expected("one that does; to delete everything, remove the index")
+                    .into(),
+            );
+        }
         self.refresh()?;
         let view = self.view();
         let mut passing = view.words.filter(&bound)?;
@@ -140,16 +151,19 @@ pub fn version_conflict(id: &str, wanted: u64, current: Option<u64>) -> Problem 
         None => "no document".into(),
     };
     let expected = match wanted {
+        // Of nothing, nothing can be changed or deleted.
+        0 if current.is_none() => "a version of a document, 1 or more".into(),
         0 => "no document".into(),
         wanted => format!("version {wanted}"),
     };
-    Problem::new(
-        Code::VersionConflict,
-        format!("document {id:?} has changed since"),
-    )
-    .field("if_version")
-    .found(found)
-    .expected(expected)
+    let message = match current {
+        Some(_) => format!("document {id:?} has another version"),
+        None => format!("there is no document {id:?}"),
+    };
+    Problem::new(Code::VersionConflict, message)
+        .field("if_version")
+        .found(found)
+        .expected(expected)
 }
 
 fn is_not_found(error: &Error) -> bool {

@@ -16,8 +16,8 @@
 use std::collections::VecDeque;
 
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, RemoveLongFilter, Stemmer, StopWordFilter, TextAnalyzer, Token,
-    TokenFilter, TokenStream, Tokenizer,
+    AsciiFoldingFilter, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenFilter, TokenStream,
+    Tokenizer,
 };
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::{UWordBoundIndices, UnicodeSegmentation};
@@ -66,9 +66,7 @@ pub(super) fn analyzer(analysis: &Analysis) -> TextAnalyzer {
     if let Some(language) = language.filter(|_| analysis.stemming) {
         chain = chain.filter_dynamic(Stemmer::new(language));
     }
-    chain
-        .filter_dynamic(RemoveLongFilter::limit(MAX_WORD_BYTES + 1))
-        .build()
+    chain.filter_dynamic(KeepFitting).build()
 }
 
 /// One analysed word of a text.
@@ -457,6 +455,51 @@ impl<T: TokenStream> TokenStream for DropMarksStream<T> {
     }
 }
 
+/// Keeps words that can be indexed: not too long, and not one of which folding and stemming
+/// left nothing.
+#[derive(Clone)]
+struct KeepFitting;
+
+impl TokenFilter for KeepFitting {
+    type Tokenizer<T: Tokenizer> = KeepFittingOf<T>;
+
+    fn transform<T: Tokenizer>(self, tokenizer: T) -> KeepFittingOf<T> {
+        KeepFittingOf(tokenizer)
+    }
+}
+
+#[derive(Clone)]
+struct KeepFittingOf<T>(T);
+
+impl<T: Tokenizer> Tokenizer for KeepFittingOf<T> {
+    type TokenStream<'a> = KeepFittingStream<T::TokenStream<'a>>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> Self::TokenStream<'a> {
+        KeepFittingStream(self.0.token_stream(text))
+    }
+}
+
+struct KeepFittingStream<T>(T);
+
+impl<T: TokenStream> TokenStream for KeepFittingStream<T> {
+    fn advance(&mut self) -> bool {
+        while self.0.advance() {
+            if (1..=MAX_WORD_BYTES).contains(&self.0.token().text.len()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn token(&self) -> &Token {
+        self.0.token()
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        self.0.token_mut()
+    }
+}
+
 fn without_marks(word: &str) -> String {
     let mut base = None;
     word.nfd()
@@ -573,6 +616,8 @@ mod tests {
         assert_eq!(list(&plain(), &"漢".repeat(100_000)).len(), 99_999);
         list(&plain(), &"e\u{0301}".repeat(100_000));
         list(&plain(), &"\u{0301}".repeat(100_000));
+        let words = list(&of(Language::English), "𐞖𝀀 x");
+        assert!(!words.iter().any(String::is_empty), "{words:?}");
     }
 
     proptest! {

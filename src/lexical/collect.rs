@@ -35,10 +35,34 @@ pub(super) struct Wanted<'a> {
 
 /// Runs a plan over every segment.
 pub(super) fn collect(view: &View, plan: &Plan, wanted: &Wanted<'_>) -> Result<WordHits> {
+    let best = run(view, plan, wanted, None)?;
+    let mut hits: Vec<WordHit> = best.heap.into_iter().map(|r| r.0).collect();
+    hits.sort_by(rank);
+    let matched = if wanted.count {
+        best.matched
+    } else {
+        hits.len() as u64
+    };
+    Ok(WordHits { hits, matched })
+}
+
+/// Every document that matches.
+pub(super) fn every(view: &View, plan: &Plan, allowed: Option<&OrdinalSet>) -> Result<OrdinalSet> {
+    let wanted = Wanted {
+        depth: 0,
+        allowed,
+        count: true,
+    };
+    let best = run(view, plan, &wanted, Some(OrdinalSet::new()))?;
+    Ok(best.every.unwrap_or_default())
+}
+
+fn run(view: &View, plan: &Plan, wanted: &Wanted<'_>, every: Option<OrdinalSet>) -> Result<Best> {
     let mut best = Best {
         heap: BinaryHeap::new(),
         depth: wanted.depth,
         matched: 0,
+        every,
     };
     if !plan.impossible && wanted.allowed.is_none_or(|a| !a.is_empty()) {
         let selective = wanted
@@ -54,14 +78,7 @@ pub(super) fn collect(view: &View, plan: &Plan, wanted: &Wanted<'_>) -> Result<W
             .run(&mut best, selective)?;
         }
     }
-    let mut hits: Vec<WordHit> = best.heap.into_iter().map(|r| r.0).collect();
-    hits.sort_by(rank);
-    let matched = if wanted.count {
-        best.matched
-    } else {
-        hits.len() as u64
-    };
-    Ok(WordHits { hits, matched })
+    Ok(best)
 }
 
 /// The order of hits: higher scores, then lower ordinals, come first.
@@ -96,9 +113,18 @@ struct Best {
     heap: BinaryHeap<Worst>,
     depth: usize,
     matched: u64,
+    /// Everything that matches, where that is wanted.
+    every: Option<OrdinalSet>,
 }
 
 impl Best {
+    fn count(&mut self, ordinal: u32) {
+        self.matched += 1;
+        if let Some(every) = &mut self.every {
+            every.insert(ordinal);
+        }
+    }
+
     fn offer(&mut self, hit: WordHit) {
         if self.heap.len() < self.depth {
             self.heap.push(Worst(hit));
@@ -204,7 +230,7 @@ impl Walk<'_> {
     /// Offers a document that matches, if nothing excludes it.
     fn accept(&mut self, doc: DocId, score: impl FnOnce(DocId) -> f32, best: &mut Best) {
         if let Some(ordinal) = self.permitted(doc) {
-            best.matched += 1;
+            best.count(ordinal);
             if best.depth > 0 {
                 best.offer(WordHit {
                     ordinal,
@@ -287,7 +313,7 @@ impl Walk<'_> {
         let Some(ordinal) = self.permitted(doc) else {
             return;
         };
-        best.matched += 1;
+        best.count(ordinal);
         for (bound, cursor) in idle.iter_mut().rev() {
             if (score + rest) * SLACK < threshold {
                 return;

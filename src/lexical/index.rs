@@ -184,7 +184,12 @@ impl WordIndex {
         });
         if let Err(error) = committed {
             match writer.rollback() {
-                Ok(_) => writer.set_merge_policy(merging()),
+                Ok(_) => {
+                    writer.set_merge_policy(merging());
+                    if let Err(error) = remove_strays(writer) {
+                        tracing::warn!(%error, "files of a failed commit cannot be removed");
+                    }
+                }
                 Err(worse) => {
                     tracing::error!(%worse, "the word index's writer cannot be restored");
                     *slot = None;
@@ -319,7 +324,14 @@ fn writer(index: &Index, options: &WordOptions) -> Result<IndexWriter, OpenError
         .build();
     let writer = index.writer_with_options(options).map_err(rebuild)?;
     writer.set_merge_policy(merging());
+    remove_strays(&writer).map_err(rebuild)?;
     Ok(writer)
+}
+
+/// Removes the files of a commit that was cut short. Its operations come again, at the same
+/// place of the log, and want to make files of the same names, which must not be there.
+fn remove_strays(writer: &IndexWriter) -> Result<(), TantivyError> {
+    writer.garbage_collect_files().wait().map(drop)
 }
 
 fn merging() -> Box<dyn MergePolicy> {

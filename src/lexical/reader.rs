@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::analysis::words;
-use super::collect::{Wanted, collect};
+use super::collect::{Wanted, collect, every};
 use super::definition::Scoring;
 use super::explain::{self, WordExplanation};
 use super::facets::{Facet, facets};
@@ -99,9 +99,12 @@ impl WordReader {
     /// # Errors
     /// As [`WordReader::search`].
     pub fn matching(&self, query: &WordQuery, allowed: Option<&OrdinalSet>) -> Result<OrdinalSet> {
-        let all = usize::try_from(self.view.documents()).unwrap_or(usize::MAX);
-        let found = self.run(query, all, allowed, false)?;
-        Ok(found.hits.iter().map(|hit| hit.ordinal).collect())
+        if query.is_empty() {
+            return Ok(OrdinalSet::new());
+        }
+        let plan = Planner::new(&self.view, query).plan()?;
+        let exact = self.exact(query, allowed)?;
+        every(&self.view, &plan, exact.as_ref().or(allowed))
     }
 
     fn run(

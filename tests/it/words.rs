@@ -466,6 +466,38 @@ fn files(dir: &Path, extension: &str) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
+fn what_a_killed_commit_left_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = dir.path().join("words");
+    let add = |index: &WordIndex, ordinal: u32| {
+        let body = document(json!({"id": format!("d{ordinal}"), "body": "light"}));
+        index.add(ordinal, &body).unwrap();
+    };
+    let index = open(&words);
+    (0..4).for_each(|ordinal| add(&index, ordinal));
+    index.commit(1).unwrap();
+    let before = std::fs::read(words.join("meta.json")).unwrap();
+    let again = |index: &WordIndex| {
+        index.delete(0).unwrap();
+        add(index, 4);
+        index.commit(2)
+    };
+    drop(index);
+    let index = open(&words);
+    again(&index).unwrap();
+    assert!(!files(&words, "del").is_empty());
+    drop(index);
+    // As if it had been killed after writing its files and before they counted: the same
+    // operations come again, at the same place of the log, and want the same files.
+    std::fs::write(words.join("meta.json"), before).unwrap();
+    let index = open(&words);
+    assert_eq!(index.covered(), 1);
+    again(&index).unwrap();
+    let reader = index.reader().unwrap();
+    assert_eq!(sorted(ordinals(&reader, &query("light"))), [1, 2, 3, 4]);
+}
+
+#[test]
 fn highlights_mark_every_form_of_a_word() {
     let dir = tempfile::tempdir().unwrap();
     let reader = index_of(dir.path(), &["dogs run", "the fox", "東京都の天気"]);
