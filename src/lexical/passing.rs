@@ -7,7 +7,7 @@ use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocSet, TERMINATED, Term};
 
 use super::fault;
-use super::view::View;
+use super::view::{Segment, View};
 use crate::document::Value;
 use crate::error::{Error, Result};
 use crate::filter::{BoundFilter, Bounds, OrdinalSet, Target};
@@ -77,21 +77,26 @@ fn terms(view: &View, terms: &[Term]) -> Result<OrdinalSet> {
     let mut set = OrdinalSet::new();
     for segment in &view.segments {
         for term in terms {
-            let Some(mut postings) = segment.postings(term, IndexRecordOption::Basic)? else {
+            let Some(postings) = segment.postings(term, IndexRecordOption::Basic)? else {
                 continue;
             };
-            let mut doc = postings.doc();
-            while doc < TERMINATED {
-                if segment.is_alive(doc)
-                    && let Some(ordinal) = segment.ordinal(doc)
-                {
-                    set.insert(ordinal);
-                }
-                doc = postings.advance();
-            }
+            add_alive(segment, postings, &mut set);
         }
     }
     Ok(set)
+}
+
+/// Adds the live documents of a segment among `documents`.
+fn add_alive(segment: &Segment, mut documents: impl DocSet, set: &mut OrdinalSet) {
+    let mut doc = documents.doc();
+    while doc < TERMINATED {
+        if segment.is_alive(doc)
+            && let Some(ordinal) = segment.ordinal(doc)
+        {
+            set.insert(ordinal);
+        }
+        doc = documents.advance();
+    }
 }
 
 /// Live documents with a term of the field that begins with this.
@@ -103,18 +108,10 @@ fn begins_with(view: &View, field: Field, prefix: &str) -> Result<OrdinalSet> {
         let from = inverted.terms().range().ge(prefix);
         let mut terms = from.into_stream().map_err(cannot)?;
         while terms.advance() && terms.key().starts_with(prefix.as_bytes()) {
-            let mut postings = inverted
+            let postings = inverted
                 .read_postings_from_terminfo(terms.value(), IndexRecordOption::Basic)
                 .map_err(cannot)?;
-            let mut doc = postings.doc();
-            while doc < TERMINATED {
-                if segment.is_alive(doc)
-                    && let Some(ordinal) = segment.ordinal(doc)
-                {
-                    set.insert(ordinal);
-                }
-                doc = postings.advance();
-            }
+            add_alive(segment, postings, &mut set);
         }
     }
     Ok(set)
