@@ -310,7 +310,15 @@ fn everything(server: &Server, search: &Value) -> BTreeMap<String, State> {
 /// the operations that were under way.
 fn verify(server: &Server, models: &mut [Model], rng: &mut StdRng, findings: &mut Findings) {
     let refresh = format!("{}/crash/refresh", server.base);
-    let (status, answer) = send(&server.agent, "POST", &refresh, None).unwrap();
+    let started = Instant::now();
+    let (status, answer) = loop {
+        let (status, answer) = send(&server.agent, "POST", &refresh, None).unwrap();
+        // The index may still be opened in the background.
+        if status != 503 || started.elapsed() > Duration::from_secs(30) {
+            break (status, answer);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
     assert_eq!(status, 200, "{answer}");
     let by_words = json!({"query": "common", "mode": "lexical", "k": 1000});
     let by_vectors = json!({
