@@ -115,17 +115,6 @@ fn memory(pid: u32) -> Result<u64> {
     Ok(kib.context("no Pss")? * 1024)
 }
 
-fn bytes_in(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => bytes_in(&entry.path()),
-            Ok(data) => data.len(),
-            Err(_) => 0,
-        })
-        .sum()
-}
-
 /// Writes the documents from `from` to `to`, with searches going on or without.
 fn write(folder: &Path, from: u32, to: u32, searches: bool) -> Result<Value> {
     let catalog = catalog(folder)?;
@@ -269,14 +258,14 @@ fn give_back(folder: &Path, documents: u32) -> Result<Value> {
     let catalog = catalog(folder)?;
     let index = catalog.get("many")?;
     index.wait_for_background();
-    let before = bytes_in(folder);
+    let before = index.disk_bytes();
     let started = Instant::now();
     let deleted = index.delete_where(&json!(format!("number < {}", documents / 2)))?;
     let delete_s = started.elapsed().as_secs_f64();
     ensure!(deleted == u64::from(documents / 2), "deleted {deleted}");
     index.compact()?;
     let compact_s = started.elapsed().as_secs_f64() - delete_s;
-    let after = bytes_in(folder);
+    let after = index.disk_bytes();
     Ok(json!({
         "disk_before_mb": before as f64 / 1e6,
         "disk_after_mb": after as f64 / 1e6,

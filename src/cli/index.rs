@@ -1,6 +1,6 @@
 //! `gleaner index`: create, list, show, compact and remove indexes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -71,18 +71,6 @@ struct Compacted {
     bytes: u64,
 }
 
-/// Bytes of the files below a folder, as far as they can be read.
-fn bytes_in(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => bytes_in(&entry.path()),
-            Ok(data) => data.len(),
-            Err(_) => 0,
-        })
-        .sum()
-}
-
 #[derive(Serialize)]
 struct Removed {
     removed: String,
@@ -121,12 +109,12 @@ impl IndexCommand {
             }
             IndexCommand::Compact { index } => {
                 let index = catalog.get(&index)?;
-                let before = bytes_in(index.folder());
+                let before = index.disk_bytes();
                 index.compact()?;
                 let compacted = Compacted {
                     compacted: index.name().to_string(),
                     bytes_before: before,
-                    bytes: bytes_in(index.folder()),
+                    bytes: index.disk_bytes(),
                 };
                 context.print(&compacted, |done| {
                     let mb = |bytes: u64| bytes as f64 / 1e6;

@@ -238,8 +238,13 @@ impl Index {
     }
 
     /// The folder that holds it.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Bytes of its files, as far as they can be read.
+    pub fn disk_bytes(&self) -> u64 {
+        bytes_in(&self.folder)
     }
 
     /// The definition it was created with.
@@ -516,6 +521,17 @@ fn remove_unfinished(making: &Path) -> Result<()> {
         }
     }
     remove_folder(making)
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => bytes_in(&entry.path()),
+            Ok(data) => data.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 /// Makes a rename in a folder survive power loss.

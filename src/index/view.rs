@@ -12,6 +12,7 @@ use crate::vector::VectorReader;
 /// An immutable, consistent point in time of an index. Cheap to hold; lives as long as
 /// somebody searches it, and so do the documents it sees, even those that have been
 /// replaced or deleted since.
+#[derive(Clone)]
 pub struct View {
     /// The words.
     pub words: WordReader,

@@ -425,12 +425,8 @@ impl Index {
             return;
         }
         self.view.store(Arc::new(View {
-            words: view.words.clone(),
             vectors: Some(reader),
-            live: view.live.clone(),
-            documents: view.documents,
-            seq: view.seq,
-            epoch: view.epoch.clone(),
+            ..(*view).clone()
         }));
     }
 
@@ -457,11 +453,7 @@ impl Index {
             let view = self.view();
             self.view.store(Arc::new(View {
                 words: self.words.reader()?,
-                vectors: view.vectors.clone(),
-                live: view.live.clone(),
-                documents: view.documents,
-                seq: view.seq,
-                epoch: view.epoch.clone(),
+                ..(*view).clone()
             }));
         }
         self.words.compact()?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use schemars::JsonSchema;
@@ -74,6 +75,9 @@ pub struct WordIndex {
     /// None after a failure from which tantivy's writer could not be restored.
     writer: RwLock<Option<IndexWriter>>,
     source: IndexReader,
+    /// What the last commit covers, also where taking it up failed afterwards: applying it
+    /// again would double documents.
+    committed: AtomicU64,
     view: Mutex<Arc<View>>,
 }
 
@@ -140,7 +144,7 @@ impl WordIndex {
 
     /// The log sequence that the last commit covers; 0 for a new index.
     pub fn covered(&self) -> u64 {
-        self.view.lock().covered
+        self.committed.load(Ordering::Acquire)
     }
 
     /// Adds a document. Earlier documents of the same ordinal stay: delete them first.
@@ -197,6 +201,7 @@ impl WordIndex {
             }
             return Err(fault(error).advice("check the disk the data folder is on"));
         }
+        self.committed.store(covered, Ordering::Release);
         self.refresh(covered)
     }
 
@@ -308,6 +313,7 @@ fn open(dir: &Path, fields: &Fields, options: &WordOptions) -> Result<WordIndex,
         index,
         writer: RwLock::new(Some(writer)),
         source,
+        committed: AtomicU64::new(covered),
         view: Mutex::new(Arc::new(view)),
     })
 }

@@ -35,13 +35,20 @@ impl Graph {
     pub(crate) fn descend(&self, toward: &mut impl Toward, scratch: &mut Scratch) -> Option<u32> {
         let slots = &self.slots;
         let mut slot = 0;
+        let mut rows = std::mem::take(&mut scratch.rows);
         for layer in self.layers.iter().rev() {
             let links = Links {
                 width: self.m,
                 values: layer,
             };
-            slot = scratch.descend(links, slot, &mut Upper::new(slots, toward));
+            let mut upper = Upper {
+                slots,
+                toward,
+                rows: &mut rows,
+            };
+            slot = scratch.descend(links, slot, &mut upper);
         }
+        scratch.rows = rows;
         slots.get(slot as usize).copied()
     }
 
@@ -53,20 +60,11 @@ impl Graph {
 }
 
 /// Toward the same, where rows are named by slots.
-pub(super) struct Upper<'a, T> {
+struct Upper<'a, T> {
     slots: &'a [u32],
     toward: &'a mut T,
-    rows: Vec<u32>,
-}
-
-impl<'a, T: Toward> Upper<'a, T> {
-    pub(super) fn new(slots: &'a [u32], toward: &'a mut T) -> Self {
-        Upper {
-            slots,
-            toward,
-            rows: Vec::new(),
-        }
-    }
+    /// Working memory.
+    rows: &'a mut Vec<u32>,
 }
 
 impl<T: Toward> Toward for Upper<'_, T> {
@@ -74,7 +72,7 @@ impl<T: Toward> Toward for Upper<'_, T> {
         self.rows.clear();
         self.rows
             .extend(slots.iter().map(|&slot| self.slots[slot as usize]));
-        self.toward.similarities(&self.rows, out);
+        self.toward.similarities(self.rows, out);
     }
 
     fn prefetch(&self, slot: u32) {

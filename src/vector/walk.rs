@@ -259,6 +259,8 @@ pub(crate) struct Scratch {
     fresh: Vec<u32>,
     rejected: Vec<u32>,
     similarities: Vec<f32>,
+    /// For whoever names rows otherwise on the way.
+    pub rows: Vec<u32>,
     /// Rows compared since this was last set.
     pub compared: u64,
 }

@@ -266,8 +266,8 @@ impl<'a> Builder<'a> {
         scratch.beam(on.links, [start], self.ef, &mut toward);
         let found = scratch.found().iter();
         let near = found.map(|near| (near.row(), near.similarity()));
-        // As many as there is room for, of which at least `m`: on the base layer this takes
-        // a fifth fewer comparisons for the same recall than `m` and what links back.
+        // As many as there is room for, of which at least `m`: on the base layer a walk then
+        // takes fewer comparisons for the same recall than with `m` and what links back.
         worker.choice.diverse(&on, near, room(&on), self.m);
         let chosen = worker.choice.kept.iter();
         links.extend(chosen.map(|&other| (layer as u8, node, other)));
