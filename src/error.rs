@@ -63,6 +63,10 @@ pub enum Code {
     SnapshotDamaged,
     /// The document has another version than the one that was expected.
     VersionConflict,
+    /// An idempotency key that another request was sent with.
+    KeyReused,
+    /// The request of an idempotency key is still being carried out.
+    RequestInProgress,
     /// No model of that name.
     ModelNotFound,
     /// The index was built with another model than the one now configured.
@@ -98,6 +102,8 @@ impl Code {
             Code::SnapshotNotFound => "snapshot_not_found",
             Code::SnapshotDamaged => "snapshot_damaged",
             Code::VersionConflict => "version_conflict",
+            Code::KeyReused => "key_reused",
+            Code::RequestInProgress => "request_in_progress",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",
             Code::RouteNotFound => "route_not_found",

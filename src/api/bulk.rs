@@ -19,8 +19,9 @@ use super::documents::{if_version, no_outcome, no_such_document};
 use super::error::{Failure, in_full};
 use super::gate::Permit;
 use super::items;
+use super::json;
 use crate::error::{Code, Error, Problem, Result};
-use crate::index::{Change, Changed, Index, Prepared, version_conflict};
+use crate::index::{Change, Changed, Index, Once, Prepared, Step, version_conflict};
 use crate::store::Durability;
 
 /// Documents in the first step; doubled while steps are quick.
@@ -134,6 +135,9 @@ pub(super) struct Bulk {
     items: Vec<Range<usize>>,
     kind: Kind,
     durability: Durability,
+    once: Option<Arc<Once>>,
+    /// What was done of it before, when it was sent the first time.
+    before: Vec<BulkItem>,
 }
 
 impl Bulk {
@@ -158,7 +162,28 @@ impl Bulk {
             items,
             kind,
             durability,
+            once: None,
+            before: Vec::new(),
         })
+    }
+
+    /// Carries it out once: goes on where it was cut off when it was sent before.
+    ///
+    /// # Errors
+    /// Those of reading what was recorded.
+    pub(super) fn once(mut self, once: Option<Once>) -> Result<Bulk> {
+        if let Some(once) = once {
+            for step in once.steps() {
+                self.before.extend(once.read::<Vec<BulkItem>>(step)?);
+            }
+            self.once = Some(Arc::new(once));
+        }
+        Ok(self)
+    }
+
+    /// Whether all of it was done before.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.before.len() == self.items.len() && self.once.is_some()
     }
 
     /// The index that is written to.
@@ -173,7 +198,8 @@ impl Bulk {
     /// A trouble that is not with a document, if it came before anything was written.
     pub(super) async fn write(&self, permit: &Permit, deadline: Deadline) -> Result<BulkAnswer> {
         let mut answers: Vec<BulkItem> = Vec::with_capacity(self.items.len());
-        let mut written = 0u64;
+        answers.extend_from_slice(&self.before);
+        let mut written = count_written(&answers);
         let mut size = FIRST_STEP;
         let most = match self.kind {
             Kind::Documents => MAX_STEP,
@@ -192,7 +218,15 @@ impl Bulk {
                 let (index, body) = (self.index.clone(), self.body.clone());
                 let started = Instant::now();
                 let (kind, durability) = (self.kind, self.durability);
-                let write = move || write_step(&index, &body, &step, kind, durability);
+                let once = self.once.clone();
+                let write = move || {
+                    let target = Target {
+                        index: &index,
+                        durability,
+                        once: once.as_deref(),
+                    };
+                    target.write_step(&body, &step, kind)
+                };
                 let outcome = permit.run(move || Ok(write())).await;
                 let (step, outcome) = match outcome {
                     Ok((step, None)) => (step, Ok(())),
@@ -208,10 +242,7 @@ impl Bulk {
                 }
                 (step, outcome)
             };
-            let done = step
-                .iter()
-                .filter(|item| item.status != BulkStatus::Rejected);
-            written += done.count() as u64;
+            written += count_written(&step);
             answers.extend(step);
             match outcome {
                 Ok(()) => {}
@@ -256,6 +287,13 @@ impl Bulk {
     }
 }
 
+fn count_written(items: &[BulkItem]) -> u64 {
+    items
+        .iter()
+        .filter(|item| item.status != BulkStatus::Rejected)
+        .count() as u64
+}
+
 /// One item of a step, understood.
 enum Item {
     /// Written with others in one batch.
@@ -266,42 +304,174 @@ enum Item {
     Rejected(Option<String>, Failure),
 }
 
-/// Writes one step, in one batch as far as that goes: an update needs to see what was
-/// written before it. The answers, in the order of the items, and what kept the rest, if
-/// any, from being written, which concerns more than one document.
-fn write_step(
-    index: &Index,
-    body: &Payload,
-    step: &[Range<usize>],
-    kind: Kind,
+/// Where a step is written, and how.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    index: &'a Index,
     durability: Durability,
-) -> (Vec<BulkItem>, Option<Error>) {
-    let mut answers: Vec<BulkItem> = Vec::with_capacity(step.len());
-    let mut write = || -> Result<()> {
-        let mut batch = Vec::new();
-        for range in step {
-            let bytes = body.bytes.get(range.clone()).unwrap_or_default();
-            match understand(index, bytes, kind)? {
-                Item::Update(id, patch, if_version) => {
-                    answers.extend(write_batch(index, std::mem::take(&mut batch), durability)?);
-                    answers.push(match index.update(&id, &patch, if_version, durability) {
-                        Ok(version) => BulkItem {
-                            id: Some(id),
-                            status: BulkStatus::Updated,
-                            version: Some(version),
-                            error: None,
-                        },
-                        Err(error) => rejected_alone(Some(id), error)?,
-                    });
+    once: Option<&'a Once>,
+}
+
+impl Target<'_> {
+    /// Writes one step, in one batch as far as that goes: an update needs to see what was
+    /// written before it. The answers, in the order of the items, and what kept the rest, if
+    /// any, from being written, which concerns more than one document.
+    fn write_step(
+        self,
+        body: &Payload,
+        step: &[Range<usize>],
+        kind: Kind,
+    ) -> (Vec<BulkItem>, Option<Error>) {
+        let mut answers = Answers {
+            items: Vec::with_capacity(step.len()),
+            recorded: 0,
+        };
+        let mut write = || -> Result<()> {
+            let mut batch = Vec::new();
+            for range in step {
+                let bytes = body.bytes.get(range.clone()).unwrap_or_default();
+                match understand(self.index, bytes, kind)? {
+                    Item::Update(id, patch, if_version) => {
+                        self.write_batch(std::mem::take(&mut batch), &mut answers)?;
+                        self.update(id, &patch, if_version, &mut answers)?;
+                    }
+                    item => batch.push(item),
                 }
-                item => batch.push(item),
+            }
+            self.write_batch(batch, &mut answers)?;
+            if let Some(once) = self.once
+                && answers.recorded < answers.items.len()
+            {
+                // Refused updates at the end, with nothing written to record them with.
+                let record = |_: &[Changed]| answers.record(Vec::new());
+                let step = Step::of(once, &record);
+                self.index
+                    .change_once(&[], self.durability, Some(&step))
+                    .map(drop)?;
+            }
+            Ok(())
+        };
+        let failed = write().err();
+        (answers.items, failed)
+    }
+
+    fn update(
+        self,
+        id: String,
+        patch: &Map<String, Json>,
+        if_version: Option<u64>,
+        answers: &mut Answers,
+    ) -> Result<()> {
+        let updated = |version| BulkItem {
+            id: Some(id.clone()),
+            status: BulkStatus::Updated,
+            version: Some(version),
+            error: None,
+        };
+        let record = |changed: &[Changed]| match changed {
+            &[Changed::Updated { version }] => answers.record(vec![updated(version)]),
+            _ => Ok(None),
+        };
+        let step = self.once.map(|once| Step::of(once, &record));
+        let outcome =
+            self.index
+                .update_once(&id, patch, if_version, self.durability, step.as_ref());
+        match outcome {
+            Ok(version) => answers.written(vec![updated(version)]),
+            Err(error) => answers.items.push(rejected_alone(Some(id), error)?),
+        }
+        Ok(())
+    }
+
+    /// Encodes and writes a batch of anything but updates.
+    fn write_batch(self, batch: Vec<Item>, answers: &mut Answers) -> Result<()> {
+        /// What stands in the place of each item; `Put` for the next of the documents.
+        enum Place {
+            Put(Option<u64>),
+            Delete(String, Option<u64>),
+            Rejected(BulkItem),
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut prepared = Vec::new();
+        let mut places = Vec::with_capacity(batch.len());
+        for item in batch {
+            places.push(match item {
+                Item::Put(one, if_version) => {
+                    prepared.push(one);
+                    Place::Put(if_version)
+                }
+                Item::Delete(id, if_version) => Place::Delete(id, if_version),
+                Item::Rejected(id, failure) => Place::Rejected(BulkItem::rejected(id, failure)),
+                Item::Update(..) => return Err(Error::Bug("an update in a batch".into())),
+            });
+        }
+        let encoded = self.index.encode(prepared)?;
+        let mut documents = encoded.iter();
+        let mut changes = Vec::with_capacity(places.len());
+        for place in &places {
+            match place {
+                Place::Put(wanted) => {
+                    let document = documents.next().ok_or_else(no_outcome)?;
+                    changes.push((Change::Put(document), if_version(*wanted)));
+                }
+                Place::Delete(id, wanted) => {
+                    changes.push((Change::Delete(id), if_version(*wanted)));
+                }
+                Place::Rejected(_) => {}
             }
         }
-        answers.extend(write_batch(index, batch, durability)?);
+        let items = |outcomes: &[Changed]| -> Result<Vec<BulkItem>> {
+            let mut outcomes = changes.iter().zip(outcomes);
+            let mut items = Vec::with_capacity(places.len());
+            for place in &places {
+                let wanted = match place {
+                    Place::Put(wanted) | Place::Delete(_, wanted) => *wanted,
+                    Place::Rejected(item) => {
+                        items.push(item.clone());
+                        continue;
+                    }
+                };
+                let ((change, _), outcome) = outcomes.next().ok_or_else(no_outcome)?;
+                let id = match change {
+                    Change::Put(document) => document.document.id.as_str(),
+                    Change::Delete(id) => id,
+                };
+                items.push(answer_to(self.index, id, wanted, *outcome));
+            }
+            Ok(items)
+        };
+        let record = |outcomes: &[Changed]| answers.record(items(outcomes)?);
+        let step = self.once.map(|once| Step::of(once, &record));
+        let outcomes = self
+            .index
+            .change_once(&changes, self.durability, step.as_ref())?;
+        answers.written(items(&outcomes)?);
         Ok(())
-    };
-    let failed = write().err();
-    (answers, failed)
+    }
+}
+
+/// The answers of a step so far.
+struct Answers {
+    items: Vec<BulkItem>,
+    /// How many of them are recorded.
+    recorded: usize,
+}
+
+impl Answers {
+    /// The record of those that are not recorded yet and `more`.
+    fn record(&self, more: Vec<BulkItem>) -> Result<Option<Vec<u8>>> {
+        let mut items = self.items[self.recorded..].to_vec();
+        items.extend(more);
+        json::to_bytes(&items).map(Some)
+    }
+
+    /// After `more` were written, and recorded with all before them.
+    fn written(&mut self, more: Vec<BulkItem>) {
+        self.items.extend(more);
+        self.recorded = self.items.len();
+    }
 }
 
 /// The answer to a document that something is wrong with.
@@ -385,61 +555,6 @@ fn understand_put(index: &Index, json: Json, if_version: Option<u64>) -> Result<
             _ => Err(Error::Bug("a rejected document has no reason".into())),
         },
     }
-}
-
-/// Encodes and writes a batch of anything but updates.
-fn write_batch(index: &Index, batch: Vec<Item>, durability: Durability) -> Result<Vec<BulkItem>> {
-    /// What stands in the place of each item; `Put` for the next of the documents.
-    enum Place {
-        Put(Option<u64>),
-        Delete(String, Option<u64>),
-        Rejected(BulkItem),
-    }
-    let mut prepared = Vec::new();
-    let mut places = Vec::with_capacity(batch.len());
-    for item in batch {
-        places.push(match item {
-            Item::Put(one, if_version) => {
-                prepared.push(one);
-                Place::Put(if_version)
-            }
-            Item::Delete(id, if_version) => Place::Delete(id, if_version),
-            Item::Rejected(id, failure) => Place::Rejected(BulkItem::rejected(id, failure)),
-            Item::Update(..) => return Err(Error::Bug("an update in a batch".into())),
-        });
-    }
-    let encoded = index.encode(prepared)?;
-    let mut documents = encoded.iter();
-    let mut changes = Vec::with_capacity(places.len());
-    for place in &places {
-        match place {
-            Place::Put(wanted) => {
-                let document = documents.next().ok_or_else(no_outcome)?;
-                changes.push((Change::Put(document), if_version(*wanted)));
-            }
-            Place::Delete(id, wanted) => changes.push((Change::Delete(id), if_version(*wanted))),
-            Place::Rejected(_) => {}
-        }
-    }
-    let outcomes = index.change(&changes, durability)?;
-    let mut outcomes = changes.iter().zip(outcomes);
-    let mut answers = Vec::with_capacity(places.len());
-    for place in places.iter() {
-        let wanted = match place {
-            Place::Put(wanted) | Place::Delete(_, wanted) => *wanted,
-            Place::Rejected(item) => {
-                answers.push(item.clone());
-                continue;
-            }
-        };
-        let ((change, _), outcome) = outcomes.next().ok_or_else(no_outcome)?;
-        let id = match change {
-            Change::Put(document) => document.document.id.as_str(),
-            Change::Delete(id) => id,
-        };
-        answers.push(answer_to(index, id, wanted, outcome));
-    }
-    Ok(answers)
 }
 
 fn answer_to(index: &Index, id: &str, wanted: Option<u64>, outcome: Changed) -> BulkItem {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,13 @@ use super::around::Deadline;
 use super::body::{BulkBody, JsonBody};
 use super::bulk::{Bulk, BulkStatus, Kind};
 use super::error::ApiError;
-use super::extract::{Names, Refresh, WriteParameters};
+use super::extract::{IdempotencyKey, Names, REPLAYED, Refresh, WithVectors, WriteParameters};
 use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
-use crate::index::{Change, Changed, IfVersion, Index, version_conflict};
+use crate::index::{
+    Change, Changed, IfVersion, Index, Once, PassageVector, Step, version_conflict,
+};
 use crate::search::FilterInput;
 use crate::store::Durability;
 
@@ -30,6 +32,9 @@ pub struct DocumentAnswer {
     pub version: u64,
     /// The object as it was sent, without a vector of its own.
     pub document: Map<String, Json>,
+    /// Its vectors, one for each passage, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<Vec<PassageVector>>,
 }
 
 /// The outcome of writing one document.
@@ -63,9 +68,18 @@ pub(super) async fn bulk(
     names: Names<String>,
     parameters: WriteParameters,
     deadline: Deadline,
+    key: IdempotencyKey,
     body: BulkBody,
 ) -> Result<Response, ApiError> {
-    many(state, names, parameters, deadline, body, Kind::Documents).await
+    many(
+        state,
+        names,
+        parameters,
+        (deadline, key),
+        body,
+        Kind::Documents,
+    )
+    .await
 }
 
 pub(super) async fn operations(
@@ -73,16 +87,25 @@ pub(super) async fn operations(
     names: Names<String>,
     parameters: WriteParameters,
     deadline: Deadline,
+    key: IdempotencyKey,
     body: BulkBody,
 ) -> Result<Response, ApiError> {
-    many(state, names, parameters, deadline, body, Kind::Operations).await
+    many(
+        state,
+        names,
+        parameters,
+        (deadline, key),
+        body,
+        Kind::Operations,
+    )
+    .await
 }
 
 async fn many(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
     parameters: WriteParameters,
-    deadline: Deadline,
+    (deadline, key): (Deadline, IdempotencyKey),
     BulkBody(body): BulkBody,
     kind: Kind,
 ) -> Result<Response, ApiError> {
@@ -92,9 +115,14 @@ async fn many(
     let catalog = app.catalog.clone();
     let durability = parameters.durability;
     let bulk = permit
-        .run(move || Bulk::new(catalog.get(&name)?, body, kind, durability, most))
+        .run(move || {
+            let index = catalog.get(&name)?;
+            let once = key.once(&index, &body.bytes)?;
+            Bulk::new(index, body, kind, durability, most)?.once(once)
+        })
         .await?;
     let answer = bulk.write(&permit, deadline).await?;
+    let replayed = bulk.is_replayed();
     if parameters.refresh == Refresh::Wait {
         permit.run(move || bulk.index().refresh()).await?;
     }
@@ -103,13 +131,55 @@ async fn many(
     } else {
         StatusCode::MULTI_STATUS
     };
-    Ok(json::answer(status, &answer)?)
+    let mut response = json::answer(status, &answer)?;
+    if replayed {
+        mark_replayed(&mut response);
+    }
+    Ok(response)
+}
+
+fn mark_replayed(response: &mut Response) {
+    let yes = HeaderValue::from_static("true");
+    response.headers_mut().insert(REPLAYED, yes);
+}
+
+/// The answer to a change of one document, as it is given and as it is recorded.
+#[derive(Serialize, Deserialize)]
+struct Outcome {
+    status: u16,
+    answer: Option<WriteAnswer>,
+}
+
+impl Outcome {
+    fn to_record(&self) -> Result<Option<Vec<u8>>> {
+        json::to_bytes(self).map(Some)
+    }
+
+    fn response(&self) -> Result<Response> {
+        let status = StatusCode::from_u16(self.status)
+            .map_err(|_| Error::Bug(format!("{} is no status", self.status)))?;
+        match &self.answer {
+            Some(answer) => json::answer(status, answer),
+            None => Ok(status.into_response()),
+        }
+    }
+
+    /// What the request came to when it was sent before.
+    fn of_before(once: Option<&Once>) -> Result<Option<Response>> {
+        let Some((once, step)) = once.and_then(|once| Some((once, once.steps().last()?))) else {
+            return Ok(None);
+        };
+        let mut response = once.read::<Outcome>(step)?.response()?;
+        mark_replayed(&mut response);
+        Ok(Some(response))
+    }
 }
 
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
     parameters: WriteParameters,
+    key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
@@ -117,42 +187,68 @@ pub(super) async fn put(
     let put = move || {
         let document: Map<String, Json> = json::parse(&body.bytes, Code::InvalidDocument)?;
         let index = catalog.get(&name)?;
-        let document = with_id(&index, document, &id)?;
-        let prepared = index.prepare(document)?;
-        let encoded = index.encode(vec![prepared])?;
-        let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
-        let if_version = if_version(parameters.if_version);
-        let changed = index.change(&[(change, if_version)], parameters.durability)?;
-        let (http, status, version) = match changed.first() {
-            Some(&Changed::Created { version }) => {
-                (StatusCode::CREATED, BulkStatus::Created, version)
+        let once = key.once(&index, &body.bytes)?;
+        let response = match Outcome::of_before(once.as_ref())? {
+            Some(response) => response,
+            None => {
+                let document = with_id(&index, document, &id)?;
+                let prepared = index.prepare(document)?;
+                let encoded = index.encode(vec![prepared])?;
+                let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
+                let wanted = parameters.if_version;
+                let outcome = |changed: &[Changed]| outcome_of(&id, wanted, changed);
+                let record = |changed: &[Changed]| match outcome(changed) {
+                    Ok(outcome) => outcome.to_record(),
+                    Err(_) => Ok(None),
+                };
+                let step = once.as_ref().map(|once| Step::of(once, &record));
+                let changes = [(change, if_version(wanted))];
+                let changed = index.change_once(&changes, parameters.durability, step.as_ref())?;
+                outcome(&changed)?.response()?
             }
-            Some(&Changed::Updated { version }) => (StatusCode::OK, BulkStatus::Updated, version),
-            Some(&Changed::Unmet { version }) => {
-                let wanted = parameters.if_version.unwrap_or_default();
-                return Err(version_conflict(&id, wanted, version).into());
-            }
-            Some(Changed::Deleted) | None => return Err(no_outcome()),
         };
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
-        json::answer(
-            http,
-            &WriteAnswer {
-                id,
-                status,
-                version,
-            },
-        )
+        Ok(response)
     };
     Ok(permit.run(put).await?)
+}
+
+/// What writing or deleting one document came to.
+///
+/// # Errors
+/// `version_conflict`, where nothing was changed.
+fn outcome_of(id: &str, wanted: Option<u64>, changed: &[Changed]) -> Result<Outcome> {
+    let (http, status, version) = match changed.first() {
+        Some(&Changed::Created { version }) => (StatusCode::CREATED, BulkStatus::Created, version),
+        Some(&Changed::Updated { version }) => (StatusCode::OK, BulkStatus::Updated, version),
+        Some(Changed::Deleted) => {
+            return Ok(Outcome {
+                status: StatusCode::NO_CONTENT.as_u16(),
+                answer: None,
+            });
+        }
+        Some(&Changed::Unmet { version }) => {
+            return Err(version_conflict(id, wanted.unwrap_or_default(), version).into());
+        }
+        None => return Err(no_outcome()),
+    };
+    Ok(Outcome {
+        status: http.as_u16(),
+        answer: Some(WriteAnswer {
+            id: id.into(),
+            status,
+            version,
+        }),
+    })
 }
 
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
     parameters: WriteParameters,
+    key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
@@ -160,18 +256,32 @@ pub(super) async fn update(
     let update = move || {
         let patch: Map<String, Json> = json::parse(&body.bytes, Code::InvalidDocument)?;
         let index = catalog.get(&name)?;
-        let version = index.update(&id, &patch, parameters.if_version, parameters.durability)?;
+        let once = key.once(&index, &body.bytes)?;
+        let response = match Outcome::of_before(once.as_ref())? {
+            Some(response) => response,
+            None => {
+                let outcome = |version| Outcome {
+                    status: StatusCode::OK.as_u16(),
+                    answer: Some(WriteAnswer {
+                        id: id.clone(),
+                        status: BulkStatus::Updated,
+                        version,
+                    }),
+                };
+                let record = |changed: &[Changed]| match changed {
+                    &[Changed::Updated { version }] => outcome(version).to_record(),
+                    _ => Ok(None),
+                };
+                let step = once.as_ref().map(|once| Step::of(once, &record));
+                let (wanted, durability) = (parameters.if_version, parameters.durability);
+                let version = index.update_once(&id, &patch, wanted, durability, step.as_ref())?;
+                outcome(version).response()?
+            }
+        };
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
-        json::answer(
-            StatusCode::OK,
-            &WriteAnswer {
-                id,
-                status: BulkStatus::Updated,
-                version,
-            },
-        )
+        Ok(response)
     };
     Ok(permit.run(update).await?)
 }
@@ -179,17 +289,26 @@ pub(super) async fn update(
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
+    WithVectors(with_vectors): WithVectors,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let catalog = app.catalog.clone();
     let show = move || {
-        let current = catalog.get(&name)?.current(&id)?;
+        let index = catalog.get(&name)?;
+        // Keeps what is read from being given back meanwhile.
+        let _view = index.view();
+        let current = index.current(&id)?;
+        let vectors = match with_vectors {
+            true => Some(index.vectors_of(&current)?),
+            false => None,
+        };
         json::answer(
             StatusCode::OK,
             &DocumentAnswer {
                 id,
                 version: current.version,
                 document: current.source,
+                vectors,
             },
         )
     };
@@ -200,36 +319,44 @@ pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
     parameters: WriteParameters,
+    key: IdempotencyKey,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
     let remove = move || {
         let index = catalog.get(&name)?;
-        let change = (Change::Delete(&id), if_version(parameters.if_version));
-        match index.change(&[change], parameters.durability)?.first() {
-            Some(Changed::Deleted) => {}
-            Some(&Changed::Unmet { version }) => {
-                return Err(match parameters.if_version {
-                    Some(wanted) => version_conflict(&id, wanted, version),
-                    None => no_such_document(&name, &id),
-                }
-                .into());
+        let once = key.once(&index, &[])?;
+        let response = match Outcome::of_before(once.as_ref())? {
+            Some(response) => response,
+            None => {
+                let wanted = parameters.if_version;
+                let outcome = |changed: &[Changed]| match (changed, wanted) {
+                    (&[Changed::Unmet { .. }], None) => Err(no_such_document(&name, &id).into()),
+                    _ => outcome_of(&id, wanted, changed),
+                };
+                let record = |changed: &[Changed]| match outcome(changed) {
+                    Ok(outcome) => outcome.to_record(),
+                    Err(_) => Ok(None),
+                };
+                let step = once.as_ref().map(|once| Step::of(once, &record));
+                let changes = [(Change::Delete(&id), if_version(wanted))];
+                let changed = index.change_once(&changes, parameters.durability, step.as_ref())?;
+                outcome(&changed)?.response()?
             }
-            _ => return Err(no_outcome()),
-        }
+        };
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
-        Ok(())
+        Ok(response)
     };
-    permit.run(remove).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(permit.run(remove).await?)
 }
 
 pub(super) async fn remove_where(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
     parameters: WriteParameters,
+    key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let parameters = parameters.of_many()?;
@@ -248,7 +375,8 @@ pub(super) async fn remove_where(
     let remove = move || {
         let request: DeleteRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
         let index = catalog.get(&name)?;
-        let deleted = index.delete_where(&request.filter.0)?;
+        let once = key.once(&index, &body.bytes)?;
+        let deleted = index.delete_where_once(&request.filter.0, once.as_ref())?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }

@@ -111,9 +111,12 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::IndexExists | Code::ModelMismatch | Code::VersionConflict | Code::SnapshotDamaged => {
-            StatusCode::CONFLICT
-        }
+        Code::IndexExists
+        | Code::ModelMismatch
+        | Code::VersionConflict
+        | Code::RequestInProgress
+        | Code::SnapshotDamaged => StatusCode::CONFLICT,
+        Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,

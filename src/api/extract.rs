@@ -2,12 +2,19 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::header::HeaderName;
 use axum::http::request::Parts;
 
 use super::around::Deadline;
 use super::error::ApiError;
 use crate::error::{Code, Error, Problem};
+use crate::index::{Index, Once};
 use crate::store::Durability;
+
+/// The header of the IETF's draft "The Idempotency-Key HTTP Header Field".
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Says that an answer is that of an earlier request of the same key.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Names out of the path, percent-decoded.
 pub(super) struct Names<T>(pub T);
@@ -73,33 +80,66 @@ impl WriteParameters {
     }
 }
 
+/// The parameters after the question mark.
+fn pairs(parts: &Parts, expected: &str) -> Result<Vec<(String, String)>, Problem> {
+    let Query(pairs) = Query::try_from_uri(&parts.uri).map_err(|_| {
+        wrong("query", "the parameters cannot be read")
+            .found(parts.uri.query().unwrap_or_default())
+            .expected(expected)
+    })?;
+    Ok(pairs)
+}
+
+fn wrong(field: &str, message: &str) -> Problem {
+    Problem::new(Code::InvalidRequest, message).field(field)
+}
+
+fn not_a_choice(name: &str, value: &str, expected: &str) -> Problem {
+    wrong(
+        name,
+        "a parameter has a value that is not one of its choices",
+    )
+    .found(value)
+    .expected(expected)
+}
+
+/// Whether a document is read with its vectors.
+pub(super) struct WithVectors(pub bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for WithVectors {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut with_vectors = false;
+        for (name, value) in pairs(parts, "vectors")? {
+            with_vectors = match (name.as_str(), value.as_str()) {
+                ("vectors", "true") => true,
+                ("vectors", "false") => false,
+                ("vectors", _) => return Err(not_a_choice(&name, &value, "true or false").into()),
+                _ => {
+                    return Err(wrong(&name, "there is no such parameter")
+                        .found(&name)
+                        .expected("vectors")
+                        .into());
+                }
+            };
+        }
+        Ok(WithVectors(with_vectors))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for WriteParameters {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let wrong = |field: &str, message: &str| {
-            Problem::new(Code::InvalidRequest, message).field(field.to_string())
-        };
-        let Query(pairs) =
-            Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| {
-                wrong("query", "the parameters cannot be read")
-                    .found(parts.uri.query().unwrap_or_default())
-                    .expected("refresh, durability or if_version")
-            })?;
+        let pairs = pairs(parts, "refresh, durability or if_version")?;
         let mut found = WriteParameters {
             refresh: Refresh::Later,
             durability: Durability::Synced,
             if_version: None,
         };
         for (name, value) in &pairs {
-            let choice = |expected: &str| {
-                wrong(
-                    name,
-                    "a parameter has a value that is not one of its choices",
-                )
-                .found(value)
-                .expected(expected)
-            };
+            let choice = |expected: &str| not_a_choice(name, value, expected);
             match (name.as_str(), value.as_str()) {
                 ("refresh", "wait") => found.refresh = Refresh::Wait,
                 ("refresh", "false") => found.refresh = Refresh::Later,
@@ -120,6 +160,43 @@ impl<S: Send + Sync> FromRequestParts<S> for WriteParameters {
             }
         }
         Ok(found)
+    }
+}
+
+/// The key by which a caller names a request that is to be carried out once, and the address
+/// it was sent to.
+pub(super) struct IdempotencyKey(Option<(String, String)>);
+
+impl IdempotencyKey {
+    /// Begins the request with this body, where it has a key.
+    ///
+    /// # Errors
+    /// As [`Index::once`].
+    pub(super) fn once(&self, index: &Index, body: &[u8]) -> Result<Option<Once>, Error> {
+        match &self.0 {
+            Some((key, address)) => index.once(key, &[address.as_bytes(), body]).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut keys = parts.headers.get_all(KEY).iter();
+        let Some(key) = keys.next() else {
+            return Ok(IdempotencyKey(None));
+        };
+        let key = key.to_str().ok().filter(|_| keys.next().is_none());
+        let key = key.ok_or_else(|| {
+            Problem::new(Code::InvalidRequest, "this is not an idempotency key")
+                .field(KEY.as_str())
+                .found("several, or not ASCII")
+                .expected("one key of visible ASCII characters")
+        })?;
+        let address = format!("{} {}", parts.method, parts.uri);
+        Ok(IdempotencyKey(Some((key.to_string(), address))))
     }
 }
 

@@ -1,13 +1,13 @@
 //! `gleaner ingest`: files into an index.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Context;
-use crate::error::Result;
+use crate::error::{Code, Problem, Result};
 use crate::ingest::{
     Format, Mapping, Progress, Reporter, Show, SourceOptions, Summary, load_files,
 };
@@ -112,8 +112,28 @@ impl Ingest {
             index: self.index,
             summary,
         };
-        context.print(&loaded, in_words)
+        context.print(&loaded, in_words)?;
+        none_loaded(&loaded)
     }
+}
+
+/// A load of which nothing arrived has failed, although every row was looked at.
+fn none_loaded(loaded: &Loaded) -> Result<()> {
+    let Summary {
+        loaded: arrived,
+        rejected,
+        ..
+    } = loaded.summary;
+    if arrived > 0 || rejected == 0 {
+        return Ok(());
+    }
+    let rejects = loaded.rejects.as_deref().unwrap_or(Path::new(""));
+    Err(
+        Problem::new(Code::InvalidFile, "not one row could be loaded")
+            .found(format!("{rejected} rows, all rejected"))
+            .expected(format!("see {} for the reasons", rejects.display()))
+            .into(),
+    )
 }
 
 fn in_words(loaded: &Loaded) -> String {

@@ -115,6 +115,9 @@ pub struct Limits {
     /// Longest time a hybrid search waits for its query's encoding, in milliseconds;
     /// past it the words answer alone and the answer says so.
     pub encode_ms: u64,
+    /// How long the outcome of a request that was sent with an idempotency key is kept, in
+    /// hours.
+    pub idempotency_hours: u64,
 }
 
 impl Default for Limits {
@@ -126,6 +129,7 @@ impl Default for Limits {
             hits: 1_000,
             queries: 64,
             encode_ms: 2_000,
+            idempotency_hours: 24,
         }
     }
 }
@@ -221,6 +225,8 @@ const MAX_BATCH: u64 = 65_536;
 const MAX_QUEUE: u64 = 1024;
 /// Longest time, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
+/// Longest that anything is kept, in hours: a year.
+const MAX_HOURS: u64 = 8_784;
 
 /// Name of the file that is read where none is named.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -304,6 +310,11 @@ impl Config {
             ),
             ("limits.hits", n(limits.hits), 1..=MAX_COUNT),
             ("limits.queries", n(limits.queries), 1..=MAX_COUNT),
+            (
+                "limits.idempotency_hours",
+                limits.idempotency_hours,
+                0..=MAX_HOURS,
+            ),
             (
                 "storage.block_cache_bytes",
                 n(storage.block_cache_bytes),

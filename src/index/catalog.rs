@@ -80,6 +80,9 @@ const REMOVING: &str = ".removing";
 /// What the folder of an index is called while it is made of a snapshot.
 const RESTORING: &str = ".restoring";
 
+/// How often the records of requests that were carried out once are looked through.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+
 impl Catalog {
     /// A catalog over `config.data.folder`, with no index opened yet.
     pub fn new(config: &Config) -> Result<Catalog> {
@@ -422,6 +425,7 @@ impl Catalog {
             .name("refresh".into())
             .spawn(move || {
                 let mut pause = interval;
+                let mut forgotten: Option<Instant> = None;
                 while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
                 {
                     let Some(catalog) = catalog.upgrade() else {
@@ -440,6 +444,14 @@ impl Catalog {
                                 error!(index = index.name(), %error, "refresh failed");
                             }
                             Err(_) => error!(index = index.name(), "refresh panicked"),
+                        }
+                    }
+                    if forgotten.is_none_or(|last| last.elapsed() >= FORGET_EVERY) {
+                        forgotten = Some(started);
+                        for index in catalog.open_indexes() {
+                            if let Err(error) = index.forget_old_requests() {
+                                error!(index = index.name(), %error, "old requests are not forgotten");
+                            }
                         }
                     }
                     pause = interval.max(started.elapsed());

@@ -13,6 +13,7 @@ mod aliases;
 mod catalog;
 mod definition;
 mod document;
+mod once;
 mod open;
 mod read;
 mod snapshot;
@@ -27,8 +28,9 @@ pub use definition::{
     Passages, SearchDefaults, check_name,
 };
 pub use document::{Encoded, Prepared};
+pub use once::{Once, Step};
 pub use open::Index;
-pub use read::{Current, Fetched, Stats};
+pub use read::{Current, Fetched, PassageVector, Stats};
 pub use snapshot::Snapshot;
 pub use update::version_conflict;
 pub use view::View;

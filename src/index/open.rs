@@ -1,5 +1,6 @@
 //! Creating, opening and recovering an index.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -44,6 +45,8 @@ pub struct Index {
     pub(super) vectors: Option<VectorIndex>,
     pub(super) view: ArcSwap<View>,
     pub(super) writer: Mutex<Writer>,
+    /// Requests under way that are to be carried out once.
+    pub(super) once: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Index {
@@ -229,6 +232,7 @@ impl Index {
             vectors,
             view: ArcSwap::from_pointee(view),
             writer: Mutex::new(Writer::new((*live).clone(), seq)),
+            once: Arc::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::Index;
 use super::write::version_of;
 use crate::error::{Code, Error, Problem, Result};
-use crate::store::StoredVectors;
+use crate::store::{PassageSpan, StoredVectors};
 
 /// A stored document and its version.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,17 @@ pub struct Current {
     pub version: u64,
     /// Its ordinal.
     pub(super) ordinal: u32,
+}
+
+/// The vector of a passage of a stored document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PassageVector {
+    /// First byte of the passage in the text that was encoded.
+    pub start: u32,
+    /// One past its last byte; 0 where the document brought the vector.
+    pub end: u32,
+    /// As it was encoded or brought.
+    pub values: Vec<f32>,
 }
 
 /// A stored document.
@@ -54,6 +65,20 @@ impl Index {
     /// `document_not_found`.
     pub fn get(&self, id: &str) -> Result<Map<String, Json>> {
         Ok(self.current(id)?.source)
+    }
+
+    /// The vectors of a document that was read, one for each passage.
+    pub fn vectors_of(&self, document: &Current) -> Result<Vec<PassageVector>> {
+        let Some(stored) = self.store.vectors(document.ordinal)? else {
+            return Ok(Vec::new());
+        };
+        let rows = stored.vectors.chunks_exact(stored.dimensions.max(1));
+        let with_vector = |(span, row): (&PassageSpan, &[f32])| PassageVector {
+            start: span.start,
+            end: span.end,
+            values: row.to_vec(),
+        };
+        Ok(stored.spans.iter().zip(rows).map(with_vector).collect())
     }
 
     /// The same with its version.

@@ -1,7 +1,9 @@
 //! Partial updates and deletion by filter: changes that are made of what is there.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::once::{self, Once, Step};
 use super::read::Current;
 use super::{Change, Changed, IfVersion, Index};
 use crate::error::{Code, Error, Problem, Result};
@@ -30,6 +32,18 @@ impl Index {
         patch: &Map<String, Json>,
         if_version: Option<u64>,
         durability: Durability,
+    ) -> Result<u64> {
+        self.update_once(id, patch, if_version, durability, None)
+    }
+
+    /// The same as a step of a request that is to be carried out once.
+    pub fn update_once(
+        &self,
+        id: &str,
+        patch: &Map<String, Json>,
+        if_version: Option<u64>,
+        durability: Durability,
+        step: Option<&Step<'_>>,
     ) -> Result<u64> {
         let id_field = &self.definition().id_field;
         let is_id = |patched: &Json| match patched {
@@ -65,7 +79,8 @@ impl Index {
             let encoded = self.encode(vec![prepared])?;
             let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
             let expected = IfVersion::Is(current.version);
-            match self.change(&[(change, expected)], durability)?.first() {
+            let changed = self.change_once(&[(change, expected)], durability, step)?;
+            match changed.first() {
                 Some(&(Changed::Updated { version } | Changed::Created { version })) => {
                     return Ok(version);
                 }
@@ -108,6 +123,22 @@ impl Index {
     /// `invalid_filter`, also for a filter that every document passes, which is more likely a
     /// mistake. On an operator error some may have been deleted already.
     pub fn delete_where(&self, filter: &Json) -> Result<u64> {
+        self.delete_where_once(filter, None)
+    }
+
+    /// The same as a request that is to be carried out once: one that was interrupted goes on,
+    /// and counts what it deleted before as well.
+    pub fn delete_where_once(&self, filter: &Json, once: Option<&Once>) -> Result<u64> {
+        let mut deleted = 0;
+        if let Some(once) = once
+            && let Some(last) = once.steps().last()
+        {
+            let so_far: Deletion = once.read(last)?;
+            if so_far.done {
+                return Ok(so_far.deleted);
+            }
+            deleted = so_far.deleted;
+        }
         let definition = self.definition();
         let bound = Filter::from_json(filter)?.bind(&definition.fields, &definition.id_field)?;
         let bound = bound.normalise();
@@ -125,7 +156,6 @@ impl Index {
         let mut passing = view.words.filter(&bound)?;
         passing.and(&view.live);
         let ordinals: Vec<u32> = passing.iter().collect();
-        let mut deleted = 0;
         for ordinals in ordinals.chunks(DELETED_AT_ONCE) {
             let ids = self.ids(ordinals)?;
             let changes: Vec<(Change<'_>, IfVersion)> = ids
@@ -136,12 +166,44 @@ impl Index {
                     Some((Change::Delete(id.as_deref()?), version))
                 })
                 .collect();
-            let changed = self.change(&changes, Durability::Synced)?;
-            let gone = changed.iter().filter(|&&one| one == Changed::Deleted);
-            deleted += gone.count() as u64;
+            let answer = |changed: &[Changed]| {
+                once::to_bytes(&Deletion {
+                    deleted: deleted + count_deleted(changed),
+                    done: false,
+                })
+                .map(Some)
+            };
+            let step = once.map(|once| Step::of(once, &answer));
+            let changed = self.change_once(&changes, Durability::Synced, step.as_ref())?;
+            deleted += count_deleted(&changed);
+        }
+        if let Some(once) = once {
+            let answer = |_: &[Changed]| {
+                once::to_bytes(&Deletion {
+                    deleted,
+                    done: true,
+                })
+                .map(Some)
+            };
+            let step = Step::of(once, &answer);
+            self.change_once(&[], Durability::Synced, Some(&step))?;
         }
         Ok(deleted)
     }
+}
+
+/// How far a deletion by filter came.
+#[derive(Serialize, Deserialize)]
+struct Deletion {
+    deleted: u64,
+    done: bool,
+}
+
+fn count_deleted(changed: &[Changed]) -> u64 {
+    changed
+        .iter()
+        .filter(|&&one| one == Changed::Deleted)
+        .count() as u64
 }
 
 /// The caller expects another version of a document than there is.

@@ -7,12 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
+use super::once::Step;
 use super::open::{add_stored, publish, replay_words};
 use super::view::Epoch;
 use super::{Encoded, Index, View};
 use crate::error::{Error, Result};
 use crate::filter::OrdinalSet;
-use crate::store::{Applied, Durability, Expected, Operation, Store};
+use crate::store::{Applied, Durability, Expected, Operation, Store, Unmet};
 use crate::vector::VectorIndex;
 
 /// What the writer knows beyond the store; behind the index's lock.
@@ -160,6 +161,23 @@ pub enum Written {
     Updated,
 }
 
+/// What operations came to, in terms of versions.
+fn changed(outcomes: &[Result<Applied, Unmet>]) -> Vec<Changed> {
+    outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Err(unmet) => Changed::Unmet {
+                version: unmet.current.map(version_of),
+            },
+            Ok(applied) => match (applied.ordinal.map(version_of), applied.replaced) {
+                (Some(version), None) => Changed::Created { version },
+                (Some(version), Some(_)) => Changed::Updated { version },
+                (None, _) => Changed::Deleted,
+            },
+        })
+        .collect()
+}
+
 impl Index {
     /// Writes documents in one atomic, synced batch: when this returns they survive a
     /// crash. They become visible at the next refresh.
@@ -199,7 +217,18 @@ impl Index {
         changes: &[(Change<'_>, IfVersion)],
         durability: Durability,
     ) -> Result<Vec<Changed>> {
-        if changes.is_empty() {
+        self.change_once(changes, durability, None)
+    }
+
+    /// The same; what came of it is recorded with it, as a step of a request that is to be
+    /// carried out once.
+    pub fn change_once(
+        &self,
+        changes: &[(Change<'_>, IfVersion)],
+        durability: Durability,
+        step: Option<&Step<'_>>,
+    ) -> Result<Vec<Changed>> {
+        if changes.is_empty() && step.is_none() {
             return Ok(Vec::new());
         }
         let source = |change: &(Change<'_>, IfVersion)| match change.0 {
@@ -244,7 +273,16 @@ impl Index {
         }
         let mut writer = self.writer.lock();
         writer.check(self.name())?;
-        let outcomes = self.store.apply_where(&operations, Durability::Buffered)?;
+        let notes = |outcomes: &[Result<Applied, Unmet>]| match step {
+            Some(step) => step.notes(&changed(outcomes)),
+            None => Ok(Vec::new()),
+        };
+        let outcomes = self
+            .store
+            .apply_noting(&operations, Durability::Buffered, &notes)?;
+        if let Some(step) = step {
+            step.recorded();
+        }
         // Within one batch an id may come twice: only the last of them lives.
         let mut dead = OrdinalSet::new();
         for ordinal in outcomes.iter().flatten().filter_map(|a| a.replaced) {
@@ -269,19 +307,7 @@ impl Index {
         if durability == Durability::Synced {
             self.store.sync_to(seen)?;
         }
-        Ok(outcomes
-            .iter()
-            .map(|outcome| match outcome {
-                Err(unmet) => Changed::Unmet {
-                    version: unmet.current.map(version_of),
-                },
-                Ok(applied) => match (applied.ordinal.map(version_of), applied.replaced) {
-                    (Some(version), None) => Changed::Created { version },
-                    (Some(version), Some(_)) => Changed::Updated { version },
-                    (None, _) => Changed::Deleted,
-                },
-            })
-            .collect())
+        Ok(changed(&outcomes))
     }
 
     /// Hands one durable operation to words and vectors. A failure here does not undo

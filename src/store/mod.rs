@@ -53,7 +53,7 @@ use codec::Counters;
 pub use options::{Shared, StoreOptions};
 pub use read::{LogEntry, StoredDocument};
 use sync::Syncs;
-pub use write::{Applied, Durability, Expected, Operation, Unmet};
+pub use write::{Applied, Durability, Expected, Noting, Operation, Unmet};
 
 /// The format this build writes and the newest it reads.
 const FORMAT: u32 = 1;
@@ -276,7 +276,7 @@ fn fault(message: impl Into<String>, e: rocksdb::Error) -> Error {
         ErrorKind::Corruption => RESTORE,
         ErrorKind::IOError if text.contains("No space left") => "free disk space, then restart",
         ErrorKind::IOError if text.to_lowercase().contains("lock") => {
-            "another process has it open: stop that one, or use another data folder"
+            "another process has it open: ask a running server over its REST API (docs/rest.md) or stop it, or use another data folder"
         }
         ErrorKind::InvalidArgument if text.contains("exists") => {
             "there is a store already: open it, or choose another folder"

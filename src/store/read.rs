@@ -192,6 +192,30 @@ impl Store {
         self.get_meta(format!("{NAMED}{name}").as_bytes())
     }
 
+    /// Calls `each` with the values whose names begin with `prefix`, by name, until it says
+    /// false.
+    pub fn for_each_meta(
+        &self,
+        prefix: &str,
+        mut each: impl FnMut(&str, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        let from = format!("{NAMED}{prefix}");
+        let mut rows = self.db.raw_iterator_cf(self.family(META)?);
+        rows.seek(&from);
+        while let Some((key, value)) = rows.item() {
+            if !key.starts_with(from.as_bytes()) {
+                break;
+            }
+            let name = key.strip_prefix(NAMED.as_bytes()).unwrap_or(key);
+            let name = std::str::from_utf8(name).map_err(|_| self.corrupt("a name"))?;
+            if !each(name, value)? {
+                break;
+            }
+            rows.next();
+        }
+        rows.status().map_err(|e| self.read_fault(e))
+    }
+
     pub(super) fn get_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.db
             .get_cf(self.family(META)?, key)

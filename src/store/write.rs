@@ -84,6 +84,9 @@ pub struct Unmet {
     pub current: Option<u32>,
 }
 
+/// Names and values to keep beside operations, made of what became of these.
+pub type Noting<'a> = dyn Fn(&[Result<Applied, Unmet>]) -> Result<Vec<(String, Vec<u8>)>> + 'a;
+
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -129,6 +132,18 @@ impl Store {
         operations: &[(Operation<'_>, Expected)],
         durability: Durability,
     ) -> Result<Vec<Result<Applied, Unmet>>> {
+        self.apply_noting(operations, durability, &|_| Ok(Vec::new()))
+    }
+
+    /// The same, keeping named values in the same batch, made of what the operations did:
+    /// whoever finds the values knows that the operations were applied, and whoever does not,
+    /// that they were not. Without operations that were applied the values are not synced.
+    pub fn apply_noting(
+        &self,
+        operations: &[(Operation<'_>, Expected)],
+        durability: Durability,
+        notes: &Noting<'_>,
+    ) -> Result<Vec<Result<Applied, Unmet>>> {
         let mut health = self.writer.lock();
         self.check_writable(*health)?;
         let mut counters = *self.counters.read();
@@ -145,6 +160,11 @@ impl Store {
         }
         if counters.last_seq > before {
             batch.put_cf(self.family(META)?, COUNTERS_KEY, counters.encode());
+        }
+        for (name, value) in notes(&applied)? {
+            batch.put_cf(self.family(META)?, format!("{NAMED}{name}"), value);
+        }
+        if !batch.is_empty() {
             self.write(batch, &WriteOptions::default(), &mut health)?;
             *self.counters.write() = counters;
         }
@@ -301,6 +321,17 @@ impl Store {
         let mut batch = WriteBatch::default();
         batch.delete_cf(self.family(META)?, format!("{NAMED}{name}"));
         self.write_meta(batch)
+    }
+
+    /// Forgets named values, all or none; not synced.
+    pub fn delete_metas(&self, names: &[String]) -> Result<()> {
+        let mut health = self.writer.lock();
+        self.check_writable(*health)?;
+        let mut batch = WriteBatch::default();
+        for name in names {
+            batch.delete_cf(self.family(META)?, format!("{NAMED}{name}"));
+        }
+        self.write(batch, &WriteOptions::default(), &mut health)
     }
 
     fn write_meta(&self, batch: WriteBatch) -> Result<()> {

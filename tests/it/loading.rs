@@ -10,7 +10,7 @@ use gleaner::ingest::Reject;
 use gleaner::search::SearchRequest;
 use serde_json::{Value, json};
 
-use crate::support::binary::Place;
+use crate::support::binary::{Place, one_document};
 use crate::support::files;
 use crate::support::world::{ask, ids, words};
 
@@ -242,8 +242,11 @@ fn csv_is_read_by_the_fields_types() {
         (&json!(2), &json!(0))
     );
 
-    // Without the mapping the columns are unknown fields, and every row says so.
-    let unmapped = place.json(&["ingest", "shop", "shop.csv"]);
+    // Without the mapping the columns are unknown fields, and every row says so; a load of
+    // which nothing arrived has failed.
+    let unmapped = place.run(&["ingest", "shop", "shop.csv", "--json"]);
+    assert_eq!(unmapped.status, Some(1), "{unmapped:?}");
+    let unmapped = one_document(&unmapped.out);
     assert_eq!(
         (&unmapped["loaded"], &unmapped["rejected"]),
         (&json!(0), &json!(3))

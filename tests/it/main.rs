@@ -10,6 +10,7 @@ mod crash;
 mod durability;
 mod encoder;
 mod filters;
+mod idempotency;
 mod loading;
 mod measures;
 mod model;

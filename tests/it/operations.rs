@@ -289,3 +289,18 @@ fn one_batch_sees_what_it_did_itself() {
     assert_eq!(ids(&answer), ["a"]);
     assert_eq!(notes.view().documents, 1);
 }
+
+#[test]
+fn a_document_is_read_with_its_vectors_where_they_are_asked_for() {
+    let service = service();
+    let read = service.get(&format!("{NOTES}/a?vectors=true")).json();
+    let vectors = json!([{"start": 0, "end": 0, "values": [1.0, 0.0, 0.0]}]);
+    assert_eq!(read["vectors"], vectors);
+    for path in [format!("{NOTES}/a"), format!("{NOTES}/a?vectors=false")] {
+        assert_eq!(service.get(&path).json().get("vectors"), None);
+    }
+    for wrong in ["vectors=yes", "vector=true"] {
+        let answer = service.get(&format!("{NOTES}/a?{wrong}"));
+        assert_eq!((answer.status, &*answer.code()), (400, "invalid_request"));
+    }
+}
