@@ -111,7 +111,7 @@ pub struct BulkOperation {
 
 /// An id as a document may carry it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "delete is not an id, a text or a whole number")]
 pub enum DocumentId {
     /// As it is.
     Text(String),

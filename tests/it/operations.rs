@@ -304,3 +304,18 @@ fn a_document_is_read_with_its_vectors_where_they_are_asked_for() {
         assert_eq!((answer.status, &*answer.code()), (400, "invalid_request"));
     }
 }
+
+#[test]
+fn what_is_wrong_with_an_operation_is_said() {
+    let service = service();
+    let answer = service.post(
+        "/v1/indexes/notes/operations",
+        &json!([{"delete": 1.5}, {"del": "a"}, {"put": {"id": "c"}, "delete": "a"}]),
+    );
+    let found: Vec<Value> = (0..3)
+        .map(|n| answer.json()["items"][n]["error"]["found"].clone())
+        .collect();
+    assert_eq!(found[0], "delete is not an id, a text or a whole number");
+    assert!(found[1].to_string().contains("del"), "{}", found[1]);
+    assert_eq!(found[2], "none or several of them");
+}
