@@ -61,6 +61,8 @@ pub enum Code {
     SnapshotNotFound,
     /// A snapshot that is not as it was written.
     SnapshotDamaged,
+    /// The cursor is not held any more, or never was.
+    CursorExpired,
     /// The document has another version than the one that was expected.
     VersionConflict,
     /// No model of that name.
@@ -97,6 +99,7 @@ impl Code {
             Code::DocumentNotFound => "document_not_found",
             Code::SnapshotNotFound => "snapshot_not_found",
             Code::SnapshotDamaged => "snapshot_damaged",
+            Code::CursorExpired => "cursor_expired",
             Code::VersionConflict => "version_conflict",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",

@@ -13,6 +13,7 @@ mod aliases;
 mod catalog;
 mod definition;
 mod document;
+mod held;
 mod open;
 mod read;
 mod snapshot;
@@ -27,6 +28,7 @@ pub use definition::{
     Passages, SearchDefaults, check_name,
 };
 pub use document::{Encoded, Prepared};
+pub use held::Held;
 pub use open::Index;
 pub use read::{Current, Fetched, Stats};
 pub use snapshot::Snapshot;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::catalog::Settings;
+use super::held::Held;
 use super::view::Epoch;
 use super::write::Writer;
 use super::{Definition, View};
@@ -44,6 +45,7 @@ pub struct Index {
     pub(super) vectors: Option<VectorIndex>,
     pub(super) view: ArcSwap<View>,
     pub(super) writer: Mutex<Writer>,
+    held: Held,
 }
 
 impl Index {
@@ -229,6 +231,7 @@ impl Index {
             vectors,
             view: ArcSwap::from_pointee(view),
             writer: Mutex::new(Writer::new((*live).clone(), seq)),
+            held: Held::new(),
         })
     }
 
@@ -265,6 +268,11 @@ impl Index {
     /// The current view.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// What is kept for callers between their requests: cursors, with the views they hold.
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Parses a query text as the definition says. `all`: every word must be there.
