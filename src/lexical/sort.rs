@@ -551,7 +551,7 @@ impl Ranks {
 
     fn strings(segment: &Segment, name: &str, kind: FieldType) -> Result<Ranks> {
         let strings = segment.reader.fast_fields().str(name).map_err(fault)?;
-        Ok(strings.map_or(Ranks::Absent(kind), |column| Ranks::Strings(column)))
+        Ok(strings.map_or(Ranks::Absent(kind), Ranks::Strings))
     }
 
     /// The number of a document's value; of several, the one that comes first.

@@ -35,9 +35,10 @@ pub(super) fn reason(legs: &Legs<'_>, ranking: &Ranking, before: usize) -> Strin
         reason += &format!("; {limit}");
     }
     if before > 0 {
-        let what = match plan.keep_s {
-            Some(_) => "came before or were left out",
-            None => "were left out",
+        let what = match before > plan.offset {
+            true if plan.offset == 0 => "came on the pages before",
+            true => "came before or were left out",
+            false => "were left out",
         };
         reason += &format!(", and the first {before} {what}");
     }

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use gleaner::error::Code;
@@ -349,24 +349,33 @@ fn pages_are_one_answer_while_another_thread_writes() {
             .map(|i| note(&format!("n{i:03}"), text(i), (i * 7 % 90) as f64))
             .collect(),
     );
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, rounds) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let writer = std::thread::spawn({
-        let (notes, stop) = (notes.clone(), stop.clone());
+        let (notes, stop, rounds) = (notes.clone(), stop.clone(), rounds.clone());
         move || {
-            let mut i = 0;
             while !stop.load(Relaxed) {
-                i += 1;
+                let i = rounds.fetch_add(1, Relaxed);
                 let id = format!("n{:03}", i * 13 % 400);
                 write(&notes, vec![note(&id, text(i), (i % 90) as f64)]).unwrap();
                 notes.delete(&format!("n{:03}", i * 29 % 400)).unwrap();
                 notes.refresh().unwrap();
-                if i % 50 == 0 {
+                if i % 50 == 49 {
                     notes.compact().unwrap();
                 }
             }
-            i
         }
     });
+    let wait_for_a_write = || {
+        let before = rounds.load(Relaxed);
+        let begun = Instant::now();
+        while rounds.load(Relaxed) == before && !writer.is_finished() {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
     let sorted = |request: SearchRequest, sort: &str| SearchRequest {
         sort: Some(vec!["section".into(), sort.into()]),
         candidates: Some(150),
@@ -392,12 +401,13 @@ fn pages_are_one_answer_while_another_thread_writes() {
         // The view that both stand on: what one cursor begins with, all at once and in parts.
         let (all, pages) = loop {
             let all = ask(&notes, &with_cursor(&request, 1000));
-            let first = ask(&notes, &with_cursor(&request, 17));
+            let first = ask(&notes, &with_cursor(&request, 40));
             if first.seq != all.seq {
                 continue;
             }
             let mut pages = vec![first];
             while let Some(token) = &pages.last().unwrap().cursor {
+                wait_for_a_write();
                 pages.push(ask(&notes, &going_on(token)));
             }
             break (all, pages);
@@ -408,7 +418,8 @@ fn pages_are_one_answer_while_another_thread_writes() {
         assert!(pages.iter().all(|page| page.seq == all.seq));
     }
     stop.store(true, Relaxed);
-    assert!(writer.join().unwrap() > 10);
+    writer.join().unwrap();
+    assert!(rounds.load(Relaxed) > 10);
 }
 
 fn numbered(count: usize) -> Vec<Value> {
