@@ -61,6 +61,8 @@ pub enum Code {
     SnapshotNotFound,
     /// A snapshot that is not as it was written.
     SnapshotDamaged,
+    /// The cursor is not held any more, or never was.
+    CursorExpired,
     /// The document has another version than the one that was expected.
     VersionConflict,
     /// An idempotency key that another request was sent with.
@@ -101,6 +103,7 @@ impl Code {
             Code::DocumentNotFound => "document_not_found",
             Code::SnapshotNotFound => "snapshot_not_found",
             Code::SnapshotDamaged => "snapshot_damaged",
+            Code::CursorExpired => "cursor_expired",
             Code::VersionConflict => "version_conflict",
             Code::KeyReused => "key_reused",
             Code::RequestInProgress => "request_in_progress",

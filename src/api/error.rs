@@ -110,6 +110,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::SnapshotNotFound
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
+        Code::CursorExpired => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::IndexExists
         | Code::ModelMismatch

@@ -5,7 +5,9 @@ use clap::Args;
 use super::Context;
 use crate::error::{Code, Problem, Result};
 use crate::index::Mode;
-use crate::search::{FilterInput, HighlightRequest, Like, SearchRequest, SearchResponse, search};
+use crate::search::{
+    FilterInput, HighlightRequest, Like, SearchRequest, SearchResponse, Sort, search,
+};
 
 /// Search an index.
 #[derive(Debug, Args)]
@@ -13,7 +15,7 @@ pub(super) struct Search {
     /// Name of the index.
     index: String,
     /// What to look for: words, "phrases", -exclusions, field:word, prefix*, fuzzy~.
-    #[arg(required_unless_present = "like")]
+    #[arg(required_unless_present_any = ["like", "sort"])]
     query: Option<String>,
     /// lexical, dense or hybrid [default: the index's].
     #[arg(long)]
@@ -30,6 +32,9 @@ pub(super) struct Search {
     /// Id of a document to find more of, in place of a query; may be repeated.
     #[arg(long, conflicts_with = "query")]
     like: Vec<String>,
+    /// Field to sort by, with a - before it from the greatest down; may be repeated.
+    #[arg(long, allow_hyphen_values = true)]
+    sort: Vec<String>,
     /// Take each score apart.
     #[arg(long)]
     explain: bool,
@@ -48,6 +53,10 @@ impl Search {
             offset: Some(self.offset),
             filter: self.filter.as_deref().map(FilterInput::from),
             like: (!self.like.is_empty()).then_some(Like { ids: self.like }),
+            sort: (!self.sort.is_empty()).then(|| {
+                let keys = self.sort.iter();
+                keys.map(|key| Sort::from(key.as_str())).collect()
+            }),
             explain: self.explain,
             highlight: (self.highlight || !context.json).then(|| HighlightRequest {
                 pre: if context.json { "<em>" } else { "[" }.into(),

@@ -112,6 +112,11 @@ pub struct Limits {
     pub hits: usize,
     /// Most queries in one search request.
     pub queries: usize,
+    /// Most cursors held for each index; the one that was used least recently makes room
+    /// for a new one. 0 refuses them all.
+    pub cursors: usize,
+    /// Longest time a cursor may be kept after its last use, in seconds.
+    pub cursor_s: u64,
     /// Longest time a hybrid search waits for its query's encoding, in milliseconds;
     /// past it the words answer alone and the answer says so.
     pub encode_ms: u64,
@@ -128,6 +133,8 @@ impl Default for Limits {
             bulk_documents: 10_000,
             hits: 1_000,
             queries: 64,
+            cursors: 32,
+            cursor_s: 600,
             encode_ms: 2_000,
             idempotency_hours: 24,
         }
@@ -223,6 +230,8 @@ const MAX_MEMORY: u64 = 1 << 40;
 const MAX_BATCH: u64 = 65_536;
 /// Most batches that wait in a load.
 const MAX_QUEUE: u64 = 1024;
+/// Most cursors of an index.
+const MAX_CURSORS: u64 = 10_000;
 /// Longest time, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 /// Longest that anything is kept, in hours: a year.
@@ -310,6 +319,8 @@ impl Config {
             ),
             ("limits.hits", n(limits.hits), 1..=MAX_COUNT),
             ("limits.queries", n(limits.queries), 1..=MAX_COUNT),
+            ("limits.cursors", n(limits.cursors), 0..=MAX_CURSORS),
+            ("limits.cursor_s", limits.cursor_s, 1..=DAY_MS / 1000),
             (
                 "limits.idempotency_hours",
                 limits.idempotency_hours,

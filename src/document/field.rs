@@ -40,6 +40,20 @@ impl fmt::Display for FieldType {
     }
 }
 
+impl FieldType {
+    /// For sentences: `a keyword`, `an integer`.
+    pub fn with_article(self) -> &'static str {
+        match self {
+            FieldType::Text => "a text",
+            FieldType::Keyword => "a keyword",
+            FieldType::Integer => "an integer",
+            FieldType::Float => "a float",
+            FieldType::Date => "a date",
+            FieldType::Boolean => "a boolean",
+        }
+    }
+}
+
 /// Languages with a stemmer and a list of stop words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

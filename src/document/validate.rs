@@ -5,13 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::path::{self, Stray, is_below};
 use super::{Fields, Value};
 use crate::error::{Code, Problem};
 
 /// Longest external id, in bytes.
 const MAX_ID_BYTES: usize = 512;
 
-/// What to do with fields that the definition does not name.
+/// What to do with fields that the definition does not name, inside of objects too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownFields {
@@ -72,22 +73,39 @@ pub fn validate(
     let id = read_id(id_field, source.get(id_field))?;
     let mut values = IndexMap::with_capacity(fields.len());
     for (name, definition) in fields {
-        let json = match source.get(name) {
-            None | Some(Json::Null) => {
-                if definition.required {
-                    return Err(problem(format!("document {id:?} lacks a required field"))
-                        .field(name)
-                        .found("nothing")
-                        .expected(definition.kind.to_string()));
-                }
-                continue;
+        let found = path::find(&source, name);
+        if found.mixed {
+            return Err(
+                problem(format!("document {id:?} has a field in two spellings"))
+                    .field(name)
+                    .found("the path as one name, and as objects inside of one another")
+                    .expected("one of them"),
+            );
+        }
+        if found.values.is_empty() {
+            if definition.required {
+                return Err(problem(format!("document {id:?} lacks a required field"))
+                    .field(name)
+                    .found("nothing")
+                    .expected(definition.kind.to_string()));
             }
-            Some(json) => json,
-        };
-        let items: &[Json] = match json {
-            Json::Array(items) if definition.many => items,
-            single => std::slice::from_ref(single),
-        };
+            continue;
+        }
+        let mut items: Vec<&Json> = Vec::with_capacity(found.values.len());
+        for json in found.values {
+            match json {
+                Json::Array(list) if definition.many => items.extend(list),
+                single => items.push(single),
+            }
+        }
+        if items.len() > 1 && !definition.many {
+            return Err(problem(format!(
+                "document {id:?} has several values of a field that holds one"
+            ))
+            .field(name)
+            .found(format!("{} values", items.len()))
+            .expected("one value; `many` in the field's definition allows several"));
+        }
         let mut typed = Vec::with_capacity(items.len());
         for item in items {
             let value = Value::from_json(definition.kind, item).map_err(|expected| {
@@ -124,23 +142,42 @@ pub fn validate(
         }
         values.insert(name.clone(), typed);
     }
-    let is_known = |name: &str| name == id_field || fields.contains_key(name);
     match unknown {
         UnknownFields::Reject => {
-            if let Some(name) = source.keys().find(|name| !is_known(name)) {
-                let known: Vec<&str> = fields.keys().map(String::as_str).collect();
-                return Err(problem(format!(
-                    "document {id:?} has a field the index does not know"
-                ))
-                .field(name)
-                .found(name)
-                .expected(format!("one of: {}", known.join(", "))));
+            if let Some(stray) = path::stray(&source, fields, id_field) {
+                return Err(refused(&id, stray, fields));
             }
         }
-        UnknownFields::Ignore => source.retain(|name, _| is_known(name)),
+        UnknownFields::Ignore => source = path::drop_unknown(source, fields, id_field),
         UnknownFields::Store => {}
     }
     Ok(Document { id, values, source })
+}
+
+/// What a member that fits no field is refused with.
+fn refused(id: &str, stray: Stray<'_>, fields: &Fields) -> Problem {
+    let known = |below: &str| -> String {
+        let known = fields.keys().map(String::as_str);
+        let known = known.filter(|field| below.is_empty() || is_below(field, below));
+        known.collect::<Vec<_>>().join(", ")
+    };
+    match stray.found {
+        Some(found) => problem(format!(
+            "document {id:?} has a value where an object with fields belongs"
+        ))
+        .field(&stray.path)
+        .found(excerpt(found))
+        .expected(format!(
+            "an object, or a list of objects, with: {}",
+            known(&stray.path)
+        )),
+        None => problem(format!(
+            "document {id:?} has a field the index does not know"
+        ))
+        .field(&stray.path)
+        .found(&stray.path)
+        .expected(format!("one of: {}", known(""))),
+    }
 }
 
 fn read_id(id_field: &str, json: Option<&Json>) -> Result<String, Problem> {

@@ -101,10 +101,12 @@ impl Binder<'_> {
             Filter::Prefix(field, prefix) => {
                 let (target, kind, _) = self.comparable(field)?;
                 if kind != FieldType::Keyword {
-                    return Err(problem(format!("a {kind} field has no beginning"))
-                        .field(field)
-                        .found("STARTS WITH")
-                        .expected("=, !=, IN, EXISTS or a range; STARTS WITH needs a keyword"));
+                    return Err(
+                        problem(format!("{} field has no beginning", kind.with_article()))
+                            .field(field)
+                            .found("STARTS WITH")
+                            .expected("=, !=, IN, EXISTS or a range; STARTS WITH needs a keyword"),
+                    );
                 }
                 BoundFilter::Prefix(target, prefix.clone())
             }
@@ -117,10 +119,13 @@ impl Binder<'_> {
             kind,
             FieldType::Integer | FieldType::Float | FieldType::Date
         ) {
-            return Err(problem(format!("a {kind} field has no order to filter by"))
-                .field(field)
-                .found("a range")
-                .expected("=, !=, IN or EXISTS; ranges need an integer, float or date"));
+            return Err(problem(format!(
+                "{} field has no order to filter by",
+                kind.with_article()
+            ))
+            .field(field)
+            .found("a range")
+            .expected("=, !=, IN or EXISTS; ranges need an integer, float or date"));
         }
         let end = |open: &Option<Literal>, closed: &Option<Literal>| {
             let (literal, included) = match (open, closed) {
@@ -171,7 +176,8 @@ impl Binder<'_> {
 fn typed(field: &str, kind: FieldType, literal: &Literal) -> Result<Value, Problem> {
     let mismatch = |found: String, expected: &str| {
         problem(format!(
-            "the filter compares a {kind} field with another type"
+            "the filter compares {} field with another type",
+            kind.with_article()
         ))
         .field(field)
         .found(found)

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::document::{FieldType, Fields, UnknownFields};
+use crate::document::{FieldType, Fields, MAX_STEPS, UnknownFields, is_below, is_path};
 use crate::error::{Code, Problem, Result};
 use crate::lexical::{Scoring, Synonyms, Typos};
 use crate::vector::{Builder, MOST_DIMENSIONS, Metric, Storage, VectorOptions};
@@ -34,7 +34,8 @@ pub struct Definition {
     /// What happens to properties that `fields` does not name.
     #[serde(default)]
     pub unknown_fields: UnknownFields,
-    /// The fields, by name.
+    /// The fields, by name. A name with points is a path: `author.name` is the member
+    /// `name` of the object `author`, or of each object in a list of them.
     pub fields: Fields,
     /// What is turned into vectors; without it the index is searched by words alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -335,6 +336,23 @@ impl Definition {
                 return Err(wrong(&path, "a field's name cannot be used")
                     .found(name)
                     .expected("letters, digits, `_`, `-` and `.`, not starting with `_`"));
+            }
+            if !is_path(name) {
+                return Err(wrong(&path, "a field's path cannot be used")
+                    .found(name)
+                    .expected(format!(
+                        "1 to {MAX_STEPS} names with one point between them"
+                    )));
+            }
+            let vector = self.embedding.as_ref();
+            let vector = vector.and_then(|embedding| embedding.vector_field.as_ref());
+            let others = self.fields.keys().chain([&self.id_field]).chain(vector);
+            if let Some(above) = others.into_iter().find(|other| is_below(name, other)) {
+                return Err(
+                    wrong(&path, "a field lies inside of what is a value itself")
+                        .found(format!("{name} below {above}"))
+                        .expected(format!("either {above} or fields below it")),
+                );
             }
             if !(field.weight.is_finite() && (0.0..=100.0).contains(&field.weight)) {
                 return Err(wrong(&path, "a field's weight is out of range")

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Map, Value as Json};
 
 use super::Index;
-use crate::document::{Document, FieldType, validate};
+use crate::document::{Document, FieldType, strings_at, validate};
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::Task;
 use crate::store::{PassageSpan, StoredVectors};
@@ -119,7 +119,7 @@ impl Index {
         let texts: Vec<String> = embedding
             .fields
             .iter()
-            .filter_map(|field| source_text(source.get(field)?))
+            .filter_map(|field| source_text(source, field))
             .collect();
         texts.join("\n")
     }
@@ -130,7 +130,7 @@ impl Index {
             .fields
             .iter()
             .filter(|(_, field)| field.kind == FieldType::Text && field.weight > 0.0)
-            .filter_map(|(name, _)| Some((name.clone(), source_text(source.get(name)?)?)))
+            .filter_map(|(name, _)| Some((name.clone(), source_text(source, name)?)))
             .collect()
     }
 
@@ -302,13 +302,7 @@ fn weight(object: &Map<String, Json>) -> usize {
 }
 
 /// The strings of a stored field, joined as [`Document::text`] joins them.
-fn source_text(json: &Json) -> Option<String> {
-    match json {
-        Json::String(text) => Some(text.clone()),
-        Json::Array(items) => {
-            let texts: Vec<&str> = items.iter().filter_map(Json::as_str).collect();
-            (!texts.is_empty()).then(|| texts.join("\n"))
-        }
-        _ => None,
-    }
+fn source_text(source: &Map<String, Json>, field: &str) -> Option<String> {
+    let texts = strings_at(source, field);
+    (!texts.is_empty()).then(|| texts.join("\n"))
 }

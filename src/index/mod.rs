@@ -14,6 +14,7 @@ mod catalog;
 mod definition;
 mod document;
 mod once;
+mod held;
 mod open;
 mod read;
 mod snapshot;
@@ -29,6 +30,7 @@ pub use definition::{
 };
 pub use document::{Encoded, Prepared};
 pub use once::{Once, Step};
+pub use held::Held;
 pub use open::Index;
 pub use read::{Current, Fetched, PassageVector, Stats};
 pub use snapshot::Snapshot;

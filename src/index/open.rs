@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::catalog::Settings;
+use super::held::Held;
 use super::view::Epoch;
 use super::write::Writer;
 use super::{Definition, View};
@@ -47,6 +48,7 @@ pub struct Index {
     pub(super) writer: Mutex<Writer>,
     /// Requests under way that are to be carried out once.
     pub(super) once: Arc<Mutex<HashSet<String>>>,
+    held: Held,
 }
 
 impl Index {
@@ -233,6 +235,7 @@ impl Index {
             view: ArcSwap::from_pointee(view),
             writer: Mutex::new(Writer::new((*live).clone(), seq)),
             once: Arc::default(),
+            held: Held::new(),
         })
     }
 
@@ -269,6 +272,11 @@ impl Index {
     /// The current view.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// What is kept for callers between their requests: cursors, with the views they hold.
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Parses a query text as the definition says. `all`: every word must be there.

@@ -33,9 +33,31 @@ pub(super) struct Wanted<'a> {
     pub count: bool,
 }
 
+/// Takes what matches, segment by segment, each document with its score.
+pub(super) trait Sink {
+    fn enter(&mut self, segment: &Segment) -> Result<()>;
+    fn offer(&mut self, doc: DocId, hit: WordHit);
+    fn leave(&mut self) -> Result<()>;
+}
+
+/// Gives everything that matches to `sink`; how much that is.
+pub(super) fn visit(
+    view: &View,
+    plan: &Plan,
+    allowed: Option<&OrdinalSet>,
+    sink: &mut dyn Sink,
+) -> Result<u64> {
+    let wanted = Wanted {
+        depth: 0,
+        allowed,
+        count: true,
+    };
+    Ok(run(view, plan, &wanted, None, Some(sink))?.matched)
+}
+
 /// Runs a plan over every segment.
 pub(super) fn collect(view: &View, plan: &Plan, wanted: &Wanted<'_>) -> Result<WordHits> {
-    let best = run(view, plan, wanted, None)?;
+    let best = run(view, plan, wanted, None, None)?;
     let mut hits: Vec<WordHit> = best.heap.into_iter().map(|r| r.0).collect();
     hits.sort_by(rank);
     let matched = if wanted.count {
@@ -53,22 +75,32 @@ pub(super) fn every(view: &View, plan: &Plan, allowed: Option<&OrdinalSet>) -> R
         allowed,
         count: true,
     };
-    let best = run(view, plan, &wanted, Some(OrdinalSet::new()))?;
+    let best = run(view, plan, &wanted, Some(OrdinalSet::new()), None)?;
     Ok(best.every.unwrap_or_default())
 }
 
-fn run(view: &View, plan: &Plan, wanted: &Wanted<'_>, every: Option<OrdinalSet>) -> Result<Best> {
+fn run<'s>(
+    view: &View,
+    plan: &Plan,
+    wanted: &Wanted<'_>,
+    every: Option<OrdinalSet>,
+    sink: Option<&'s mut dyn Sink>,
+) -> Result<Best<'s>> {
     let mut best = Best {
         heap: BinaryHeap::new(),
         depth: wanted.depth,
         matched: 0,
         every,
+        sink,
     };
     if !plan.impossible && wanted.allowed.is_none_or(|a| !a.is_empty()) {
         let selective = wanted
             .allowed
             .filter(|a| (a.len() as u64) * SELECTIVE < view.documents());
         for segment in &view.segments {
+            if let Some(sink) = &mut best.sink {
+                sink.enter(segment)?;
+            }
             Walk {
                 segment,
                 plan,
@@ -76,6 +108,9 @@ fn run(view: &View, plan: &Plan, wanted: &Wanted<'_>, every: Option<OrdinalSet>)
                 not: cursors(&plan.not, segment)?,
             }
             .run(&mut best, selective)?;
+            if let Some(sink) = &mut best.sink {
+                sink.leave()?;
+            }
         }
     }
     Ok(best)
@@ -109,15 +144,17 @@ impl PartialEq for Worst {
 
 impl Eq for Worst {}
 
-struct Best {
+struct Best<'s> {
     heap: BinaryHeap<Worst>,
     depth: usize,
     matched: u64,
     /// Everything that matches, where that is wanted.
     every: Option<OrdinalSet>,
+    /// Takes everything instead of the heap.
+    sink: Option<&'s mut dyn Sink>,
 }
 
-impl Best {
+impl Best<'_> {
     fn count(&mut self, ordinal: u32) {
         self.matched += 1;
         if let Some(every) = &mut self.every {
@@ -125,8 +162,15 @@ impl Best {
         }
     }
 
-    fn offer(&mut self, hit: WordHit) {
-        if self.heap.len() < self.depth {
+    /// Whether scores are wanted at all.
+    fn takes(&self) -> bool {
+        self.depth > 0 || self.sink.is_some()
+    }
+
+    fn offer(&mut self, doc: DocId, hit: WordHit) {
+        if let Some(sink) = &mut self.sink {
+            sink.offer(doc, hit);
+        } else if self.heap.len() < self.depth {
             self.heap.push(Worst(hit));
         } else if let Some(mut worst) = self.heap.peek_mut()
             && rank(&hit, &worst.0) == Ordering::Less
@@ -138,7 +182,7 @@ impl Best {
     /// Score below which nothing can enter any more; equal scores still may, with a
     /// lower ordinal.
     fn threshold(&self) -> f32 {
-        if self.heap.len() < self.depth {
+        if self.heap.len() < self.depth || self.sink.is_some() {
             return f32::NEG_INFINITY;
         }
         self.heap.peek().map_or(f32::INFINITY, |w| w.0.score)
@@ -161,7 +205,7 @@ fn cursors(nodes: &[Node], segment: &Segment) -> Result<Vec<Box<dyn Cursor>>> {
 }
 
 impl Walk<'_> {
-    fn run(mut self, best: &mut Best, selective: Option<&OrdinalSet>) -> Result<()> {
+    fn run(mut self, best: &mut Best<'_>, selective: Option<&OrdinalSet>) -> Result<()> {
         let mut must = Vec::new();
         for node in &self.plan.must {
             match cursor(node, self.segment)? {
@@ -208,7 +252,7 @@ impl Walk<'_> {
         doc: DocId,
         must: &mut [Box<dyn Cursor>],
         should: &mut [Box<dyn Cursor>],
-        best: &mut Best,
+        best: &mut Best<'_>,
     ) {
         if must.iter_mut().any(|c| sought(c, doc) != doc) {
             return;
@@ -228,14 +272,12 @@ impl Walk<'_> {
     }
 
     /// Offers a document that matches, if nothing excludes it.
-    fn accept(&mut self, doc: DocId, score: impl FnOnce(DocId) -> f32, best: &mut Best) {
+    fn accept(&mut self, doc: DocId, score: impl FnOnce(DocId) -> f32, best: &mut Best<'_>) {
         if let Some(ordinal) = self.permitted(doc) {
             best.count(ordinal);
-            if best.depth > 0 {
-                best.offer(WordHit {
-                    ordinal,
-                    score: score(doc),
-                });
+            if best.takes() {
+                let score = score(doc);
+                best.offer(doc, WordHit { ordinal, score });
             }
         }
     }
@@ -250,7 +292,7 @@ impl Walk<'_> {
     }
 
     /// Documents with any of the optional words.
-    fn union(&mut self, best: &mut Best) -> Result<()> {
+    fn union(&mut self, best: &mut Best<'_>) -> Result<()> {
         let mut parts: Vec<(f64, Box<dyn Cursor>)> = Vec::new();
         for node in &self.plan.should {
             if let Some(cursor) = cursor(node, self.segment)? {
@@ -303,7 +345,7 @@ impl Walk<'_> {
         doc: DocId,
         mut score: f64,
         idle: &mut [(f64, Box<dyn Cursor>)],
-        best: &mut Best,
+        best: &mut Best<'_>,
     ) {
         let threshold = f64::from(best.threshold());
         let mut rest: f64 = idle.iter().map(|(bound, _)| bound).sum();
@@ -323,11 +365,9 @@ impl Walk<'_> {
             }
             rest -= *bound;
         }
-        if best.depth > 0 {
-            best.offer(WordHit {
-                ordinal,
-                score: score as f32,
-            });
+        if best.takes() {
+            let score = score as f32;
+            best.offer(doc, WordHit { ordinal, score });
         }
     }
 }

@@ -24,6 +24,7 @@ mod passing;
 mod plan;
 mod reader;
 mod schema;
+mod sort;
 mod synonyms;
 mod syntax;
 mod telling;
@@ -35,6 +36,9 @@ pub use facets::Facet;
 pub use highlight::Fragment;
 pub use index::{OpenError, WordIndex, WordOptions};
 pub use reader::{WordHit, WordHits, WordReader};
+pub use sort::{
+    MAX_SORT_KEYS, SortAmong, SortBy, SortKey, SortPlace, SortQuery, Sorted, SortedHit,
+};
 pub use synonyms::SynonymTable;
 pub use syntax::{MAX_QUERY_CHARS, MAX_QUERY_CLAUSES, QueryOptions, WordQuery};
 pub use telling::TellingTerm;

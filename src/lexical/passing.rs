@@ -133,9 +133,10 @@ fn range(view: &View, target: &Target, bounds: &Bounds) -> Result<OrdinalSet> {
         let Some((value, included)) = end else {
             return Ok(Bound::Unbounded);
         };
-        let term = column
-            .term(value)
-            .ok_or_else(|| Error::Bug(format!("a {} bound for field {field:?}", value.kind())))?;
+        let term = column.term(value).ok_or_else(|| {
+            let kind = value.kind().with_article();
+            Error::Bug(format!("{kind} bound for field {field:?}"))
+        })?;
         Ok(if *included {
             Bound::Included(term)
         } else {

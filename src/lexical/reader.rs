@@ -1,18 +1,21 @@
 //! Searching one point in time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::analysis::words;
-use super::collect::{Wanted, collect, every};
+use super::collect::{Wanted, collect, every, visit};
 use super::definition::Scoring;
 use super::explain::{self, WordExplanation};
 use super::facets::{Facet, facets};
 use super::highlight::{self, Fragment};
 use super::passing::passing;
 use super::plan::Planner;
+use super::sort::{SortAmong, SortQuery, Sorted, SortedHit, Sorter, values};
 use super::syntax::WordQuery;
 use super::telling::{self, TellingTerm};
 use super::view::View;
+use crate::document::Value;
 use crate::error::Result;
 use crate::filter::{BoundFilter, OrdinalSet};
 
@@ -105,6 +108,90 @@ impl WordReader {
         let plan = Planner::new(&self.view, query).plan()?;
         let exact = self.exact(query, allowed)?;
         every(&self.view, &plan, exact.as_ref().or(allowed))
+    }
+
+    /// What matches a query among `allowed` (all if None), in the order of fields' values
+    /// rather than of scores, which are the same as [`WordReader::search`] finds.
+    ///
+    /// # Errors
+    /// As [`WordReader::search`].
+    pub fn search_sorted(
+        &self,
+        query: &WordQuery,
+        allowed: Option<&OrdinalSet>,
+        order: &SortQuery<'_>,
+    ) -> Result<Sorted> {
+        let mut sorter = Sorter::new(&self.view.columns, order);
+        let matched = self.visit(query, allowed, &mut sorter)?;
+        Ok(sorted(sorter, matched))
+    }
+
+    /// The first `most` members of each of `groups`, values of the field that `order`
+    /// collapses, among what matches.
+    ///
+    /// # Errors
+    /// As [`WordReader::search`].
+    pub fn search_members(
+        &self,
+        query: &WordQuery,
+        allowed: Option<&OrdinalSet>,
+        order: &SortQuery<'_>,
+        groups: &[Value],
+        most: usize,
+    ) -> Result<Vec<Vec<SortedHit>>> {
+        let mut sorter = Sorter::new(&self.view.columns, order).within(groups, most);
+        self.visit(query, allowed, &mut sorter)?;
+        Ok(sorter.finish().0)
+    }
+
+    /// Live documents in the order of fields' values.
+    ///
+    /// # Errors
+    /// An operator's error if the index cannot be read.
+    pub fn sorted(&self, among: SortAmong<'_>, order: &SortQuery<'_>) -> Result<Sorted> {
+        let mut sorter = Sorter::new(&self.view.columns, order);
+        let matched = sorter.walk(&self.view, among)?;
+        Ok(sorted(sorter, matched))
+    }
+
+    /// The first `most` members of each of `groups`, values of the field that `order`
+    /// collapses.
+    ///
+    /// # Errors
+    /// An operator's error if the index cannot be read.
+    pub fn members(
+        &self,
+        among: SortAmong<'_>,
+        order: &SortQuery<'_>,
+        groups: &[Value],
+        most: usize,
+    ) -> Result<Vec<Vec<SortedHit>>> {
+        let mut sorter = Sorter::new(&self.view.columns, order).within(groups, most);
+        sorter.walk(&self.view, among)?;
+        Ok(sorter.finish().0)
+    }
+
+    /// The values that live documents of `among` have in a field that is no text and holds
+    /// one value.
+    ///
+    /// # Errors
+    /// An operator's error if the index cannot be read.
+    pub fn values(&self, field: &str, among: &OrdinalSet) -> Result<HashMap<u32, Value>> {
+        values(&self.view, field, among)
+    }
+
+    fn visit(
+        &self,
+        query: &WordQuery,
+        allowed: Option<&OrdinalSet>,
+        sorter: &mut Sorter<'_>,
+    ) -> Result<u64> {
+        if query.is_empty() {
+            return Ok(0);
+        }
+        let plan = Planner::new(&self.view, query).plan()?;
+        let exact = self.exact(query, allowed)?;
+        visit(&self.view, &plan, exact.as_ref().or(allowed), sorter)
     }
 
     fn run(
@@ -218,5 +305,14 @@ impl WordReader {
             .iter()
             .map(|t| (t.field.clone(), t.term.clone(), t.weight / most));
         WordQuery::of_terms(terms, scoring)
+    }
+}
+
+fn sorted(sorter: Sorter<'_>, matched: u64) -> Sorted {
+    let (lists, lower) = sorter.finish();
+    Sorted {
+        hits: lists.into_iter().next().unwrap_or_default(),
+        matched,
+        lower,
     }
 }

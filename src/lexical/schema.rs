@@ -12,7 +12,8 @@ use crate::document::{Document, FieldDefinition, FieldType, Fields, Value};
 
 /// Name of the fast field with the ordinal.
 pub(super) const ORDINAL: &str = "_ordinal";
-const ID: &str = "_id";
+/// Name of the field with the id, by which equals are ordered.
+pub(super) const ID: &str = "_id";
 const PRESENT: &str = "_present";
 
 /// A defined field and what tantivy calls it.
@@ -56,7 +57,7 @@ impl Columns {
         };
         let number = || NumericOptions::default().set_indexed().set_fast();
         let ordinal = builder.add_u64_field(ORDINAL, number());
-        let id = builder.add_text_field(ID, raw(false));
+        let id = builder.add_text_field(ID, raw(true));
         let present = builder.add_text_field(PRESENT, raw(false));
         let defined = fields
             .iter()

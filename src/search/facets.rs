@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::document::{FieldType, Fields, Value};
+use super::response::json_of;
+use crate::document::{FieldType, Fields};
 use crate::error::{Code, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::index::View;
@@ -70,11 +71,7 @@ pub(super) fn count(
     for (field, &most) in wanted {
         let counted = view.words.facets(field, documents, most)?;
         let counts = counted.into_iter().map(|facet| FacetCount {
-            value: match facet.value {
-                Value::Integer(value) => Json::from(value),
-                Value::Boolean(value) => Json::from(value),
-                value => Json::from(value.to_string()),
-            },
+            value: json_of(&facet.value),
             count: facet.documents,
         });
         all.insert(field.clone(), counts.collect());

@@ -100,7 +100,7 @@ fn competition_ranks(hits: &[LegHit]) -> Vec<usize> {
 }
 
 impl Candidate {
-    fn new(ordinal: u32) -> Self {
+    pub(super) fn new(ordinal: u32) -> Self {
         Candidate {
             ordinal,
             score: 0.0,

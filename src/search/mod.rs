@@ -5,21 +5,30 @@
 //! * How deep the legs go and how they are fused comes from the definition or the
 //!   request, never from `k`: asking for more hits never reorders the first ones. Hits
 //!   deeper than the fused candidates follow them.
+//! * An order of fields' values ([`Sort`]), groups ([`Collapse`]) and pages that others' writes
+//!   do not touch ([`CursorRequest`]) keep these promises; see `ranking` and `cursor`.
 //! * Fewer than `k` hits come with the reason. A leg that failed is named in `degraded`.
 //! * Every score can be taken apart ([`Explanation`]).
 
+mod cursor;
 mod facets;
 mod fusion;
+mod legs;
+mod options;
+mod page;
+mod ranking;
 mod request;
 mod response;
 mod run;
+mod short;
 mod similar;
 
 pub use facets::FacetCount;
 pub use fusion::{Candidate, LegHit, fuse};
+pub use options::{Collapse, CursorRequest, Missing, Sort, SortOrder};
 pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
 pub use response::{
-    Degraded, Explanation, FusionExplanation, Hit, LegExplanation, SearchResponse, Shortfall,
-    Timings, Total, TotalCounts,
+    Degraded, Explanation, FusionExplanation, Hit, InnerHit, LegExplanation, SearchResponse,
+    Shortfall, Timings, Total, TotalCounts,
 };
 pub use run::search;

@@ -7,17 +7,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::facets;
+use super::options::{self, Collapse, CursorRequest, Sort, SortSchema};
 use crate::config::Limits;
-use crate::document::{FieldType, Fields};
+use crate::document::{FieldType, Fields, is_parent};
 use crate::error::{Code, Problem, Result};
 use crate::index::{Definition, Fusion, MAX_CANDIDATES, MAX_EF, MatchWords, Mode};
+use crate::lexical::SortKey;
 
 /// Longest mark put around a highlighted word.
 const MAX_MARK_BYTES: usize = 256;
 /// Most ids that one `like` may name.
 const MAX_LIKE_IDS: usize = 32;
 
-/// A search. One of `query`, `vector` and `like` must be there; all else has defaults.
+/// A search. One of `query`, `vector` and `like` must be there, or `sort`; all else has
+/// defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchRequest {
@@ -64,7 +67,20 @@ pub struct SearchRequest {
     /// of each to return.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub facets: BTreeMap<String, usize>,
-    /// Fields of a hit's document to return; all of them by default, none with `[]`.
+    /// The order of hits, by their fields' values; by relevance otherwise. Without `query`,
+    /// `vector` and `like`, all documents that pass the filter in this order. In dense and
+    /// hybrid mode the candidates are put in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<SortSchema>>")]
+    pub sort: Option<Vec<Sort>>,
+    /// Only the best hit of each value of a field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collapse: Option<Collapse>,
+    /// Pages through one point in time, whatever is written meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<CursorRequest>,
+    /// Fields of a hit's document to return, or objects with fields; all of them by
+    /// default, none with `[]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<String>>,
     /// Mark the query's words in these fields.
@@ -134,6 +150,21 @@ pub(super) struct Plan<'a> {
     pub ef: usize,
     pub fusion: Fusion,
     pub match_words: MatchWords,
+    /// The order of hits; none for that of relevance.
+    pub order: Vec<SortKey>,
+    /// Nothing is looked for: all that passes the filter is listed.
+    pub listing: bool,
+    /// How long a cursor is kept, in seconds, where one is asked for.
+    pub keep_s: Option<u64>,
+}
+
+impl Plan<'_> {
+    /// Whether all that matches is gone through in an order of its own, so that there is no
+    /// depth to go beyond.
+    pub fn scans(&self) -> bool {
+        let own_order = !self.order.is_empty() || self.request.collapse.is_some();
+        self.mode == Mode::Lexical && own_order
+    }
 }
 
 impl SearchRequest {
@@ -177,10 +208,33 @@ impl SearchRequest {
         }
         let fusion = self.fusion.unwrap_or(defaults.fusion);
         fusion.check(Code::InvalidRequest, "fusion")?;
-        let mode = self.plan_mode(definition)?;
         self.check_inputs()?;
+        let listing = self.is_listing();
+        let mode = self.plan_mode(definition)?;
         check_fields(&definition.fields, &definition.id_field, self)?;
         facets::check(&self.facets, &definition.fields)?;
+        let (fields, id_field) = (&definition.fields, &definition.id_field);
+        let order = match &self.sort {
+            Some(sort) => options::order(sort, fields, id_field, listing)?,
+            None => Vec::new(),
+        };
+        if listing && let Some(least) = self.min_score {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "nothing is looked for, so nothing has a score",
+            )
+            .field("min_score")
+            .found(least)
+            .expected("no least score; or a query, a vector or like")
+            .into());
+        }
+        if let Some(collapse) = &self.collapse {
+            collapse.check(fields)?;
+        }
+        let keep_s = match &self.cursor {
+            Some(cursor) => Some(cursor.keep_s(limits)?),
+            None => None,
+        };
         Ok(Plan {
             request: self,
             mode,
@@ -190,7 +244,15 @@ impl SearchRequest {
             ef,
             fusion,
             match_words: self.match_words.unwrap_or(defaults.match_words),
+            order,
+            listing,
+            keep_s,
         })
+    }
+
+    /// Whether only an order says what is wanted.
+    fn is_listing(&self) -> bool {
+        self.query.is_none() && self.vector.is_none() && self.like.is_none() && self.sort.is_some()
     }
 
     fn plan_mode(&self, definition: &Definition) -> Result<Mode, Problem> {
@@ -205,6 +267,16 @@ impl SearchRequest {
                 .found(found.as_str())
                 .expected(expected)
         };
+        if self.is_listing() {
+            return match self.mode {
+                None | Some(Mode::Lexical) => Ok(Mode::Lexical),
+                Some(mode) => Err(wrong(
+                    "without a query there is nothing to compare vectors with",
+                    mode,
+                    "no mode; or a query, a vector or like",
+                )),
+            };
+        }
         let only_vector = self.vector.is_some() && self.query.is_none() && self.like.is_none();
         let mode = match self.mode {
             Some(mode) => mode,
@@ -244,10 +316,11 @@ impl SearchRequest {
     fn check_inputs(&self) -> Result<(), Problem> {
         let wrong = |message: &str| Problem::new(Code::InvalidRequest, message);
         match (&self.query, &self.vector, &self.like) {
+            (None, None, None) if self.sort.is_some() => Ok(()),
             (None, None, None) => Err(wrong("nothing says what to look for")
                 .field("query")
                 .found("nothing")
-                .expected("a query, a vector, or like")),
+                .expected("a query, a vector, or like; or sort, to list everything")),
             (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
                 Err(wrong("like stands alone: the documents are the query")
                     .field("like")
@@ -270,7 +343,7 @@ impl SearchRequest {
 
 fn check_fields(fields: &Fields, id_field: &str, request: &SearchRequest) -> Result<(), Problem> {
     for name in request.fields.iter().flatten() {
-        if name != id_field && !fields.contains_key(name) {
+        if name != id_field && !fields.contains_key(name) && !is_parent(fields, name) {
             return Err(unknown_field("fields", name, fields.keys()));
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::facets::FacetCount;
+use crate::document::Value;
 use crate::index::{FusionMethod, Mode};
 
 /// The answer to a search.
@@ -28,6 +29,9 @@ pub struct SearchResponse {
     /// What was lost on the way; the hits come from what was left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<Degraded>,
+    /// Where to go on: the `token` of the next request's `cursor`. Absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// The log sequence that the answer stands on.
     pub seq: u64,
     /// Where the time went.
@@ -40,8 +44,18 @@ pub struct Hit {
     /// The document's id.
     pub id: String,
     /// The score that ranks it. Lexical: BM25. Dense: the index's
-    /// metric (cosine unless its definition says otherwise). Hybrid: the fusion's.
+    /// metric (cosine unless its definition says otherwise). Hybrid: the fusion's. 0 where
+    /// nothing was looked for.
     pub score: f32,
+    /// Its values of the fields that hits are sorted by, null where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort: Option<Vec<Json>>,
+    /// Its value of the field that is collapsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Json>,
+    /// Further members of its group, the best first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner: Option<Vec<InnerHit>>,
     /// The document, or the fields of it that were asked for.
     pub document: Map<String, Json>,
     /// The passage whose vector was nearest, where texts are cut.
@@ -53,6 +67,15 @@ pub struct Hit {
     /// The score, taken apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Explanation>,
+}
+
+/// A further member of a hit's group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InnerHit {
+    /// The document's id.
+    pub id: String,
+    /// Its score.
+    pub score: f32,
 }
 
 /// How many documents there are to be found.
@@ -135,8 +158,10 @@ pub struct Explanation {
 /// One leg's part of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LegExplanation {
-    /// Rank among the leg's hits, from 1.
-    pub rank: usize,
+    /// Rank among the leg's hits, from 1; absent where they were not ranked but sorted or
+    /// collapsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
     /// The leg's own score: BM25, or the index's metric.
     pub score: f32,
     /// The score as it entered the fusion, before the weight.
@@ -158,4 +183,14 @@ pub struct FusionExplanation {
     pub dense_weight: f32,
     /// The sum: the hit's score.
     pub score: f32,
+}
+
+/// A value as a document holds it; an instant in UTC for dates.
+pub(super) fn json_of(value: &Value) -> Json {
+    match value {
+        Value::Integer(value) => Json::from(*value),
+        Value::Float(value) => Json::from(*value),
+        Value::Boolean(value) => Json::from(*value),
+        Value::Text(_) | Value::Keyword(_) | Value::Date(_) => Json::from(value.to_string()),
+    }
 }

@@ -219,6 +219,95 @@ fn fewer_hits_come_with_the_reason() {
 }
 
 #[test]
+fn the_reason_is_what_limits() {
+    let world = World::new();
+    let notes = world.notes();
+    put(
+        &notes,
+        (0..30)
+            .map(|i| {
+                note(
+                    &format!("n{i:02}"),
+                    ["light", "dark"][i % 2],
+                    (i * 3) as f64,
+                )
+            })
+            .collect(),
+    );
+    let near = |request: SearchRequest| SearchRequest {
+        filter: Some(r#"section = "near""#.into()),
+        ..request
+    };
+    let deep = |request: SearchRequest| SearchRequest {
+        k: Some(50),
+        candidates: Some(5),
+        ..request
+    };
+    let least = |least: f32, request: SearchRequest| SearchRequest {
+        min_score: Some(least),
+        candidates: Some(5),
+        ..request
+    };
+    let sorted = |request: SearchRequest| SearchRequest {
+        sort: Some(vec!["stars".into()]),
+        candidates: Some(5),
+        ..request
+    };
+    let lexical = |text: &str| SearchRequest {
+        mode: Some(Mode::Lexical),
+        k: Some(20),
+        ..words(text)
+    };
+    for (request, reason) in [
+        (deep(dense(0)), "30 documents have a vector"),
+        (
+            near(deep(dense(0))),
+            "15 documents have a vector and pass the filter",
+        ),
+        (
+            least(0.99, dense(10)),
+            "the 10 nearest documents were looked at, 3 of which score 0.99 or more",
+        ),
+        (
+            SearchRequest {
+                offset: Some(28),
+                ..dense(10)
+            },
+            "30 documents have a vector, and the first 28 were left out",
+        ),
+        (
+            sorted(dense(10)),
+            "the 5 nearest documents were looked at; in this mode `sort` orders the candidates \
+             alone: ask for more `candidates`, or search in lexical mode",
+        ),
+        (
+            deep(both("light")),
+            "30 documents match the words or have a vector",
+        ),
+        (lexical("light"), "15 documents match the words"),
+        (
+            near(lexical("light")),
+            "8 documents match the words and pass the filter",
+        ),
+        (
+            least(99.0, lexical("light")),
+            "15 documents match the words, 0 of them score 99 or more",
+        ),
+        (sorted(lexical("light")), "15 documents match the words"),
+        (
+            near(SearchRequest {
+                k: Some(20),
+                ..sorted(SearchRequest::default())
+            }),
+            "15 documents pass the filter",
+        ),
+    ] {
+        let short = ask(&notes, &request).short.unwrap();
+        assert_eq!(short.reason, reason, "{request:?}");
+    }
+}
+
+#[test]
 fn totals_count_what_passes_the_filter() {
     let world = World::new();
     let notes = world.notes();
@@ -461,7 +550,7 @@ fn hits_below_the_least_score_are_left_out_and_counted() {
     assert_eq!(ids(&answer), ["n0", "n30"]);
     assert_eq!(answer.total.value, 4);
     let reason = answer.short.unwrap().reason;
-    assert!(reason.contains("2 of those found score below"), "{reason}");
+    assert!(reason.contains("2 of them score 0.6 or more"), "{reason}");
     // Nothing is left out of what scores enough, however few are asked for.
     request.k = Some(1);
     let answer = ask(&notes, &request);
