@@ -111,19 +111,6 @@ impl Index {
         texts.join("\n")
     }
 
-    /// The same text, read back from a stored document.
-    pub fn text_of_source(&self, source: &Map<String, Json>) -> String {
-        let Some(embedding) = &self.definition().embedding else {
-            return String::new();
-        };
-        let texts: Vec<String> = embedding
-            .fields
-            .iter()
-            .filter_map(|field| source_text(source, field))
-            .collect();
-        texts.join("\n")
-    }
-
     /// Texts of the fields that are searched by words, read back from a stored document.
     pub fn searched_texts(&self, source: &Map<String, Json>) -> Vec<(String, String)> {
         self.definition()

@@ -13,8 +13,8 @@ mod aliases;
 mod catalog;
 mod definition;
 mod document;
-mod once;
 mod held;
+mod once;
 mod open;
 mod read;
 mod snapshot;
@@ -29,8 +29,8 @@ pub use definition::{
     Passages, SearchDefaults, check_name,
 };
 pub use document::{Encoded, Prepared};
-pub use once::{Once, Step};
 pub use held::Held;
+pub use once::{Once, Step};
 pub use open::Index;
 pub use read::{Current, Fetched, PassageVector, Stats};
 pub use snapshot::Snapshot;

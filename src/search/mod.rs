@@ -16,6 +16,7 @@ mod fusion;
 mod legs;
 mod options;
 mod page;
+mod passage;
 mod ranking;
 mod request;
 mod response;
@@ -26,6 +27,7 @@ mod similar;
 pub use facets::FacetCount;
 pub use fusion::{Candidate, LegHit, fuse};
 pub use options::{Collapse, CursorRequest, Missing, Sort, SortOrder};
+pub use passage::{Passage, Place};
 pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
 pub use response::{
     Degraded, Explanation, FusionExplanation, Hit, InnerHit, LegExplanation, SearchResponse,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fusion::Candidate;
 use super::legs::Legs;
+use super::passage::{Passage, locate};
 use super::ranking::{List, Ranked, Ranking};
 use super::request::HighlightRequest;
 use super::response::{Explanation, FusionExplanation, Hit, LegExplanation, json_of};
@@ -103,31 +104,41 @@ impl Page<'_> {
         })
     }
 
-    /// The text of the nearest passage, where the definition cuts texts.
-    fn passage(&self, candidate: &Candidate, source: &Map<String, Json>) -> Result<Option<String>> {
+    /// The nearest passage, where the definition cuts texts.
+    fn passage(
+        &self,
+        candidate: &Candidate,
+        source: &Map<String, Json>,
+    ) -> Result<Option<Passage>> {
         let index = self.legs.index;
-        let definition = index.definition();
-        let cut = definition
-            .embedding
-            .as_ref()
-            .is_some_and(|embedding| embedding.passages.is_some());
-        let (true, Some((rank, _))) = (cut, candidate.dense) else {
+        let embedding = index.definition().embedding.as_ref();
+        let Some(embedding) = embedding.filter(|embedding| embedding.passages.is_some()) else {
             return Ok(None);
         };
-        let Some(number) = self.ranking.found.passages.get(rank).map(|hit| hit.passage) else {
+        let nearest = candidate
+            .dense
+            .and_then(|(rank, _)| self.ranking.found.passages.get(rank));
+        let Some(number) = nearest.map(|hit| hit.passage) else {
             return Ok(None);
         };
         let Some(stored) = index.stored_vectors(candidate.ordinal)? else {
             return Ok(None);
         };
-        let text = index.text_of_source(source);
         Ok(stored
             .spans
             .get(usize::from(number))
             // A vector that the document brought along stands for no text.
             .filter(|span| span.start < span.end)
-            .and_then(|span| text.get(span.start as usize..span.end as usize))
-            .map(str::to_string))
+            .and_then(|span| {
+                let span = span.start as usize..span.end as usize;
+                let (text, places) = locate(source, &embedding.fields, span)?;
+                Some(Passage {
+                    number: u32::from(number) + 1,
+                    of: u32::try_from(stored.spans.len()).unwrap_or(u32::MAX),
+                    text,
+                    places,
+                })
+            }))
     }
 
     fn highlights(

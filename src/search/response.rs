@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::facets::FacetCount;
+use super::passage::Passage;
 use crate::document::Value;
 use crate::index::{FusionMethod, Mode};
 
@@ -60,7 +61,7 @@ pub struct Hit {
     pub document: Map<String, Json>,
     /// The passage whose vector was nearest, where texts are cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passage: Option<String>,
+    pub passage: Option<Passage>,
     /// Marked fragments by field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub highlights: Option<Map<String, Json>>,

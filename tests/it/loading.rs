@@ -556,7 +556,8 @@ fn long_texts_have_a_vector_for_each_passage() {
             assert!(pair[1].start <= pair[0].end && pair[1].start > pair[0].start);
         }
         for span in &stored.spans {
-            // Asked for with its own words, each passage is the nearest, and is returned.
+            // Asked for with its own words, each passage is the nearest, and is returned (but
+            // for a line break between texts at its end).
             let passage = &text[span.start as usize..span.end as usize];
             let plain = ask(
                 index,
@@ -571,10 +572,22 @@ fn long_texts_have_a_vector_for_each_passage() {
                 "a hit for a document, not for a passage"
             );
             let hit = &plain.hits[0];
-            assert_eq!(
-                (hit.id.as_str(), hit.passage.as_deref()),
-                ("long", Some(passage))
-            );
+            assert_eq!(hit.id, "long");
+            let found = hit.passage.as_ref().unwrap();
+            let passage = passage.trim_matches('\n');
+            assert_eq!(found.text, passage);
+            assert_eq!(found.of as usize, stored.spans.len());
+            assert_eq!(stored.spans[found.number as usize - 1], *span);
+            let cut: Vec<String> = found
+                .places
+                .iter()
+                .map(|place| {
+                    let text = hit.document[&place.field].as_str().unwrap();
+                    let (start, end) = (place.start as usize, place.end as usize);
+                    text.chars().skip(start).take(end - start).collect()
+                })
+                .collect();
+            assert_eq!(cut.join("\n"), passage, "{:?}", found.places);
             assert!((hit.score - 1.0).abs() < 1e-4, "{}", hit.score);
         }
         let short = ask(
@@ -584,7 +597,11 @@ fn long_texts_have_a_vector_for_each_passage() {
                 ..words("a blue house")
             },
         );
-        assert_eq!(short.hits[0].passage.as_deref(), Some("a blue house"));
+        let passage = short.hits[0].passage.as_ref().unwrap();
+        assert_eq!(
+            (passage.text.as_str(), passage.number, passage.of),
+            ("a blue house", 1, 1)
+        );
     });
     // The command line prints the same.
     let answer = place.json(&[
@@ -594,5 +611,5 @@ fn long_texts_have_a_vector_for_each_passage() {
         "--mode",
         "dense",
     ]);
-    assert!(answer["hits"][0]["passage"].is_string(), "{answer}");
+    assert!(answer["hits"][0]["passage"]["text"].is_string(), "{answer}");
 }
