@@ -20,7 +20,7 @@ use super::error::{Failure, in_full};
 use super::gate::Permit;
 use super::items;
 use crate::error::{Code, Error, Problem, Result};
-use crate::index::{Change, Changed, Index, Prepared, version_conflict};
+use crate::index::{Catalog, Change, Changed, Index, Prepared, Still, version_conflict};
 use crate::store::Durability;
 
 /// Documents in the first step; doubled while steps are quick.
@@ -129,7 +129,8 @@ pub(super) enum Kind {
 
 /// A bulk request, cut into its documents.
 pub(super) struct Bulk {
-    index: Arc<Index>,
+    catalog: Arc<Catalog>,
+    name: String,
     body: Arc<Payload>,
     items: Vec<Range<usize>>,
     kind: Kind,
@@ -142,18 +143,21 @@ impl Bulk {
     /// # Errors
     /// `invalid_request` for a body that cannot be cut, `limit_exceeded` for too many.
     pub(super) fn new(
-        index: Arc<Index>,
+        catalog: Arc<Catalog>,
+        name: String,
         body: Payload,
         kind: Kind,
         durability: Durability,
         most: usize,
     ) -> Result<Bulk> {
+        catalog.get(&name)?;
         let items = match body.format {
             Format::Json => items::list(&body.bytes, most)?,
             Format::Lines => items::lines(&body.bytes, most)?,
         };
         Ok(Bulk {
-            index,
+            catalog,
+            name,
             body: Arc::new(body),
             items,
             kind,
@@ -161,9 +165,9 @@ impl Bulk {
         })
     }
 
-    /// The index that is written to.
-    pub(super) fn index(&self) -> &Index {
-        &self.index
+    /// Makes visible what was written.
+    pub(super) fn refresh(&self) -> Result<u64> {
+        self.catalog.get(&self.name)?.refresh()
     }
 
     /// Writes the documents, a step at a time. When the future is dropped, the step under
@@ -189,10 +193,23 @@ impl Bulk {
                 (Vec::new(), Err(late.into()))
             } else {
                 let step = self.step(answers.len(), size);
-                let (index, body) = (self.index.clone(), self.body.clone());
+                let (catalog, name) = (self.catalog.clone(), self.name.clone());
+                let body = self.body.clone();
                 let started = Instant::now();
                 let (kind, durability) = (self.kind, self.durability);
-                let write = move || write_step(&index, &body, &step, kind, durability);
+                let write = move || {
+                    let mut done = Vec::new();
+                    let outcome = catalog.write(&name, |index, still| {
+                        // What was answered for by the index that the alias stood for
+                        // before was taken over.
+                        let left = step.get(done.len()..).unwrap_or_default();
+                        let (answers, failed) =
+                            write_step(index, &body, left, kind, durability, still);
+                        done.extend(answers);
+                        failed.map_or(Ok(()), Err)
+                    });
+                    (done, outcome.err())
+                };
                 let outcome = permit.run(move || Ok(write())).await;
                 let (step, outcome) = match outcome {
                     Ok((step, None)) => (step, Ok(())),
@@ -219,7 +236,7 @@ impl Bulk {
                 Err(error) => {
                     if error.problem().is_none() {
                         tracing::error!(
-                            index = self.index.name(),
+                            index = self.name,
                             written,
                             detail = in_full(&error),
                             "a bulk request was given up half-way"
@@ -275,6 +292,7 @@ fn write_step(
     step: &[Range<usize>],
     kind: Kind,
     durability: Durability,
+    still: Still<'_>,
 ) -> (Vec<BulkItem>, Option<Error>) {
     let mut answers: Vec<BulkItem> = Vec::with_capacity(step.len());
     let mut write = || -> Result<()> {
@@ -283,8 +301,9 @@ fn write_step(
             let bytes = body.bytes.get(range.clone()).unwrap_or_default();
             match understand(index, bytes, kind)? {
                 Item::Update(id, patch, if_version) => {
-                    answers.extend(write_batch(index, std::mem::take(&mut batch), durability)?);
-                    answers.push(match index.update(&id, &patch, if_version, durability) {
+                    let batch = std::mem::take(&mut batch);
+                    answers.extend(write_batch(index, batch, durability, still)?);
+                    answers.push(match index.update_if(&id, &patch, if_version, durability, still) {
                         Ok(version) => BulkItem {
                             id: Some(id),
                             status: BulkStatus::Updated,
@@ -297,7 +316,7 @@ fn write_step(
                 item => batch.push(item),
             }
         }
-        answers.extend(write_batch(index, batch, durability)?);
+        answers.extend(write_batch(index, batch, durability, still)?);
         Ok(())
     };
     let failed = write().err();
@@ -310,7 +329,9 @@ fn write_step(
 /// What is wrong with more than this document.
 fn rejected_alone(id: Option<String>, error: Error) -> Result<BulkItem> {
     match error {
-        Error::User(problem) if !problem.code.is_about_the_model() => {
+        Error::User(problem)
+            if !problem.code.is_about_the_model() && problem.code != Code::AliasMoved =>
+        {
             Ok(BulkItem::rejected(id, Failure::from(&*problem)))
         }
         error => Err(error),
@@ -388,7 +409,12 @@ fn understand_put(index: &Index, json: Json, if_version: Option<u64>) -> Result<
 }
 
 /// Encodes and writes a batch of anything but updates.
-fn write_batch(index: &Index, batch: Vec<Item>, durability: Durability) -> Result<Vec<BulkItem>> {
+fn write_batch(
+    index: &Index,
+    batch: Vec<Item>,
+    durability: Durability,
+    still: Still<'_>,
+) -> Result<Vec<BulkItem>> {
     /// What stands in the place of each item; `Put` for the next of the documents.
     enum Place {
         Put(Option<u64>),
@@ -421,7 +447,7 @@ fn write_batch(index: &Index, batch: Vec<Item>, durability: Durability) -> Resul
             Place::Rejected(_) => {}
         }
     }
-    let outcomes = index.change(&changes, durability)?;
+    let outcomes = index.change_if(&changes, durability, still)?;
     let mut outcomes = changes.iter().zip(outcomes);
     let mut answers = Vec::with_capacity(places.len());
     for place in places.iter() {

@@ -92,11 +92,11 @@ async fn many(
     let catalog = app.catalog.clone();
     let durability = parameters.durability;
     let bulk = permit
-        .run(move || Bulk::new(catalog.get(&name)?, body, kind, durability, most))
+        .run(move || Bulk::new(catalog, name, body, kind, durability, most))
         .await?;
     let answer = bulk.write(&permit, deadline).await?;
     if parameters.refresh == Refresh::Wait {
-        permit.run(move || bulk.index().refresh()).await?;
+        permit.run(move || bulk.refresh()).await?;
     }
     let status = if answer.rejected == 0 {
         StatusCode::OK
@@ -116,13 +116,16 @@ pub(super) async fn put(
     let catalog = app.catalog.clone();
     let put = move || {
         let document: Map<String, Json> = json::parse(&body.bytes, Code::InvalidDocument)?;
-        let index = catalog.get(&name)?;
-        let document = with_id(&index, document, &id)?;
-        let prepared = index.prepare(document)?;
-        let encoded = index.encode(vec![prepared])?;
-        let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
         let if_version = if_version(parameters.if_version);
-        let changed = index.change(&[(change, if_version)], parameters.durability)?;
+        let (index, changed) = catalog.write(&name, |index, still| {
+            let document = with_id(index, document.clone(), &id)?;
+            let prepared = index.prepare(document)?;
+            let encoded = index.encode(vec![prepared])?;
+            let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
+            let changes = [(change, if_version)];
+            let changed = index.change_if(&changes, parameters.durability, still)?;
+            Ok((index.clone(), changed))
+        })?;
         let (http, status, version) = match changed.first() {
             Some(&Changed::Created { version }) => {
                 (StatusCode::CREATED, BulkStatus::Created, version)
@@ -159,8 +162,11 @@ pub(super) async fn update(
     let catalog = app.catalog.clone();
     let update = move || {
         let patch: Map<String, Json> = json::parse(&body.bytes, Code::InvalidDocument)?;
-        let index = catalog.get(&name)?;
-        let version = index.update(&id, &patch, parameters.if_version, parameters.durability)?;
+        let (index, version) = catalog.write(&name, |index, still| {
+            let (wanted, durability) = (parameters.if_version, parameters.durability);
+            let version = index.update_if(&id, &patch, wanted, durability, still)?;
+            Ok((index.clone(), version))
+        })?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
@@ -204,9 +210,12 @@ pub(super) async fn remove(
     let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
     let remove = move || {
-        let index = catalog.get(&name)?;
         let change = (Change::Delete(&id), if_version(parameters.if_version));
-        match index.change(&[change], parameters.durability)?.first() {
+        let (index, changed) = catalog.write(&name, |index, still| {
+            let changed = index.change_if(&[change], parameters.durability, still)?;
+            Ok((index.clone(), changed))
+        })?;
+        match changed.first() {
             Some(Changed::Deleted) => {}
             Some(&Changed::Unmet { version }) => {
                 return Err(match parameters.if_version {
@@ -247,8 +256,10 @@ pub(super) async fn remove_where(
     let catalog = app.catalog.clone();
     let remove = move || {
         let request: DeleteRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let index = catalog.get(&name)?;
-        let deleted = index.delete_where(&request.filter.0)?;
+        let (index, deleted) = catalog.write(&name, |index, still| {
+            let deleted = index.delete_where_if(&request.filter.0, still)?;
+            Ok((index.clone(), deleted))
+        })?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }

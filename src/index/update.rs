@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::read::Current;
-use super::{Change, Changed, IfVersion, Index};
+use super::{Change, Changed, IfVersion, Index, Still};
 use crate::error::{Code, Error, Problem, Result};
 use crate::filter::{BoundFilter, Filter};
 use crate::store::Durability;
@@ -30,6 +30,21 @@ impl Index {
         patch: &Map<String, Json>,
         if_version: Option<u64>,
         durability: Durability,
+    ) -> Result<u64> {
+        self.update_if(id, patch, if_version, durability, &|| true)
+    }
+
+    /// The same, as long as the writer still means this index; see [`Index::change_if`].
+    ///
+    /// # Errors
+    /// `alias_moved` where it does not, besides.
+    pub fn update_if(
+        &self,
+        id: &str,
+        patch: &Map<String, Json>,
+        if_version: Option<u64>,
+        durability: Durability,
+        still: Still<'_>,
     ) -> Result<u64> {
         let id_field = &self.definition().id_field;
         let is_id = |patched: &Json| match patched {
@@ -65,7 +80,10 @@ impl Index {
             let encoded = self.encode(vec![prepared])?;
             let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
             let expected = IfVersion::Is(current.version);
-            match self.change(&[(change, expected)], durability)?.first() {
+            match self
+                .change_if(&[(change, expected)], durability, still)?
+                .first()
+            {
                 Some(&(Changed::Updated { version } | Changed::Created { version })) => {
                     return Ok(version);
                 }
@@ -108,6 +126,14 @@ impl Index {
     /// `invalid_filter`, also for a filter that every document passes, which is more likely a
     /// mistake. On an operator error some may have been deleted already.
     pub fn delete_where(&self, filter: &Json) -> Result<u64> {
+        self.delete_where_if(filter, &|| true)
+    }
+
+    /// The same, as long as the writer still means this index; see [`Index::change_if`].
+    ///
+    /// # Errors
+    /// `alias_moved` where it does not, besides; some may have been deleted then.
+    pub fn delete_where_if(&self, filter: &Json, still: Still<'_>) -> Result<u64> {
         let definition = self.definition();
         let bound = Filter::from_json(filter)?.bind(&definition.fields, &definition.id_field)?;
         let bound = bound.normalise();
@@ -136,7 +162,7 @@ impl Index {
                     Some((Change::Delete(id.as_deref()?), version))
                 })
                 .collect();
-            let changed = self.change(&changes, Durability::Synced)?;
+            let changed = self.change_if(&changes, Durability::Synced, still)?;
             let gone = changed.iter().filter(|&&one| one == Changed::Deleted);
             deleted += gone.count() as u64;
         }

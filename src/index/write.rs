@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::open::{add_stored, publish, replay_words};
 use super::view::Epoch;
 use super::{Encoded, Index, View};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::store::{Applied, Durability, Expected, Operation, Store};
 use crate::vector::VectorIndex;
@@ -150,6 +150,18 @@ impl IfVersion {
     }
 }
 
+/// Says whether a writer that found an index by an alias still means that index.
+pub type Still<'a> = &'a dyn Fn() -> bool;
+
+/// The answer to a writer that does not.
+pub(super) fn moved(index: &str) -> Problem {
+    Problem::new(
+        Code::AliasMoved,
+        format!("the alias was moved away from index {index:?} before the write; try again"),
+    )
+    .field("index")
+}
+
 /// Outcome of writing one document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -199,6 +211,21 @@ impl Index {
         changes: &[(Change<'_>, IfVersion)],
         durability: Durability,
     ) -> Result<Vec<Changed>> {
+        self.change_if(changes, durability, &|| true)
+    }
+
+    /// The same, as long as the writer still means this index: asked in its turn to write,
+    /// when no alias is moved away from the index by a reindexing. See
+    /// [`Catalog::write`](super::Catalog::write).
+    ///
+    /// # Errors
+    /// `alias_moved` where it does not, and then nothing changed.
+    pub fn change_if(
+        &self,
+        changes: &[(Change<'_>, IfVersion)],
+        durability: Durability,
+        still: Still<'_>,
+    ) -> Result<Vec<Changed>> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
@@ -244,6 +271,9 @@ impl Index {
         }
         let mut writer = self.writer.lock();
         writer.check(self.name())?;
+        if !still() {
+            return Err(moved(self.name()).into());
+        }
         let outcomes = self.store.apply_where(&operations, Durability::Buffered)?;
         // Within one batch an id may come twice: only the last of them lives.
         let mut dead = OrdinalSet::new();
