@@ -303,7 +303,8 @@ fn write_step(
                 Item::Update(id, patch, if_version) => {
                     let batch = std::mem::take(&mut batch);
                     answers.extend(write_batch(index, batch, durability, still)?);
-                    answers.push(match index.update_if(&id, &patch, if_version, durability, still) {
+                    let updated = index.update_if(&id, &patch, if_version, durability, still);
+                    answers.push(match updated {
                         Ok(version) => BulkItem {
                             id: Some(id),
                             status: BulkStatus::Updated,

@@ -62,7 +62,9 @@ pub(super) async fn export(
         };
         match permit.run(write).await {
             Ok(()) => info!(index, documents, "exported"),
-            Err(_) if broken.is_closed() => info!(index, "a caller left in the middle of an export"),
+            Err(_) if broken.is_closed() => {
+                info!(index, "a caller left in the middle of an export")
+            }
             Err(e) => {
                 error!(index, detail = in_full(&e), "an export broke off");
                 let _ = broken.send(Err(io::Error::other("broken off"))).await;

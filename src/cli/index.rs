@@ -119,14 +119,12 @@ impl IndexCommand {
                     definition.name = name;
                 }
                 match catalog.define(definition)? {
-                    Defined::Created(index) => context
-                        .print(&Shown::new(&index, true), |shown| {
-                            format!("created {}", shown.name)
-                        }),
-                    Defined::Changed(index) => context
-                        .print(&Shown::new(&index, true), |shown| {
-                            format!("changed the definition of {}", shown.name)
-                        }),
+                    Defined::Created(index) => context.print(&Shown::new(&index, true), |shown| {
+                        format!("created {}", shown.name)
+                    }),
+                    Defined::Changed(index) => context.print(&Shown::new(&index, true), |shown| {
+                        format!("changed the definition of {}", shown.name)
+                    }),
                     Defined::Same(index) => Err(Problem::new(
                         Code::IndexExists,
                         format!("there is an index {:?} of this definition", index.name()),
@@ -188,7 +186,10 @@ impl IndexCommand {
             } => {
                 let request = ReindexRequest {
                     into,
-                    definition: definition.as_deref().map(Definition::from_file).transpose()?,
+                    definition: definition
+                        .as_deref()
+                        .map(Definition::from_file)
+                        .transpose()?,
                     alias,
                 };
                 reindex::run(context, &catalog, &index, request)

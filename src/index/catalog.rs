@@ -411,7 +411,9 @@ impl Catalog {
         if is_alias || self.path(name).exists() {
             let what = match is_alias {
                 true => "an alias",
-                false if is_marked(&self.path(name)) => "an index being made by a reindexing called",
+                false if is_marked(&self.path(name)) => {
+                    "an index being made by a reindexing called"
+                }
                 false => "an index",
             };
             return Err(Problem::new(

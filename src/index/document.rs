@@ -42,7 +42,10 @@ impl Prepared {
 
     /// About how many bytes this holds, for callers that bound how much they collect.
     pub fn bytes(&self) -> usize {
-        let ready = self.ready.as_ref().map_or(0, |ready| ready.vectors.len() * 4);
+        let ready = self
+            .ready
+            .as_ref()
+            .map_or(0, |ready| ready.vectors.len() * 4);
         // The source and the typed values each hold the document once.
         self.text.len() + ready + 2 * weight(&self.document.source)
     }

@@ -14,6 +14,7 @@ mod carry;
 mod catalog;
 mod definition;
 mod document;
+mod filling;
 mod open;
 mod read;
 mod redefine;
@@ -24,6 +25,7 @@ mod update;
 mod view;
 mod write;
 
+pub use carry::Carry;
 pub use catalog::{Catalog, Defined, Settings};
 pub use definition::{
     Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
@@ -31,7 +33,6 @@ pub use definition::{
 };
 pub use document::{Encoded, Prepared};
 pub use open::Index;
-pub use carry::Carry;
 pub use read::{Current, Fetched, Stats, Stored};
 pub use reindex::{Reindex, ReindexPhase, ReindexProgress, ReindexRequest, ReindexState};
 pub use snapshot::Snapshot;

@@ -221,7 +221,11 @@ mod tests {
         check(
             base,
             "[fields.title]\ntype = \"text\"\nanalysis = { language = \"english\" }\n[fields.year]\ntype = \"integer\"\n",
-            &["fields.tag", "fields.title.analysis.language", "fields.year"],
+            &[
+                "fields.tag",
+                "fields.title.analysis.language",
+                "fields.year",
+            ],
         );
         check(
             base,
@@ -239,9 +243,6 @@ mod tests {
             next.description = Some(i.to_string());
             described.follow(next);
         }
-        assert_eq!(
-            described.definition().description.as_deref(),
-            Some("19999")
-        );
+        assert_eq!(described.definition().description.as_deref(), Some("19999"));
     }
 }

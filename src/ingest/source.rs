@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::RecordBatch;
 use serde_json::{Map, Value as Json};
 
-use super::readers::{self, Item, Items};
 use super::export::PASSAGES;
+use super::readers::{self, Item, Items};
 use super::{Format, Manifest, Mapping, Text};
 use crate::error::{Code, Error, Problem};
 use crate::store::StoredVectors;

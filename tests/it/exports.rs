@@ -35,7 +35,10 @@ fn texts(index: &Index) -> BTreeMap<String, (String, Option<Vec<u32>>, String)> 
             let source = String::from_utf8(one.source).unwrap();
             let vectors = one.vectors.as_ref();
             let bits = vectors.map(|v| v.vectors.iter().map(|x| x.to_bits()).collect());
-            (id, (source, bits, format!("{:?}", vectors.map(|v| &v.spans))))
+            (
+                id,
+                (source, bits, format!("{:?}", vectors.map(|v| &v.spans))),
+            )
         })
         .collect()
 }
@@ -195,11 +198,15 @@ fn requests() -> Vec<SearchRequest> {
     let mut all = vec![words("light"), words("a b c")];
     for mode in [Mode::Lexical, Mode::Dense, Mode::Hybrid] {
         for filter in [None, Some("stars >= 0"), Some("day < 2024-05-02")] {
+            let query = "light a";
             all.push(SearchRequest {
                 mode: Some(mode),
                 filter: filter.map(Into::into),
                 k: Some(100),
-                ..both("light a")
+                ..match mode {
+                    Mode::Lexical => words(query),
+                    _ => both(query),
+                }
             });
         }
     }
@@ -266,7 +273,8 @@ fn plain_documents_need_only_their_columns() {
         "day": "2024-05-01T12:00:00Z", "open": true, "vector": [1, 0, 0],
     });
     let other = json!({"id": "b", "stars": 3, "title": "light", "vector": [0, 1, 0]});
-    put(&notes, vec![plain, other]);
+    let fewer = json!({"id": "c", "title": "light", "vector": [0, 1, 0], "open": false});
+    put(&notes, vec![plain, other, fewer]);
     let path = world.folder.path().join("notes.parquet");
     export(&notes, &path);
     let file = std::fs::File::open(&path).unwrap();
@@ -282,12 +290,19 @@ fn plain_documents_need_only_their_columns() {
     assert!(types.contains(&"stars Int64".to_string()), "{types:?}");
     assert!(types.contains(&"price Float64".to_string()), "{types:?}");
     let day = types.iter().find(|text| text.starts_with("day ")).unwrap();
-    assert!(day.starts_with("day Timestamp(") && day.contains("UTC"), "{day}");
+    assert!(
+        day.starts_with("day Timestamp(") && day.contains("UTC"),
+        "{day}"
+    );
     use arrow::array::{Array, AsArray};
     let rest = batch.column_by_name("_rest").unwrap();
     assert!(rest.is_null(0), "its columns say it all");
+    assert!(rest.is_null(2));
     // Its order is its own.
-    assert_eq!(rest.as_string::<i32>().value(1), r#"["id","stars","title"]"#);
+    assert_eq!(
+        rest.as_string::<i32>().value(1),
+        r#"["id","stars","title"]"#
+    );
     let told = manifest(&path).unwrap().unwrap();
     assert_eq!(told.seq, notes.view().seq);
     assert_eq!(&told.definition, notes.definition());
@@ -332,7 +347,11 @@ fn passages_are_not_encoded_again_not_even_without_the_model() {
         .unwrap();
     put(&index, pages());
     let before = texts(&index);
-    assert!(before.values().any(|(_, bits, _)| bits.as_ref().is_some_and(|b| b.len() > 100)));
+    assert!(
+        before
+            .values()
+            .any(|(_, bits, _)| bits.as_ref().is_some_and(|b| b.len() > 100))
+    );
     assert_eq!(before["blank"].1, None);
     let dense = |index: &Index| {
         let request = SearchRequest {
@@ -363,14 +382,20 @@ fn passages_are_not_encoded_again_not_even_without_the_model() {
     std::fs::rename(models.join("tiny"), models.join("gone")).unwrap();
     let index = world.catalog.get("empty").unwrap();
     let rejects = world.folder.path().join("rejects.jsonl");
-    assert_eq!(load(&world, &index, &path, &rejects, &Progress::new()), None);
+    assert_eq!(
+        load(&world, &index, &path, &rejects, &Progress::new()),
+        None
+    );
     // A blank text needs no model either.
     assert_eq!(texts(&index), before);
 
     // Where texts are cut otherwise, they are encoded.
     std::fs::rename(models.join("gone"), models.join("tiny")).unwrap();
     let other = PAGES.replace("name = \"pages\"", "name = \"other\"");
-    let other = other.replace("max_tokens = 16, overlap = 4", "max_tokens = 32, overlap = 0");
+    let other = other.replace(
+        "max_tokens = 16, overlap = 4",
+        "max_tokens = 32, overlap = 0",
+    );
     let other = world
         .catalog
         .create(Definition::from_toml(&other).unwrap())
@@ -441,7 +466,10 @@ fn a_file_that_lies_is_refused_and_a_row_that_does_is_rejected() {
         if with_rest {
             columns.push(("_rest", rest));
         }
-        let pairs = vec![KeyValue::new("gleaner.export".to_string(), told.to_string())];
+        let pairs = vec![KeyValue::new(
+            "gleaner.export".to_string(),
+            told.to_string(),
+        )];
         let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs));
         parquet_with(&path, columns, properties.build());
     };
@@ -457,7 +485,14 @@ fn a_file_that_lies_is_refused_and_a_row_that_does_is_rejected() {
         let error = manifest(&path).unwrap_err();
         assert_eq!(error.problem().unwrap().code, Code::InvalidFile, "{told}");
     }
-    let rows = ["1", "[1]", "[[1]]", "[[1, 2]]", "[\"year\"]", "[\"id\", \"id\"]"];
+    let rows = [
+        "1",
+        "[1]",
+        "[[1]]",
+        "[[1, 2]]",
+        "[\"year\"]",
+        "[\"id\", \"id\"]",
+    ];
     write(&honest.to_string(), rows.map(Some).to_vec(), true);
     let rejects = world.folder.path().join("rejects.jsonl");
     let progress = Progress::new();
@@ -488,7 +523,10 @@ fn over_rest() {
 
     for (path, code) in [
         ("/v1/indexes/nobody/export", "index_not_found"),
-        ("/v1/indexes/notes/export?filter=stars%20%3E%3C", "invalid_filter"),
+        (
+            "/v1/indexes/notes/export?filter=stars%20%3E%3C",
+            "invalid_filter",
+        ),
         ("/v1/indexes/notes/export?filter=%7B", "invalid_filter"),
         ("/v1/indexes/notes/export?k=1", "invalid_request"),
     ] {
@@ -538,12 +576,22 @@ fn from_the_command_line() {
     crate::support::files::jsonl(&place.path("notes.jsonl"), &rows);
     place.ok(&["ingest", "notes", "notes.jsonl"]);
     let said = place.json(&["export", "notes", "--to", "out.parquet"]);
-    assert_eq!((&said["documents"], &said["passages"]), (&json!(50), &json!(50)));
+    assert_eq!(
+        (&said["documents"], &said["passages"]),
+        (&json!(50), &json!(50))
+    );
     place.refused(
         Code::InvalidRequest,
         &["export", "notes", "--to", "out.parquet"],
     );
-    let some = ["export", "notes", "--to", "some.parquet", "--filter", "stars < 10"];
+    let some = [
+        "export",
+        "notes",
+        "--to",
+        "some.parquet",
+        "--filter",
+        "stars < 10",
+    ];
     assert_eq!(place.json(&some)["documents"], 10);
     place.ok(&["export", "notes", "--to", "out.parquet", "--force"]);
     let left: Vec<String> = std::fs::read_dir(place.folder())
@@ -559,7 +607,10 @@ fn from_the_command_line() {
         &["ingest", "again", "notes.jsonl", "--create"],
     );
     let loaded = place.json(&["ingest", "again", "out.parquet", "--create", "--quiet"]);
-    assert_eq!((&loaded["loaded"], &loaded["tokens"]), (&json!(50), &json!(0)));
+    assert_eq!(
+        (&loaded["loaded"], &loaded["tokens"]),
+        (&json!(50), &json!(0))
+    );
     let before = place.look("notes", texts);
     assert_eq!(place.look("again", texts), before);
     // Once more, into the index that is there now.

@@ -98,7 +98,10 @@ fn the_same_definition_takes_everything_over() {
         code(world.catalog.remove("notes-2")),
         Some(Code::IndexAliased)
     );
-    assert_eq!(code(world.catalog.reindexing("live").map(drop)), Some(Code::TaskNotFound));
+    assert_eq!(
+        code(world.catalog.reindexing("live").map(drop)),
+        Some(Code::TaskNotFound)
+    );
 }
 
 /// A model and an index of it, with texts of several passages.
@@ -253,7 +256,10 @@ fn what_cannot_be_made_leaves_everything_as_it_was() {
         let said = format!("{name} {request:?}");
         assert_eq!(refused(name, request), Some(expected), "{said}");
     }
-    assert_eq!(code(world.catalog.reindexing("notes").map(drop)), Some(Code::TaskNotFound));
+    assert_eq!(
+        code(world.catalog.reindexing("notes").map(drop)),
+        Some(Code::TaskNotFound)
+    );
 
     let mut strict = notes.definition().clone();
     strict.fields["title"].required = true;
@@ -338,7 +344,10 @@ fn what_a_crash_leaves_is_removed_or_finished() {
     assert_eq!(catalog.names_on_disk().unwrap(), ["notes", "whole"]);
     assert_eq!(code(catalog.get("held")), Some(Code::IndexNotFound));
     let held = [("x".to_string(), Some("held".to_string()))];
-    assert_eq!(code(catalog.set_aliases(&held.into())), Some(Code::IndexNotFound));
+    assert_eq!(
+        code(catalog.set_aliases(&held.into())),
+        Some(Code::IndexNotFound)
+    );
     assert_eq!(catalog.get("live").unwrap().view().documents, 1);
     drop(catalog);
     // A new one takes the place of one that was cut short.
@@ -428,7 +437,7 @@ fn writers_through_the_catalog_lose_nothing() {
                 request.k = Some(600);
                 assert_eq!(ask(&live, &request).hits.len(), 500);
                 let mut request = both("steady");
-                request.filter = Some("title EXISTS AND stars = 45".into());
+                request.filter = Some("stars = 45".into());
                 assert!(!ask(&live, &request).hits.is_empty());
             }
         });
@@ -567,11 +576,7 @@ fn clients_over_rest_lose_nothing() {
                     )
                 }
             };
-            assert!(
-                matches!(written.status, 200 | 201),
-                "{}",
-                written.json()
-            );
+            assert!(matches!(written.status, 200 | 201), "{}", written.json());
             let found = service.get(&path);
             assert_eq!(found.status, 200, "{id} is missing");
             assert_eq!(found.json()["document"]["title"], title.as_str());
@@ -593,7 +598,10 @@ fn clients_over_rest_lose_nothing() {
     assert_eq!(shown["stats"]["documents"], there + 302);
     let tasks = service.get("/v1/tasks").json();
     let reindexed = tasks["tasks"].as_array().unwrap().iter();
-    assert_eq!(reindexed.filter(|task| task["kind"] == "reindex").count(), 4);
+    assert_eq!(
+        reindexed.filter(|task| task["kind"] == "reindex").count(),
+        4
+    );
 }
 
 #[test]
@@ -602,7 +610,10 @@ fn over_rest_it_is_refused_watched_and_called_off() {
     let path = "/v1/indexes/notes/reindex";
     assert_eq!(service.get(path).code(), "task_not_found");
     assert_eq!(service.delete(path).code(), "task_not_found");
-    assert_eq!(service.get("/v1/indexes/nobody/reindex").code(), "index_not_found");
+    assert_eq!(
+        service.get("/v1/indexes/nobody/reindex").code(),
+        "index_not_found"
+    );
     for (body, status, code) in [
         (json!({}), 400, "invalid_request"),
         (json!({"into": "new", "x": 1}), 400, "invalid_request"),
@@ -610,7 +621,11 @@ fn over_rest_it_is_refused_watched_and_called_off() {
         (json!({"into": "A"}), 400, "invalid_definition"),
     ] {
         let refused = service.post(path, &body);
-        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{body}");
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (status, code),
+            "{body}"
+        );
     }
     let documents: Vec<Value> = (0..5000)
         .map(|i| json!({"id": i, "title": format!("train {i}"), "vector": [1, 2, i]}))
@@ -650,6 +665,7 @@ fn killed_at_any_instant_the_alias_names_a_whole_index() {
     place.ok(&["ingest", "notes", "notes.jsonl", "--quiet"]);
     std::fs::write(place.path("data/aliases.json"), "{\"live\": \"notes\"}").unwrap();
     let mut from = "notes".to_string();
+    let mut in_the_middle = 0;
     for turn in 0..8u64 {
         let name = format!("notes-{turn}");
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gleaner"));
@@ -660,14 +676,22 @@ fn killed_at_any_instant_the_alias_names_a_whole_index() {
         let mut child = command
             .current_dir(place.folder())
             .env("HOME", place.folder())
-            .args(["index", "reindex", "live", "--into", &name, "--alias", "live"])
+            .args([
+                "index", "reindex", "live", "--into", &name, "--alias", "live",
+            ])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(40 + turn * turn * 25));
+        let mark = place.path(&format!("data/indexes/{name}/unfinished.json"));
+        let limit = Instant::now() + Duration::from_secs(30);
+        while !mark.exists() && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(turn * turn * 25));
         let _ = child.kill();
         child.wait().unwrap();
+        in_the_middle += u64::from(mark.exists());
         let catalog = Catalog::new(&place.config()).unwrap();
         let live = catalog.aliases()["live"].clone();
         assert!(live == from || live == name, "{live}");
@@ -678,12 +702,21 @@ fn killed_at_any_instant_the_alias_names_a_whole_index() {
         assert_eq!(index.count_words("light"), 3000);
         from = live;
     }
-    let done = place.json(&["index", "reindex", "live", "--into", "last", "--alias", "live"]);
+    assert!(in_the_middle > 0, "it was never killed in the middle");
+    let done = place.json(&[
+        "index", "reindex", "live", "--into", "last", "--alias", "live",
+    ]);
     assert_eq!(done["state"], "done");
-    assert_eq!((&done["documents"], &done["carried"]), (&json!(3000), &json!(3000)));
+    assert_eq!(
+        (&done["documents"], &done["carried"]),
+        (&json!(3000), &json!(3000))
+    );
     let said = place.ok(&["index", "reindex", "last", "--into", "once-more"]);
     assert!(said.out.contains("3000 documents"), "{}", said.out);
-    place.refused(Code::IndexExists, &["index", "reindex", "last", "--into", "once-more"]);
+    place.refused(
+        Code::IndexExists,
+        &["index", "reindex", "last", "--into", "once-more"],
+    );
 }
 
 trait CountWords {

@@ -57,7 +57,10 @@ fn quick_ones_are_answered_as_ever() {
     ] {
         assert_eq!(service.send("POST", path, &[], b"").code(), code);
     }
-    assert_eq!(service.get("/v1/tasks").json()["tasks"][0]["state"], "failed");
+    assert_eq!(
+        service.get("/v1/tasks").json()["tasks"][0]["state"],
+        "failed"
+    );
     for body in [&b"{\"a\": 1}"[..], b"x", b"{", b"[]"] {
         let refused = service.send("POST", "/v1/indexes/notes/compact", &[], body);
         assert_eq!(refused.code(), "invalid_request");
@@ -92,7 +95,10 @@ fn what_takes_longer_than_its_request_goes_on() {
         assert_eq!(address, format!("/v1/tasks/{id}"));
         assert_eq!(began["index"], "notes");
         let task = ended(&service, address);
-        assert_eq!((&task["kind"], &task["started"]), (&began["kind"], &began["started"]));
+        assert_eq!(
+            (&task["kind"], &task["started"]),
+            (&began["kind"], &began["started"])
+        );
         match task["state"].as_str().unwrap() {
             "done" => Ok(task["result"].clone()),
             _ => Err(task["error"]["code"].as_str().unwrap().to_string()),
@@ -153,7 +159,10 @@ fn a_definition_changes_in_place_where_it_can() {
     assert_eq!(hits(&service, "ship"), 1);
     assert_eq!(hits(&service, "night ferry"), 0);
     let extra = json!({"extra": 1, "section": ["x", "y"], "vector": [0, 0, 1]});
-    assert_eq!(service.put("/v1/indexes/notes/documents/c", &extra).status, 201);
+    assert_eq!(
+        service.put("/v1/indexes/notes/documents/c", &extra).status,
+        201
+    );
     // It lasts.
     let service = service.restart(|_| {});
     assert_eq!(hits(&service, "ship"), 1);
@@ -168,7 +177,10 @@ fn a_definition_changes_in_place_where_it_can() {
     other["embedding"]["metric"] = json!("dot");
     other["search"]["candidates"] = json!(9);
     let refused = service.put(path, &other);
-    assert_eq!((refused.status, refused.code().as_str()), (409, "reindex_needed"));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (409, "reindex_needed")
+    );
     let error = &refused.json()["error"];
     let message = error["message"].as_str().unwrap();
     for path in [
@@ -193,7 +205,10 @@ fn a_definition_changes_in_place_where_it_can() {
     changed["search"]["candidates"] = json!(11);
     assert_eq!(service.put("/v1/indexes/live", &changed).status, 200);
     let removed = service.delete(path);
-    assert_eq!((removed.status, removed.code().as_str()), (409, "index_aliased"));
+    assert_eq!(
+        (removed.status, removed.code().as_str()),
+        (409, "index_aliased")
+    );
 }
 
 #[test]

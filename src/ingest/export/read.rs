@@ -40,12 +40,11 @@ impl Reading {
         }
         let format: Format = serde_json::from_str(text).map_err(damaged)?;
         if format.format != FORMAT {
-            return Err(Problem::new(
-                Code::InvalidFile,
-                "this is an export of another format",
-            )
-            .found(format!("format {}", format.format))
-            .expected(format!("format {FORMAT}")));
+            return Err(
+                Problem::new(Code::InvalidFile, "this is an export of another format")
+                    .found(format!("format {}", format.format))
+                    .expected(format!("format {FORMAT}")),
+            );
         }
         let manifest: Manifest = serde_json::from_str(text).map_err(damaged)?;
         let [rest, passages] = own_names(&manifest.definition);

@@ -28,7 +28,7 @@ use crate::ingest::readers::date_json;
 use crate::store::StoredVectors;
 
 /// Documents looked up at once.
-const LOOKED_UP: usize = 32;
+const LOOKED_UP: usize = 16;
 /// Most documents in a batch of columns, and most bytes of them, about.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
@@ -82,6 +82,18 @@ impl Export {
         self.ordinals.len() as u64
     }
 
+    /// The members of the first document in their order: most documents of an index agree.
+    fn usual_order(&self) -> Result<Vec<String>> {
+        let first = self.ordinals.get(..1).unwrap_or_default();
+        let Some(first) = self.index.stored(first, false)?.pop() else {
+            return Ok(Vec::new());
+        };
+        Ok(parse(&first.source)?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect())
+    }
+
     /// Writes them, a row group at a time. `progress.loaded` counts documents,
     /// `progress.passages` vectors.
     ///
@@ -96,7 +108,7 @@ impl Export {
             fingerprint: self.index.fingerprint().map(str::to_string),
             definition,
         };
-        let mut table = Table::new(&manifest);
+        let mut table = Table::new(&manifest, &self.usual_order()?);
         let schema = table.schema.clone();
         let cannot = |e: parquet::errors::ParquetError| {
             Error::operator_from("cannot write the export", e)
@@ -110,11 +122,12 @@ impl Export {
                 let passages = stored.vectors.as_ref().map_or(0, |v| v.spans.len());
                 progress.passages.fetch_add(passages as u64, Relaxed);
                 table.push(stored)?;
-            }
-            if table.is_full() {
-                writer.write(&table.take()?).map_err(cannot)?;
-                if writer.memory_size() >= GROUP_BYTES {
-                    writer.flush().map_err(cannot)?;
+                // After each: a single one may be large.
+                if table.is_full() {
+                    writer.write(&table.take()?).map_err(cannot)?;
+                    if writer.memory_size() >= GROUP_BYTES {
+                        writer.flush().map_err(cannot)?;
+                    }
                 }
             }
             progress.loaded.fetch_add(ordinals.len() as u64, Relaxed);
@@ -196,8 +209,7 @@ fn properties(manifest: &Manifest, schema: &Schema, passages: &str) -> Result<Wr
     for column in columns.columns() {
         // No two vectors have a value in common.
         if column.path().parts().first().map(String::as_str) == Some(passages) {
-            properties =
-                properties.set_column_dictionary_enabled(column.path().clone(), false);
+            properties = properties.set_column_dictionary_enabled(column.path().clone(), false);
         }
     }
     Ok(properties.build())
@@ -209,7 +221,9 @@ struct Table {
     id: StringBuilder,
     id_field: String,
     columns: Vec<Column>,
-    /// Place of each field among the columns.
+    /// The columns in the order of the file, each by its place here: 0 is the id, then come
+    /// the fields of the definition.
+    order: Vec<usize>,
     rest: StringBuilder,
     vectors: Option<Vectors>,
     passages: String,
@@ -218,16 +232,24 @@ struct Table {
 }
 
 impl Table {
-    fn new(manifest: &Manifest) -> Table {
+    fn new(manifest: &Manifest, usual_order: &[String]) -> Table {
         let definition = &manifest.definition;
         let [rest, passages] = own_names(definition);
-        let mut fields = vec![Field::new(&definition.id_field, DataType::Utf8, false)];
-        let mut columns = Vec::with_capacity(definition.fields.len());
-        for (name, field) in &definition.fields {
-            let column = Column::new(name, field);
-            fields.push(Field::new(name, column.data_type(), true));
-            columns.push(column);
-        }
+        let columns: Vec<Column> = definition
+            .fields
+            .iter()
+            .map(|(name, field)| Column::new(name, field))
+            .collect();
+        let mut all = vec![Field::new(&definition.id_field, DataType::Utf8, false)];
+        let typed = columns
+            .iter()
+            .map(|c| Field::new(&c.name, c.data_type(), true));
+        all.extend(typed);
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        let place = |&i: &usize| usual_order.iter().position(|name| name == all[i].name());
+        // Those that it does not have come last, the id before all others.
+        order.sort_by_key(|i| place(i).unwrap_or(if *i == 0 { 0 } else { usize::MAX }));
+        let mut fields: Vec<Field> = order.iter().map(|&i| all[i].clone()).collect();
         fields.push(Field::new(rest, DataType::Utf8, true));
         let vectors = definition
             .embedding
@@ -241,6 +263,7 @@ impl Table {
             id: StringBuilder::new(),
             id_field: definition.id_field.clone(),
             columns,
+            order,
             rest: StringBuilder::new(),
             vectors,
             passages,
@@ -258,21 +281,18 @@ impl Table {
     }
 
     fn push(&mut self, stored: Stored) -> Result<()> {
-        let source: Map<String, Json> = serde_json::from_slice(&stored.source)
-            .map_err(|e| Error::operator_from("a stored document cannot be read", e))?;
+        let source = parse(&stored.source)?;
         self.rows += 1;
         self.bytes += 2 * stored.source.len();
         self.id.append_value(&stored.id);
         // The members whose columns say them exactly.
-        let mut exact = Vec::with_capacity(source.len());
-        if source.get(&self.id_field).and_then(Json::as_str) == Some(&stored.id) {
-            exact.push(self.id_field.as_str());
-        }
+        let id = source.get(&self.id_field).and_then(Json::as_str);
+        let mut exact = vec![(id == Some(&stored.id)).then_some(self.id_field.as_str())];
         for column in &mut self.columns {
-            if column.push(source.get(&column.name)) {
-                exact.push(column.name.as_str());
-            }
+            let says = column.push(source.get(&column.name));
+            exact.push(says.then_some(column.name.as_str()));
         }
+        let exact: Vec<&str> = self.order.iter().filter_map(|&i| exact[i]).collect();
         let plain = exact.iter().eq(source.keys());
         if plain {
             self.rest.append_null();
@@ -294,10 +314,11 @@ impl Table {
     }
 
     fn take(&mut self) -> Result<RecordBatch> {
-        let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.id.finish())];
+        let mut all: Vec<ArrayRef> = vec![Arc::new(self.id.finish())];
         for column in &mut self.columns {
-            arrays.push(column.take()?);
+            all.push(column.take()?);
         }
+        let mut arrays: Vec<ArrayRef> = self.order.iter().map(|&i| all[i].clone()).collect();
         arrays.push(Arc::new(self.rest.finish()));
         if let Some(vectors) = &mut self.vectors {
             arrays.push(vectors.take()?);
@@ -306,6 +327,11 @@ impl Table {
         self.bytes = 0;
         RecordBatch::try_new(self.schema.clone(), arrays).map_err(arrow_bug)
     }
+}
+
+fn parse(source: &[u8]) -> Result<Map<String, Json>> {
+    serde_json::from_slice(source)
+        .map_err(|e| Error::operator_from("a stored document cannot be read", e))
 }
 
 /// One field's values.
@@ -336,9 +362,9 @@ impl Column {
                 FieldType::Text | FieldType::Keyword => Values::Text(StringBuilder::new()),
                 FieldType::Integer => Values::Integer(Int64Builder::new()),
                 FieldType::Float => Values::Float(Float64Builder::new()),
-                FieldType::Date => Values::Date(
-                    TimestampMicrosecondBuilder::new().with_timezone("UTC"),
-                ),
+                FieldType::Date => {
+                    Values::Date(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
+                }
                 FieldType::Boolean => Values::Boolean(BooleanBuilder::new()),
             },
             lengths: Vec::new(),
@@ -509,7 +535,8 @@ impl Vectors {
             )));
         }
         self.lengths.push(Some(stored.spans.len()));
-        self.starts.extend(stored.spans.iter().map(|span| span.start));
+        self.starts
+            .extend(stored.spans.iter().map(|span| span.start));
         self.ends.extend(stored.spans.iter().map(|span| span.end));
         self.values.extend(stored.vectors);
         Ok(())
@@ -520,19 +547,14 @@ impl Vectors {
         let take = |values: &mut Vec<u32>| UInt32Array::from(std::mem::take(values));
         let values = Float32Array::from(std::mem::take(&mut self.values));
         let value = Arc::new(Field::new("item", DataType::Float32, false));
-        let vectors =
-            FixedSizeListArray::try_new(value, self.dimensions, Arc::new(values), None)
-                .map_err(arrow_bug)?;
+        let vectors = FixedSizeListArray::try_new(value, self.dimensions, Arc::new(values), None)
+            .map_err(arrow_bug)?;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(take(&mut self.starts)),
             Arc::new(take(&mut self.ends)),
             Arc::new(vectors),
         ];
         let passages = StructArray::try_new(members, columns, None).map_err(arrow_bug)?;
-        lists(
-            item,
-            Arc::new(passages),
-            std::mem::take(&mut self.lengths),
-        )
+        lists(item, Arc::new(passages), std::mem::take(&mut self.lengths))
     }
 }
