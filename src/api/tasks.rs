@@ -216,7 +216,7 @@ where
         Ok(Ok(Ok((status, body)))) => Ok(json::answer(status, &body)?),
         Ok(Ok(Err(error))) => Err(error.into()),
         Ok(Err(_)) => Err(Error::Bug("a task ended without an outcome".into()).into()),
-        Err(_) => goes_on(app, &id),
+        Err(_) => Ok(goes_on(app, &id)?),
     }
 }
 
@@ -269,7 +269,7 @@ where
     Ok(Begun { id, done })
 }
 
-fn goes_on(app: &App, id: &str) -> Result<Response, ApiError> {
+fn goes_on(app: &App, id: &str) -> Result<Response> {
     let task = app.tasks.answer(id).ok_or_else(|| unknown(id))?;
     let mut response = json::answer(StatusCode::ACCEPTED, &task)?;
     // Letters and digits alone.

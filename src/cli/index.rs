@@ -84,7 +84,7 @@ impl Shown {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Listed {
-    Shown(Shown),
+    Shown(Box<Shown>),
     Broken { name: String, problem: String },
 }
 
@@ -139,7 +139,7 @@ impl IndexCommand {
                 let mut all = Vec::new();
                 for name in catalog.names_on_disk()? {
                     all.push(match catalog.get(&name) {
-                        Ok(index) => Listed::Shown(Shown::new(&index, false)),
+                        Ok(index) => Listed::Shown(Shown::new(&index, false).into()),
                         // The others are listed all the same.
                         Err(error) => Listed::Broken {
                             name,

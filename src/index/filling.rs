@@ -28,12 +28,6 @@ pub(super) struct Filling<'a> {
     pub(super) carry: Carry,
 }
 
-/// One change to the new index.
-enum Step {
-    Put(Prepared),
-    Delete(String),
-}
-
 impl Filling<'_> {
     /// Everything that a view sees.
     pub(super) fn copy(&self, view: &View) -> Result<(), Stop> {
@@ -43,9 +37,7 @@ impl Filling<'_> {
         let ordinals: Vec<u32> = view.live.iter().collect();
         for ordinals in ordinals.chunks(LOOKED_UP) {
             self.reindex.go_on()?;
-            for step in self.prepare(ordinals)? {
-                steps.push(step);
-            }
+            self.prepare(ordinals, &mut steps)?;
             if steps.are_many() {
                 let written = self.write(&mut steps)?;
                 self.reindex.documents.fetch_add(written, Relaxed);
@@ -105,12 +97,9 @@ impl Filling<'_> {
         for changed in changed.chunks(LOOKED_UP) {
             self.reindex.go_on()?;
             let ordinals: Vec<u32> = changed.iter().filter_map(|(_, put)| *put).collect();
-            for step in self.prepare(&ordinals)? {
-                steps.push(step);
-            }
-            for (id, _) in changed.iter().filter(|(_, put)| put.is_none()) {
-                steps.push(Step::Delete(id.clone()));
-            }
+            self.prepare(&ordinals, &mut steps)?;
+            let deleted = changed.iter().filter(|(_, put)| put.is_none());
+            steps.deletes.extend(deleted.map(|(id, _)| id.clone()));
             if steps.are_many() {
                 self.write(&mut steps)?;
             }
@@ -123,9 +112,8 @@ impl Filling<'_> {
         Ok(())
     }
 
-    fn prepare(&self, ordinals: &[u32]) -> Result<Vec<Step>> {
+    fn prepare(&self, ordinals: &[u32], steps: &mut Steps) -> Result<()> {
         let documents = self.source.stored(ordinals, self.carry.any())?;
-        let mut steps = Vec::with_capacity(documents.len());
         for document in documents {
             let json = serde_json::from_slice(&document.source)
                 .map_err(|e| Error::operator_from("a stored document cannot be read", e))?;
@@ -134,22 +122,19 @@ impl Filling<'_> {
                 .new
                 .prepare_carried(json, document.vectors, self.carry, usize::MAX)
                 .map_err(|error| unfit(&document.id, error))?;
-            steps.push(Step::Put(prepared));
+            steps.bytes += prepared.bytes();
+            steps.puts.push(prepared);
         }
-        Ok(steps)
+        Ok(())
     }
 
     /// Writes what was collected; how many changes that were.
     fn write(&self, steps: &mut Steps) -> Result<u64> {
-        let steps = std::mem::take(steps).all;
-        let mut prepared = Vec::with_capacity(steps.len());
-        let mut deleted = Vec::new();
-        for step in steps {
-            match step {
-                Step::Put(one) => prepared.push(one),
-                Step::Delete(id) => deleted.push(id),
-            }
-        }
+        let Steps {
+            puts: prepared,
+            deletes: deleted,
+            ..
+        } = std::mem::take(steps);
         let texts = prepared
             .iter()
             .filter(|one| one.passages().next().is_some())
@@ -177,21 +162,15 @@ impl Filling<'_> {
 /// Changes that are collected to be written at once.
 #[derive(Default)]
 struct Steps {
-    all: Vec<Step>,
+    puts: Vec<Prepared>,
+    deletes: Vec<String>,
+    /// Of the documents to put.
     bytes: usize,
 }
 
 impl Steps {
-    fn push(&mut self, step: Step) {
-        self.bytes += match &step {
-            Step::Put(one) => one.bytes(),
-            Step::Delete(id) => id.len(),
-        };
-        self.all.push(step);
-    }
-
     fn are_many(&self) -> bool {
-        self.all.len() >= BATCH || self.bytes >= BATCH_BYTES
+        self.puts.len() + self.deletes.len() >= BATCH || self.bytes >= BATCH_BYTES
     }
 }
 
