@@ -456,7 +456,10 @@ fn writers_through_the_catalog_lose_nothing() {
                 true => Durability::Buffered,
                 false => Durability::Synced,
             };
-            let document = note(id, &format!("turn {revision}"), (revision % 90) as f64);
+            let refreshes = revision.is_multiple_of(11);
+            let mark = format!("m{client}x{revision}");
+            let mut document = note(id, &format!("turn {revision}"), (revision % 90) as f64);
+            document["body"] = json!(mark);
             world
                 .catalog
                 .write("live", |index, still| {
@@ -469,9 +472,17 @@ fn writers_through_the_catalog_lose_nothing() {
                     let encoded = index.encode(vec![prepared])?;
                     let change = (Change::Put(&encoded[0]), IfVersion::Any);
                     index.change_if(&[change], durability, still)?;
+                    if refreshes {
+                        index.refresh()?;
+                    }
                     Ok(())
                 })
                 .unwrap();
+            // What was visible stays visible.
+            if refreshes && !deletes {
+                let live = world.catalog.get("live").unwrap();
+                assert_eq!(ids(&ask(&live, &words(&mark))), [id]);
+            }
             // What was acknowledged is there at once.
             let found = world.catalog.get("live").unwrap().get(id).ok();
             let title = (!deletes).then(|| format!("turn {revision}"));
