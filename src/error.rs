@@ -55,6 +55,16 @@ pub enum Code {
     IndexNotFound,
     /// There is an index of that name already.
     IndexExists,
+    /// An alias stands for the index.
+    IndexAliased,
+    /// The alias was moved to another index while a write was under way.
+    AliasMoved,
+    /// The change of a definition needs the documents indexed anew.
+    ReindexNeeded,
+    /// Something that takes long is being done to the index already.
+    TaskRunning,
+    /// No such task, or one that ended long ago.
+    TaskNotFound,
     /// No document of that id.
     DocumentNotFound,
     /// No snapshot of that id.
@@ -100,6 +110,11 @@ impl Code {
             Code::InvalidConfiguration => "invalid_configuration",
             Code::IndexNotFound => "index_not_found",
             Code::IndexExists => "index_exists",
+            Code::IndexAliased => "index_aliased",
+            Code::AliasMoved => "alias_moved",
+            Code::ReindexNeeded => "reindex_needed",
+            Code::TaskRunning => "task_running",
+            Code::TaskNotFound => "task_not_found",
             Code::DocumentNotFound => "document_not_found",
             Code::SnapshotNotFound => "snapshot_not_found",
             Code::SnapshotDamaged => "snapshot_damaged",

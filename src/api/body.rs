@@ -69,6 +69,39 @@ impl FromRequest<Arc<App>> for BulkBody {
     }
 }
 
+/// No body, or an object with nothing in it: what would be ignored is refused.
+pub(super) struct NoBody;
+
+impl FromRequest<Arc<App>> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (parts, mut body) = request.into_parts();
+        let mut said: Vec<u8> = Vec::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            // Blanks between the braces, or around them, say nothing either.
+            let data = frame.into_data().unwrap_or_default();
+            said.extend(data.iter().filter(|byte| !byte.is_ascii_whitespace()));
+            if !b"{}".starts_with(&said) {
+                discard(body, &parts.headers, app.limits.body_bytes).await;
+                return Err(nothing_expected(&said));
+            }
+        }
+        match said.len() {
+            1 => Err(nothing_expected(&said)),
+            _ => Ok(NoBody),
+        }
+    }
+}
+
+fn nothing_expected(said: &[u8]) -> ApiError {
+    Problem::new(Code::InvalidRequest, "the request takes no body")
+        .field("body")
+        .found(String::from_utf8_lossy(said))
+        .expected("none")
+        .into()
+}
+
 async fn read(
     app: &App,
     request: Request,

@@ -17,11 +17,14 @@ use super::around::Deadline;
 use super::body::{Format, Payload};
 use super::documents::{if_version, no_outcome, no_such_document};
 use super::error::{Failure, in_full};
+use super::extract::IdempotencyKey;
 use super::gate::Permit;
 use super::items;
 use super::json;
 use crate::error::{Code, Error, Problem, Result};
-use crate::index::{Change, Changed, Index, Once, Prepared, Step, version_conflict};
+use crate::index::{
+    Catalog, Change, Changed, How, Index, Once, Prepared, Step, Still, version_conflict,
+};
 use crate::store::Durability;
 
 /// Documents in the first step; doubled while steps are quick.
@@ -130,65 +133,66 @@ pub(super) enum Kind {
 
 /// A bulk request, cut into its documents.
 pub(super) struct Bulk {
-    index: Arc<Index>,
+    catalog: Arc<Catalog>,
+    name: String,
     body: Arc<Payload>,
     items: Vec<Range<usize>>,
     kind: Kind,
     durability: Durability,
+    key: Arc<IdempotencyKey>,
+    /// Held on the index that the name stood for last.
     once: Option<Arc<Once>>,
     /// What was done of it before, when it was sent the first time.
     before: Vec<BulkItem>,
 }
 
 impl Bulk {
-    /// Cuts a body into at most `most` documents.
+    /// Cuts a body into at most `most` documents. A request that was sent before under its
+    /// key goes on where it was cut off.
     ///
     /// # Errors
-    /// `invalid_request` for a body that cannot be cut, `limit_exceeded` for too many.
+    /// `invalid_request` for a body that cannot be cut, `limit_exceeded` for too many; as
+    /// [`Index::once`].
     pub(super) fn new(
-        index: Arc<Index>,
+        catalog: Arc<Catalog>,
+        name: String,
+        key: IdempotencyKey,
         body: Payload,
         kind: Kind,
         durability: Durability,
         most: usize,
     ) -> Result<Bulk> {
+        let index = catalog.get(&name)?;
         let items = match body.format {
             Format::Json => items::list(&body.bytes, most)?,
             Format::Lines => items::lines(&body.bytes, most)?,
         };
+        let once = key.once(&index, &body.bytes)?;
+        let mut before = Vec::new();
+        for step in once.iter().flat_map(Once::steps) {
+            before.extend(Once::read::<Vec<BulkItem>>(step)?);
+        }
         Ok(Bulk {
-            index,
+            catalog,
+            name,
             body: Arc::new(body),
             items,
             kind,
             durability,
-            once: None,
-            before: Vec::new(),
+            key: Arc::new(key),
+            once: once.map(Arc::new),
+            before,
         })
-    }
-
-    /// Carries it out once: goes on where it was cut off when it was sent before.
-    ///
-    /// # Errors
-    /// Those of reading what was recorded.
-    pub(super) fn once(mut self, once: Option<Once>) -> Result<Bulk> {
-        if let Some(once) = once {
-            for step in once.steps() {
-                self.before.extend(once.read::<Vec<BulkItem>>(step)?);
-            }
-            self.once = Some(Arc::new(once));
-        }
-        Ok(self)
     }
 
     /// Whether all of it was done before.
     pub(super) fn is_replayed(&self) -> bool {
-        self.before.len() == self.items.len() && self.once.is_some()
+        self.before.len() == self.items.len() && !self.before.is_empty()
     }
 
-    /// The index that is written to.
-    pub(super) fn index(&self) -> &Index {
-        &self.index
+    /// Makes visible what was written.
+    pub(super) fn refresh(&self) -> Result<u64> {
+        self.catalog.get(&self.name)?.refresh()
     }
 
     /// Writes the documents, a step at a time. When the future is dropped, the step under
@@ -196,7 +200,11 @@ impl Bulk {
     ///
     /// # Errors
     /// A trouble that is not with a document, if it came before anything was written.
-    pub(super) async fn write(&self, permit: &Permit, deadline: Deadline) -> Result<BulkAnswer> {
+    pub(super) async fn write(
+        &mut self,
+        permit: &Permit,
+        deadline: Deadline,
+    ) -> Result<BulkAnswer> {
         let mut answers: Vec<BulkItem> = Vec::with_capacity(self.items.len());
         answers.extend_from_slice(&self.before);
         let mut written = count_written(&answers);
@@ -215,22 +223,36 @@ impl Bulk {
                 (Vec::new(), Err(late.into()))
             } else {
                 let step = self.step(answers.len(), size);
-                let (index, body) = (self.index.clone(), self.body.clone());
+                let (catalog, name) = (self.catalog.clone(), self.name.clone());
+                let (key, body) = (self.key.clone(), self.body.clone());
                 let started = Instant::now();
                 let (kind, durability) = (self.kind, self.durability);
-                let once = self.once.clone();
+                let mut once = self.once.take();
                 let write = move || {
-                    let target = Target {
-                        index: &index,
-                        durability,
-                        once: once.as_deref(),
-                    };
-                    target.write_step(&body, &step, kind)
+                    let mut answers = Answers::default();
+                    let outcome = catalog.write(&name, |index, still| {
+                        // What was done by the index that the alias stood for before was
+                        // taken over, its record too.
+                        if once.as_ref().is_some_and(|once| !once.is_of(index)) {
+                            once = key.once(index, &body.bytes)?.map(Arc::new);
+                        }
+                        let target = Target {
+                            index,
+                            durability,
+                            still,
+                            once: once.as_deref(),
+                        };
+                        let left = step.get(answers.items.len()..).unwrap_or_default();
+                        target.write_step(&body, left, kind, &mut answers)
+                    });
+                    (answers.items, outcome.err(), once)
                 };
                 let outcome = permit.run(move || Ok(write())).await;
                 let (step, outcome) = match outcome {
-                    Ok((step, None)) => (step, Ok(())),
-                    Ok((step, Some(error))) => (step, Err(error)),
+                    Ok((step, error, once)) => {
+                        self.once = once;
+                        (step, error.map_or(Ok(()), Err))
+                    }
                     Err(error) => (Vec::new(), Err(error)),
                 };
                 let took = started.elapsed();
@@ -250,7 +272,7 @@ impl Bulk {
                 Err(error) => {
                     if error.problem().is_none() {
                         tracing::error!(
-                            index = self.index.name(),
+                            index = self.name,
                             written,
                             detail = in_full(&error),
                             "a bulk request was given up half-way"
@@ -309,50 +331,53 @@ enum Item {
 struct Target<'a> {
     index: &'a Index,
     durability: Durability,
+    still: Still<'a>,
     once: Option<&'a Once>,
 }
 
 impl Target<'_> {
     /// Writes one step, in one batch as far as that goes: an update needs to see what was
-    /// written before it. The answers, in the order of the items, and what kept the rest, if
-    /// any, from being written, which concerns more than one document.
+    /// written before it. Adds the answers, in the order of the items.
+    ///
+    /// # Errors
+    /// What kept the rest from being written and concerns more than one document.
     fn write_step(
         self,
         body: &Payload,
         step: &[Range<usize>],
         kind: Kind,
-    ) -> (Vec<BulkItem>, Option<Error>) {
-        let mut answers = Answers {
-            items: Vec::with_capacity(step.len()),
-            recorded: 0,
-        };
-        let mut write = || -> Result<()> {
-            let mut batch = Vec::new();
-            for range in step {
-                let bytes = body.bytes.get(range.clone()).unwrap_or_default();
-                match understand(self.index, bytes, kind)? {
-                    Item::Update(id, patch, if_version) => {
-                        self.write_batch(std::mem::take(&mut batch), &mut answers)?;
-                        self.update(id, &patch, if_version, &mut answers)?;
-                    }
-                    item => batch.push(item),
+        answers: &mut Answers,
+    ) -> Result<()> {
+        let mut batch = Vec::new();
+        for range in step {
+            let bytes = body.bytes.get(range.clone()).unwrap_or_default();
+            match understand(self.index, bytes, kind)? {
+                Item::Update(id, patch, if_version) => {
+                    self.write_batch(std::mem::take(&mut batch), answers)?;
+                    self.update(id, &patch, if_version, answers)?;
                 }
+                item => batch.push(item),
             }
-            self.write_batch(batch, &mut answers)?;
-            if let Some(once) = self.once
-                && answers.recorded < answers.items.len()
-            {
-                // Refused updates at the end, with nothing written to record them with.
-                let record = |_: &[Changed]| answers.record(Vec::new());
-                let step = Step::of(once, &record);
-                self.index
-                    .change_once(&[], self.durability, Some(&step))
-                    .map(drop)?;
-            }
-            Ok(())
-        };
-        let failed = write().err();
-        (answers.items, failed)
+        }
+        self.write_batch(batch, answers)?;
+        if let Some(once) = self.once
+            && answers.recorded < answers.items.len()
+        {
+            // Refused updates at the end, with nothing written to record them with.
+            let record = |_: &[Changed]| answers.record(Vec::new());
+            let step = Step::of(once, &record);
+            self.index.change_as(&[], self.how(Some(&step)))?;
+            answers.recorded = answers.items.len();
+        }
+        Ok(())
+    }
+
+    fn how<'s>(&'s self, step: Option<&'s Step<'s>>) -> How<'s> {
+        How {
+            durability: self.durability,
+            still: self.still,
+            step,
+        }
     }
 
     fn update(
@@ -373,10 +398,8 @@ impl Target<'_> {
             _ => Ok(None),
         };
         let step = self.once.map(|once| Step::of(once, &record));
-        let outcome =
-            self.index
-                .update_once(&id, patch, if_version, self.durability, step.as_ref());
-        match outcome {
+        let how = self.how(step.as_ref());
+        match self.index.update_as(&id, patch, if_version, how) {
             Ok(version) => answers.written(vec![updated(version)]),
             Err(error) => answers.items.push(rejected_alone(Some(id), error)?),
         }
@@ -444,15 +467,14 @@ impl Target<'_> {
         };
         let record = |outcomes: &[Changed]| answers.record(items(outcomes)?);
         let step = self.once.map(|once| Step::of(once, &record));
-        let outcomes = self
-            .index
-            .change_once(&changes, self.durability, step.as_ref())?;
+        let outcomes = self.index.change_as(&changes, self.how(step.as_ref()))?;
         answers.written(items(&outcomes)?);
         Ok(())
     }
 }
 
 /// The answers of a step so far.
+#[derive(Default)]
 struct Answers {
     items: Vec<BulkItem>,
     /// How many of them are recorded.
@@ -480,7 +502,9 @@ impl Answers {
 /// What is wrong with more than this document.
 fn rejected_alone(id: Option<String>, error: Error) -> Result<BulkItem> {
     match error {
-        Error::User(problem) if !problem.code.is_about_the_model() => {
+        Error::User(problem)
+            if !problem.code.is_about_the_model() && problem.code != Code::AliasMoved =>
+        {
             Ok(BulkItem::rejected(id, Failure::from(&*problem)))
         }
         error => Err(error),

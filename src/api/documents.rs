@@ -18,7 +18,7 @@ use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{
-    Change, Changed, IfVersion, Index, Once, PassageVector, Step, version_conflict,
+    Change, Changed, How, IfVersion, Index, Once, PassageVector, Step, Still, version_conflict,
 };
 use crate::search::FilterInput;
 use crate::store::Durability;
@@ -114,17 +114,13 @@ async fn many(
     let most = app.limits.bulk_documents;
     let catalog = app.catalog.clone();
     let durability = parameters.durability;
-    let bulk = permit
-        .run(move || {
-            let index = catalog.get(&name)?;
-            let once = key.once(&index, &body.bytes)?;
-            Bulk::new(index, body, kind, durability, most)?.once(once)
-        })
+    let mut bulk = permit
+        .run(move || Bulk::new(catalog, name, key, body, kind, durability, most))
         .await?;
     let answer = bulk.write(&permit, deadline).await?;
     let replayed = bulk.is_replayed();
     if parameters.refresh == Refresh::Wait {
-        permit.run(move || bulk.index().refresh()).await?;
+        permit.run(move || bulk.refresh()).await?;
     }
     let status = if answer.rejected == 0 {
         StatusCode::OK
@@ -166,12 +162,37 @@ impl Outcome {
 
     /// What the request came to when it was sent before.
     fn of_before(once: Option<&Once>) -> Result<Option<Response>> {
-        let Some((once, step)) = once.and_then(|once| Some((once, once.steps().last()?))) else {
+        let Some(step) = once.and_then(|once| once.steps().last()) else {
             return Ok(None);
         };
-        let mut response = once.read::<Outcome>(step)?.response()?;
+        let mut response = Once::read::<Outcome>(step)?.response()?;
         mark_replayed(&mut response);
         Ok(Some(response))
+    }
+}
+
+impl WriteParameters {
+    /// Changes one document, and records what came of it.
+    fn change(
+        &self,
+        index: &Index,
+        changes: &[(Change<'_>, IfVersion)],
+        still: Still<'_>,
+        once: Option<&Once>,
+        outcome: &dyn Fn(&[Changed]) -> Result<Outcome>,
+    ) -> Result<Response> {
+        // What was refused leaves no record.
+        let record = |changed: &[Changed]| match outcome(changed) {
+            Ok(outcome) => outcome.to_record(),
+            Err(_) => Ok(None),
+        };
+        let step = once.map(|once| Step::of(once, &record));
+        let how = How {
+            durability: self.durability,
+            still,
+            step: step.as_ref(),
+        };
+        outcome(&index.change_as(changes, how)?)?.response()
     }
 }
 
@@ -186,27 +207,21 @@ pub(super) async fn put(
     let catalog = app.catalog.clone();
     let put = move || {
         let document: Map<String, Json> = json::parse(&body.bytes, Code::InvalidDocument)?;
-        let index = catalog.get(&name)?;
-        let once = key.once(&index, &body.bytes)?;
-        let response = match Outcome::of_before(once.as_ref())? {
-            Some(response) => response,
-            None => {
-                let document = with_id(&index, document, &id)?;
-                let prepared = index.prepare(document)?;
-                let encoded = index.encode(vec![prepared])?;
-                let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
-                let wanted = parameters.if_version;
-                let outcome = |changed: &[Changed]| outcome_of(&id, wanted, changed);
-                let record = |changed: &[Changed]| match outcome(changed) {
-                    Ok(outcome) => outcome.to_record(),
-                    Err(_) => Ok(None),
-                };
-                let step = once.as_ref().map(|once| Step::of(once, &record));
-                let changes = [(change, if_version(wanted))];
-                let changed = index.change_once(&changes, parameters.durability, step.as_ref())?;
-                outcome(&changed)?.response()?
+        let (index, response) = catalog.write(&name, |index, still| {
+            let once = key.once(index, &body.bytes)?;
+            if let Some(response) = Outcome::of_before(once.as_ref())? {
+                return Ok((index.clone(), response));
             }
-        };
+            let document = with_id(index, document.clone(), &id)?;
+            let prepared = index.prepare(document)?;
+            let encoded = index.encode(vec![prepared])?;
+            let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
+            let wanted = parameters.if_version;
+            let outcome = |changed: &[Changed]| outcome_of(&id, wanted, changed);
+            let changes = [(change, if_version(wanted))];
+            let response = parameters.change(index, &changes, still, once.as_ref(), &outcome)?;
+            Ok((index.clone(), response))
+        })?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
@@ -255,29 +270,32 @@ pub(super) async fn update(
     let catalog = app.catalog.clone();
     let update = move || {
         let patch: Map<String, Json> = json::parse(&body.bytes, Code::InvalidDocument)?;
-        let index = catalog.get(&name)?;
-        let once = key.once(&index, &body.bytes)?;
-        let response = match Outcome::of_before(once.as_ref())? {
-            Some(response) => response,
-            None => {
-                let outcome = |version| Outcome {
-                    status: StatusCode::OK.as_u16(),
-                    answer: Some(WriteAnswer {
-                        id: id.clone(),
-                        status: BulkStatus::Updated,
-                        version,
-                    }),
-                };
-                let record = |changed: &[Changed]| match changed {
-                    &[Changed::Updated { version }] => outcome(version).to_record(),
-                    _ => Ok(None),
-                };
-                let step = once.as_ref().map(|once| Step::of(once, &record));
-                let (wanted, durability) = (parameters.if_version, parameters.durability);
-                let version = index.update_once(&id, &patch, wanted, durability, step.as_ref())?;
-                outcome(version).response()?
+        let (index, response) = catalog.write(&name, |index, still| {
+            let once = key.once(index, &body.bytes)?;
+            if let Some(response) = Outcome::of_before(once.as_ref())? {
+                return Ok((index.clone(), response));
             }
-        };
+            let outcome = |version| Outcome {
+                status: StatusCode::OK.as_u16(),
+                answer: Some(WriteAnswer {
+                    id: id.clone(),
+                    status: BulkStatus::Updated,
+                    version,
+                }),
+            };
+            let record = |changed: &[Changed]| match changed {
+                &[Changed::Updated { version }] => outcome(version).to_record(),
+                _ => Ok(None),
+            };
+            let step = once.as_ref().map(|once| Step::of(once, &record));
+            let how = How {
+                durability: parameters.durability,
+                still,
+                step: step.as_ref(),
+            };
+            let version = index.update_as(&id, &patch, parameters.if_version, how)?;
+            Ok((index.clone(), outcome(version).response()?))
+        })?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
@@ -324,26 +342,20 @@ pub(super) async fn remove(
     let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
     let remove = move || {
-        let index = catalog.get(&name)?;
-        let once = key.once(&index, &[])?;
-        let response = match Outcome::of_before(once.as_ref())? {
-            Some(response) => response,
-            None => {
-                let wanted = parameters.if_version;
-                let outcome = |changed: &[Changed]| match (changed, wanted) {
-                    (&[Changed::Unmet { .. }], None) => Err(no_such_document(&name, &id).into()),
-                    _ => outcome_of(&id, wanted, changed),
-                };
-                let record = |changed: &[Changed]| match outcome(changed) {
-                    Ok(outcome) => outcome.to_record(),
-                    Err(_) => Ok(None),
-                };
-                let step = once.as_ref().map(|once| Step::of(once, &record));
-                let changes = [(Change::Delete(&id), if_version(wanted))];
-                let changed = index.change_once(&changes, parameters.durability, step.as_ref())?;
-                outcome(&changed)?.response()?
+        let (index, response) = catalog.write(&name, |index, still| {
+            let once = key.once(index, &[])?;
+            if let Some(response) = Outcome::of_before(once.as_ref())? {
+                return Ok((index.clone(), response));
             }
-        };
+            let wanted = parameters.if_version;
+            let outcome = |changed: &[Changed]| match (changed, wanted) {
+                (&[Changed::Unmet { .. }], None) => Err(no_such_document(&name, &id).into()),
+                _ => outcome_of(&id, wanted, changed),
+            };
+            let changes = [(Change::Delete(&id), if_version(wanted))];
+            let response = parameters.change(index, &changes, still, once.as_ref(), &outcome)?;
+            Ok((index.clone(), response))
+        })?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
@@ -374,9 +386,11 @@ pub(super) async fn remove_where(
     let catalog = app.catalog.clone();
     let remove = move || {
         let request: DeleteRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let index = catalog.get(&name)?;
-        let once = key.once(&index, &body.bytes)?;
-        let deleted = index.delete_where_once(&request.filter.0, once.as_ref())?;
+        let (index, deleted) = catalog.write(&name, |index, still| {
+            let once = key.once(index, &body.bytes)?;
+            let deleted = index.delete_where_once(&request.filter.0, still, once.as_ref())?;
+            Ok((index.clone(), deleted))
+        })?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }

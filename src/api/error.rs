@@ -108,18 +108,22 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         Code::IndexNotFound
         | Code::DocumentNotFound
         | Code::SnapshotNotFound
+        | Code::TaskNotFound
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::CursorExpired => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::IndexExists
+        | Code::IndexAliased
+        | Code::ReindexNeeded
+        | Code::TaskRunning
         | Code::ModelMismatch
         | Code::VersionConflict
         | Code::RequestInProgress
         | Code::SnapshotDamaged => StatusCode::CONFLICT,
         Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Overloaded | Code::AliasMoved => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }

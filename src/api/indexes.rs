@@ -10,13 +10,15 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::body::JsonBody;
+use super::around::Deadline;
+use super::body::{JsonBody, NoBody};
 use super::error::ApiError;
 use super::extract::Names;
 use super::json;
 use super::state::App;
-use crate::error::Code;
-use crate::index::{Definition, Index, Stats};
+use super::tasks::{self, TaskKind};
+use crate::error::{Code, Problem};
+use crate::index::{Defined, Definition, Index, Stats};
 
 /// The indexes there are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,10 +43,21 @@ pub struct IndexEntry {
 /// One index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IndexAnswer {
-    /// What it was created with, defaults filled in.
+    /// What is in force, defaults filled in.
     pub definition: Definition,
     /// Its figures.
     pub stats: Stats,
+}
+
+/// The outcome of a compaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompactAnswer {
+    /// The index.
+    pub compacted: String,
+    /// Bytes of its files before.
+    pub bytes_before: u64,
+    /// And after.
+    pub bytes: u64,
 }
 
 /// The outcome of a refresh.
@@ -96,15 +109,69 @@ pub(super) async fn create(
     let catalog = app.catalog.clone();
     let create = move || {
         let definition: Definition = json::parse(&body.bytes, Code::InvalidDefinition)?;
-        let index = catalog.create(definition)?;
-        let mut response = answer(StatusCode::CREATED, &index)?;
-        // A name that was accepted consists of letters, digits, `-` and `_`.
-        if let Ok(location) = HeaderValue::from_str(&format!("/v1/indexes/{}", index.name())) {
-            response.headers_mut().insert(LOCATION, location);
-        }
-        Ok(response)
+        created(&*catalog.create(definition)?)
     };
     Ok(permit.run(create).await?)
+}
+
+fn created(index: &Index) -> crate::error::Result<HttpResponse<Body>> {
+    let mut response = answer(StatusCode::CREATED, index)?;
+    // A name that was accepted consists of letters, digits, `-` and `_`.
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/indexes/{}", index.name())) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(super) async fn define(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let catalog = app.catalog.clone();
+    let define = move || {
+        let definition: Definition = json::parse(&body.bytes, Code::InvalidDefinition)?;
+        // By an alias it is the index that the alias stands for.
+        let name = catalog.aliases().remove(&name).unwrap_or(name);
+        if definition.name != name {
+            return Err(Problem::new(
+                Code::InvalidDefinition,
+                "the definition carries another name than its address",
+            )
+            .field("name")
+            .found(definition.name)
+            .expected(name)
+            .into());
+        }
+        match catalog.define(definition)? {
+            Defined::Created(index) => created(&index),
+            Defined::Changed(index) | Defined::Same(index) => answer(StatusCode::OK, &index),
+        }
+    };
+    Ok(permit.run(define).await?)
+}
+
+pub(super) async fn compact(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+    deadline: Deadline,
+    _: NoBody,
+) -> Result<Response, ApiError> {
+    let catalog = app.catalog.clone();
+    let index = name.clone();
+    let compact = move || {
+        let index = catalog.get(&index)?;
+        let bytes_before = index.disk_bytes();
+        index.compact()?;
+        let answer = CompactAnswer {
+            compacted: index.name().into(),
+            bytes_before,
+            bytes: index.disk_bytes(),
+        };
+        tasks::outcome(StatusCode::OK, &answer)
+    };
+    tasks::run(&app, TaskKind::Compact, &name, deadline, compact).await
 }
 
 pub(super) async fn show(

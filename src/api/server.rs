@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tracing::{error, warn};
 
 use super::around::around;
@@ -20,7 +20,7 @@ use super::connection::Connections;
 use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
-use super::{aliases, documents, health, indexes, search, snapshots};
+use super::{aliases, documents, export, health, indexes, reindex, search, snapshots, tasks};
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Catalog;
@@ -118,6 +118,7 @@ impl Server {
         let finish = move || {
             drop(warm_up);
             drop(refresher);
+            catalog.cancel_reindexings();
             for index in catalog.open_indexes() {
                 if index.has_unseen_writes()
                     && let Err(e) = index.refresh()
@@ -170,7 +171,11 @@ async fn resolve(listen: &str, allow_public: bool) -> Result<SocketAddr> {
 fn router(app: Arc<App>) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESS_ABOVE));
+        .compress_when(
+            SizeAbove::new(COMPRESS_ABOVE)
+                // Compressed already.
+                .and(NotForContentType::const_new(export::MEDIA_TYPE)),
+        );
     Router::new()
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
@@ -178,7 +183,17 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/indexes", get(indexes::list).post(indexes::create))
         .route(
             "/v1/indexes/{name}",
-            get(indexes::show).delete(indexes::remove),
+            get(indexes::show)
+                .put(indexes::define)
+                .delete(indexes::remove),
+        )
+        .route("/v1/indexes/{name}/compact", post(indexes::compact))
+        .route("/v1/indexes/{name}/export", get(export::export))
+        .route(
+            "/v1/indexes/{name}/reindex",
+            get(reindex::show)
+                .post(reindex::begin)
+                .delete(reindex::cancel),
         )
         .route("/v1/indexes/{name}/refresh", post(indexes::refresh))
         .route("/v1/indexes/{name}/documents", post(documents::bulk))
@@ -207,6 +222,8 @@ fn router(app: Arc<App>) -> Router {
             post(snapshots::restore),
         )
         .route("/v1/indexes/{name}/search", post(search::search))
+        .route("/v1/tasks", get(tasks::list))
+        .route("/v1/tasks/{id}", get(tasks::show))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(compression)

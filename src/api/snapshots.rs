@@ -8,11 +8,13 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::body::JsonBody;
+use super::around::Deadline;
+use super::body::{JsonBody, NoBody};
 use super::error::ApiError;
 use super::extract::Names;
 use super::json;
 use super::state::App;
+use super::tasks::{self, TaskKind};
 use crate::error::Code;
 use crate::index::Snapshot;
 
@@ -43,11 +45,13 @@ pub struct RestoreAnswer {
 pub(super) async fn take(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
+    deadline: Deadline,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
-    let take = move || json::answer(StatusCode::CREATED, &catalog.take_snapshot(&name)?);
-    Ok(permit.run(take).await?)
+    let index = name.clone();
+    let take = move || tasks::outcome(StatusCode::CREATED, &catalog.take_snapshot(&index)?);
+    tasks::run(&app, TaskKind::Snapshot, &name, deadline, take).await
 }
 
 pub(super) async fn list(
@@ -66,20 +70,22 @@ pub(super) async fn list(
 pub(super) async fn restore(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
+    deadline: Deadline,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
+    let request: RestoreRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+    drop(body);
+    let snapshots_of = name.clone();
     let restore = move || {
-        let request: RestoreRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let index = catalog.restore_snapshot(&name, &id, &request.name)?;
+        let index = catalog.restore_snapshot(&snapshots_of, &id, &request.name)?;
         let answer = RestoreAnswer {
             name: request.name,
             documents: index.view().documents,
         };
-        json::answer(StatusCode::CREATED, &answer)
+        tasks::outcome(StatusCode::CREATED, &answer)
     };
-    Ok(permit.run(restore).await?)
+    tasks::run(&app, TaskKind::Restore, &name, deadline, restore).await
 }
 
 pub(super) async fn remove(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::body::STEP;
 use super::gate::Gate;
+use super::tasks::Tasks;
 use super::warm::Readiness;
 use crate::config::{Config, Limits};
 use crate::index::Catalog;
@@ -13,6 +14,9 @@ use crate::index::Catalog;
 const BODIES: usize = 4;
 /// Beginnings of bodies held in memory at once.
 const BEGINNINGS: usize = 1024;
+/// Exports sent at once: each holds a view and keeps a thread for as long as its caller takes
+/// to read, which is why they do not count among the searches.
+const EXPORTS: usize = 2;
 /// Unit in which bodies are counted, in bytes.
 pub(super) const BODY_UNIT: usize = 1024;
 /// Longest that a request waits for its turn: beyond this the caller is better off
@@ -35,6 +39,10 @@ pub(super) struct App {
     pub bodies: Gate,
     /// Beginnings of bodies, which is all there is of most; in the same units.
     pub beginnings: Gate,
+    /// What takes longer than a request.
+    pub tasks: Tasks,
+    /// Exports that are being sent.
+    pub exports: Gate,
     /// Whether everything is opened and warmed up.
     pub readiness: Arc<Readiness>,
 }
@@ -53,6 +61,8 @@ impl App {
             writes: Gate::new(server.permits(), server.queue, patience),
             bodies: Gate::new(bodies, server.queue, patience),
             beginnings: Gate::new(BEGINNINGS * STEP / BODY_UNIT, server.queue, patience),
+            tasks: Tasks::default(),
+            exports: Gate::new(EXPORTS, server.queue, patience),
             readiness: Arc::default(),
         }
     }

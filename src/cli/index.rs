@@ -1,18 +1,19 @@
-//! `gleaner index`: create, list, show, compact and remove indexes.
+//! `gleaner index`: create, list, show, change, compact, reindex and remove indexes.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::Context;
-use crate::error::Result;
-use crate::index::{Definition, Index, Stats};
+use super::{Context, reindex};
+use crate::error::{Code, Problem, Result};
+use crate::index::{Defined, Definition, Index, ReindexRequest, Stats};
 
-/// Create, list, show, compact and remove indexes.
+/// Create, list, show, change, compact, reindex and remove indexes.
 #[derive(Debug, Subcommand)]
 pub(super) enum IndexCommand {
-    /// Create an index from a definition.
+    /// Create an index from a definition, or put another definition of one that is there
+    /// into force, where that needs nothing indexed anew.
     Create {
         /// The definition, in TOML.
         file: PathBuf,
@@ -31,6 +32,21 @@ pub(super) enum IndexCommand {
     Compact {
         /// Name of the index.
         index: String,
+    },
+    /// Make an index anew beside the one that is there: of another definition, or with
+    /// another version of its model.
+    Reindex {
+        /// Name of the index.
+        index: String,
+        /// Name of the index to make, which must be free.
+        #[arg(long, value_name = "NAME")]
+        into: String,
+        /// Its definition, in TOML [default: that of the index].
+        #[arg(long, value_name = "FILE.toml")]
+        definition: Option<PathBuf>,
+        /// An alias of the index, or a free name, to stand for the new one at the end.
+        #[arg(long)]
+        alias: Option<String>,
     },
     /// Remove an index and everything in it.
     Delete {
@@ -64,6 +80,23 @@ impl Shown {
     }
 }
 
+/// An index in the list, or why it cannot be opened.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Shown(Box<Shown>),
+    Broken { name: String, problem: String },
+}
+
+impl Listed {
+    fn line(&self) -> String {
+        match self {
+            Listed::Shown(shown) => shown.line(),
+            Listed::Broken { name, problem } => format!("{name}  cannot be opened: {problem}"),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Compacted {
     compacted: String,
@@ -85,19 +118,38 @@ impl IndexCommand {
                 if let Some(name) = name {
                     definition.name = name;
                 }
-                let index = catalog.create(definition)?;
-                context.print(&Shown::new(&index, true), |shown| {
-                    format!("created {}", shown.name)
-                })
+                match catalog.define(definition)? {
+                    Defined::Created(index) => context.print(&Shown::new(&index, true), |shown| {
+                        format!("created {}", shown.name)
+                    }),
+                    Defined::Changed(index) => context.print(&Shown::new(&index, true), |shown| {
+                        format!("changed the definition of {}", shown.name)
+                    }),
+                    Defined::Same(index) => Err(Problem::new(
+                        Code::IndexExists,
+                        format!("there is an index {:?} of this definition", index.name()),
+                    )
+                    .field("name")
+                    .found(index.name())
+                    .expected("a name not taken, or another definition")
+                    .into()),
+                }
             }
             IndexCommand::List => {
                 let mut all = Vec::new();
                 for name in catalog.names_on_disk()? {
-                    all.push(Shown::new(&*catalog.get(&name)?, false));
+                    all.push(match catalog.get(&name) {
+                        Ok(index) => Listed::Shown(Shown::new(&index, false).into()),
+                        // The others are listed all the same.
+                        Err(error) => Listed::Broken {
+                            name,
+                            problem: error.to_string(),
+                        },
+                    });
                 }
                 context.print(&all, |all| match all.as_slice() {
                     [] => "no indexes yet; create one with: gleaner index create FILE.toml".into(),
-                    all => all.iter().map(Shown::line).collect::<Vec<_>>().join("\n"),
+                    all => all.iter().map(Listed::line).collect::<Vec<_>>().join("\n"),
                 })
             }
             IndexCommand::Show { index } => {
@@ -125,6 +177,22 @@ impl IndexCommand {
                         mb(done.bytes_before)
                     )
                 })
+            }
+            IndexCommand::Reindex {
+                index,
+                into,
+                definition,
+                alias,
+            } => {
+                let request = ReindexRequest {
+                    into,
+                    definition: definition
+                        .as_deref()
+                        .map(Definition::from_file)
+                        .transpose()?,
+                    alias,
+                };
+                reindex::run(context, &catalog, &index, request)
             }
             IndexCommand::Delete { index } => {
                 catalog.remove(&index)?;

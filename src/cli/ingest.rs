@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Context;
-use crate::error::{Code, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
+use crate::index::Definition;
 use crate::ingest::{
-    Format, Mapping, Progress, Reporter, Show, SourceOptions, Summary, load_files,
+    Format, Mapping, Progress, Reporter, Show, SourceOptions, Summary, load_files, manifest,
 };
 
 /// Load Parquet, JSONL or CSV files into an index.
@@ -33,6 +34,10 @@ pub(super) struct Ingest {
     /// [default: INDEX-rejects.jsonl in the current folder].
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
+    /// Create the index if it is not there yet, of the definition that the first file, an
+    /// export, brings along.
+    #[arg(long)]
+    create: bool,
     /// Show no progress.
     #[arg(long)]
     quiet: bool,
@@ -64,7 +69,13 @@ struct Loaded {
 
 impl Ingest {
     pub(super) fn run(self, context: &Context) -> Result<()> {
-        let index = context.catalog()?.get(&self.index)?;
+        let catalog = context.catalog()?;
+        let index = match catalog.get(&self.index) {
+            Err(error) if self.create && is_not_found(&error) => {
+                catalog.create(self.definition()?)?
+            }
+            got => got?,
+        };
         let mut mapping = Mapping {
             drop: self.drop,
             ..Mapping::default()
@@ -134,6 +145,35 @@ fn none_loaded(loaded: &Loaded) -> Result<()> {
             .expected(format!("see {} for the reasons", rejects.display()))
             .into(),
     )
+}
+
+impl Ingest {
+    /// The definition that the first file brings along, under the name that is asked for.
+    fn definition(&self) -> Result<Definition> {
+        let file = self.files.first().map(PathBuf::as_path);
+        let manifest = file.map(manifest).transpose()?.flatten();
+        let Some(manifest) = manifest else {
+            return Err(Problem::new(
+                Code::InvalidFile,
+                "the first file does not say how its index was defined",
+            )
+            .field("create")
+            .found(file.unwrap_or(Path::new("")).display())
+            .expected(
+                "a file of gleaner export, or an index created first: gleaner index create FILE.toml",
+            )
+            .into());
+        };
+        Ok(Definition {
+            name: self.index.clone(),
+            ..manifest.definition
+        })
+    }
+}
+
+fn is_not_found(error: &Error) -> bool {
+    let problem = error.problem();
+    problem.is_some_and(|problem| problem.code == Code::IndexNotFound)
 }
 
 fn in_words(loaded: &Loaded) -> String {

@@ -4,9 +4,11 @@
 //! to standard error. Exit status: 0 success, 1 failure, 2 usage.
 
 mod eval;
+mod export;
 mod index;
 mod ingest;
 mod models;
+mod reindex;
 mod search;
 mod serve;
 mod snapshot;
@@ -65,11 +67,13 @@ struct Global {
 enum Command {
     /// Serve the REST API.
     Serve(serve::Serve),
-    /// Create, list, show, compact and remove indexes.
+    /// Create, list, show, change, compact, reindex and remove indexes.
     #[command(subcommand)]
     Index(index::IndexCommand),
     /// Load Parquet, JSONL or CSV files into an index.
     Ingest(ingest::Ingest),
+    /// Write an index to a Parquet file, which ingest reads back as it was.
+    Export(export::Export),
     /// Search an index.
     Search(search::Search),
     /// Measure the quality of answers.
@@ -150,6 +154,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Serve(command) => command.run(context),
         Command::Index(command) => command.run(&context),
         Command::Ingest(command) => command.run(&context),
+        Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Models(command) => command.run(&context),

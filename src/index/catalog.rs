@@ -10,8 +10,9 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tracing::{error, info, warn};
 
 use super::aliases::Aliases;
-use super::open::{remove_folder, sync_parent, with_suffix};
-use super::{Definition, Index, check_name};
+use super::open::{is_marked, remove_folder, sync_parent, with_suffix};
+use super::write::moved;
+use super::{Definition, Index, Reindex, Still, check_name};
 use crate::config::{Config, Limits, Storage};
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::Registry;
@@ -63,7 +64,9 @@ pub struct Catalog {
     settings: Settings,
     indexes: RwLock<BTreeMap<String, Arc<Index>>>,
     /// Creation and removal, one at a time. A door is never waited for while this is held.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
+    /// Indexes that are made anew, under way or ended, by the name of the one that is read.
+    pub(super) reindexes: Mutex<BTreeMap<String, Arc<Reindex>>>,
     /// Taking, restoring and removing snapshots, one at a time.
     pub(super) snapshotting: Mutex<()>,
     /// Held while the index of that name is opened: only those who want this one wait.
@@ -76,7 +79,9 @@ pub struct Catalog {
 /// Longest that [`Catalog::get`] waits for another that opens the index.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the folder of an index is called while it is removed.
-const REMOVING: &str = ".removing";
+pub(super) const REMOVING: &str = ".removing";
+/// Times that a write is done over because its alias moved meanwhile.
+const MOVES: usize = 8;
 /// What the folder of an index is called while it is made of a snapshot.
 const RESTORING: &str = ".restoring";
 
@@ -103,6 +108,7 @@ impl Catalog {
             settings: Settings::new(config),
             indexes: RwLock::default(),
             changing: Mutex::default(),
+            reindexes: Mutex::default(),
             snapshotting: Mutex::default(),
             doors: Mutex::default(),
             chair: Mutex::default(),
@@ -111,7 +117,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Removes what a removal that was cut short has left. What a creation left stays:
+    /// Removes what a removal or a reindexing that was cut short has left. What a creation left stays:
     /// another process may be at it.
     fn finish_removals(&self) -> Result<()> {
         let wrong = |e| Error::operator_from(format!("cannot list {}", self.folder.display()), e);
@@ -125,6 +131,12 @@ impl Catalog {
                     // It takes room and harms nobody otherwise.
                     Err(error) => warn!(%error, "a removal cut short cannot be finished"),
                 }
+            }
+            if let Some(name) = name.filter(|name| check_name(name).is_ok())
+                && is_marked(&path)
+                && let Err(error) = self.settle(name)
+            {
+                warn!(%error, index = name, "a reindexing cut short cannot be ended");
             }
         }
         Ok(())
@@ -154,7 +166,7 @@ impl Catalog {
             let entry = entry.map_err(wrong)?;
             if let Ok(name) = entry.file_name().into_string()
                 && check_name(&name).is_ok()
-                && entry.path().is_dir()
+                && self.is_there(&name)
             {
                 names.push(name);
             }
@@ -204,7 +216,7 @@ impl Catalog {
             match index {
                 None => drop(aliases.remove(alias)),
                 Some(index) => {
-                    if check_name(index).is_err() || !self.path(index).is_dir() {
+                    if !self.is_there(index) {
                         return Err(self.not_found(index));
                     }
                     aliases.insert(alias.clone(), index.clone());
@@ -213,6 +225,60 @@ impl Catalog {
         }
         self.aliases.replace(aliases.clone())?;
         Ok(aliases)
+    }
+
+    /// Makes these the aliases there are, durably.
+    pub(super) fn replace_aliases(&self, aliases: BTreeMap<String, String>) -> Result<()> {
+        self.aliases.replace(aliases)
+    }
+
+    /// Writes to an index by name or alias: calls `write` with the index and with what it
+    /// has to hand to [`Index::change_as`] and its like. Where the alias is moved by a
+    /// reindexing in the middle, `write` is called again with the index it stands for now,
+    /// so that no write that was answered is missing from what the alias names.
+    ///
+    /// # Errors
+    /// As [`Catalog::get`], what `write` answers, and `alias_moved` where the alias moves
+    /// time and again.
+    pub fn write<T>(
+        &self,
+        name: &str,
+        mut write: impl FnMut(&Arc<Index>, Still<'_>) -> Result<T>,
+    ) -> Result<T> {
+        for _ in 0..MOVES {
+            let index = self.get(name)?;
+            let still = || {
+                index.name() == name || self.aliases.resolve(name).as_deref() == Some(index.name())
+            };
+            match write(&index, &still) {
+                Err(error) if is(&error, Code::AliasMoved) => {}
+                done => return done,
+            }
+        }
+        Err(moved(name).into())
+    }
+
+    /// Creates an index, or puts another definition of one that is there into force where
+    /// that needs nothing indexed anew; whether it was created, and whether anything changed.
+    ///
+    /// # Errors
+    /// `reindex_needed` with what differs; `index_exists` for the name of an alias; as
+    /// [`Catalog::create`].
+    pub fn define(&self, definition: Definition) -> Result<Defined> {
+        check_name(&definition.name)?;
+        if !self.is_there(&definition.name) {
+            let index = self.create(definition)?;
+            return Ok(Defined::Created(index));
+        }
+        let index = self.get(&definition.name)?;
+        let changed = index.redefine(definition)?;
+        if changed {
+            info!(index = index.name(), "another definition is in force");
+        }
+        Ok(match changed {
+            true => Defined::Changed(index),
+            false => Defined::Same(index),
+        })
     }
 
     /// An index by name or alias, opened if it is not yet.
@@ -246,12 +312,26 @@ impl Catalog {
         wait: impl for<'a> Fn(&'a Mutex<()>) -> Result<MutexGuard<'a, ()>>,
     ) -> Result<Arc<Index>> {
         let aliased = self.aliases.resolve(name);
-        let name = aliased.as_deref().unwrap_or(name);
+        match self.opened_itself(aliased.as_deref().unwrap_or(name), &wait) {
+            // The alias was moved, and what it stood for removed, since it was looked up.
+            Err(error) if is(&error, Code::IndexNotFound) => match self.aliases.resolve(name) {
+                Some(now) if aliased.as_ref() != Some(&now) => self.opened_itself(&now, &wait),
+                _ => Err(error),
+            },
+            opened => opened,
+        }
+    }
+
+    /// The same by its own name.
+    fn opened_itself(
+        &self,
+        name: &str,
+        wait: &impl for<'a> Fn(&'a Mutex<()>) -> Result<MutexGuard<'a, ()>>,
+    ) -> Result<Arc<Index>> {
         if let Some(index) = self.indexes.read().get(name) {
             return Ok(index.clone());
         }
-        // Names are checked before they become a path.
-        if check_name(name).is_err() || !self.path(name).is_dir() {
+        if !self.is_there(name) {
             return Err(self.not_found(name));
         }
         let door = self.doors.lock().entry(name.into()).or_default().clone();
@@ -262,7 +342,7 @@ impl Catalog {
             if let Some(index) = self.indexes.read().get(name) {
                 return Ok(index.clone());
             }
-            if !self.path(name).is_dir() {
+            if !self.is_there(name) {
                 return Err(self.not_found(name));
             }
         }
@@ -273,7 +353,7 @@ impl Catalog {
         if let Some(index) = self.indexes.read().get(name) {
             return Ok(index.clone());
         }
-        if !self.path(name).is_dir() {
+        if !self.is_there(name) {
             return Err(self.not_found(name));
         }
         let index = Arc::new(opened?);
@@ -329,10 +409,16 @@ impl Catalog {
         placed
     }
 
-    fn check_free(&self, name: &str) -> Result<()> {
+    pub(super) fn check_free(&self, name: &str) -> Result<()> {
         let is_alias = self.aliases.resolve(name).is_some();
         if is_alias || self.path(name).exists() {
-            let what = if is_alias { "an alias" } else { "an index" };
+            let what = match is_alias {
+                true => "an alias",
+                false if is_marked(&self.path(name)) => {
+                    "an index being made by a reindexing called"
+                }
+                false => "an index",
+            };
             return Err(Problem::new(
                 Code::IndexExists,
                 format!("there is {what} {name:?} already"),
@@ -348,20 +434,22 @@ impl Catalog {
     /// Removes an index and everything in it, once nobody works on it any more.
     ///
     /// # Errors
-    /// `index_not_found`; `overloaded` if searches or writes under way hold it for longer
-    /// than two seconds, and it is left as it was.
+    /// `index_not_found`; `index_aliased` where an alias stands for it; `task_running` while
+    /// it is reindexed; `overloaded` if searches or writes under way hold it for longer than
+    /// two seconds. Then it is left as it was.
     pub fn remove(&self, name: &str) -> Result<()> {
         // Not while it is being opened: the store works by path.
         let door = self.doors.lock().get(name).cloned();
         let _opening = door.as_ref().map(|door| door.lock());
         let _changing = self.changing.lock();
-        if check_name(name).is_err() || !self.path(name).is_dir() {
+        self.check_not_reindexed(name)?;
+        if !self.is_there(name) {
             return Err(self.not_found(name));
         }
         let aliases = self.aliases.all();
         if let Some((alias, _)) = aliases.iter().find(|(_, index)| *index == name) {
             return Err(Problem::new(
-                Code::InvalidRequest,
+                Code::IndexAliased,
                 format!("alias {alias:?} stands for index {name:?}"),
             )
             .field("index")
@@ -463,8 +551,25 @@ impl Catalog {
         })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Whether there is an index of this name, opened or not. One that a reindexing is
+    /// making is not there yet.
+    pub(super) fn is_there(&self, name: &str) -> bool {
+        // Names are checked before they become a path.
+        check_name(name).is_ok() && self.path(name).is_dir() && !is_marked(&self.path(name))
+    }
+
+    /// Puts an open index among the others.
+    pub(super) fn insert(&self, index: Arc<Index>) {
+        self.indexes.write().insert(index.name().into(), index);
+    }
+
+    /// Takes an index out that nobody has found yet.
+    pub(super) fn take_out(&self, name: &str) {
+        self.indexes.write().remove(name);
     }
 
     pub(super) fn not_found(&self, name: &str) -> Error {
@@ -484,6 +589,20 @@ impl Catalog {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// What became of a definition.
+pub enum Defined {
+    /// There was no index of its name: now there is.
+    Created(Arc<Index>),
+    /// It took the place of another one.
+    Changed(Arc<Index>),
+    /// It says what was in force already.
+    Same(Arc<Index>),
+}
+
+fn is(error: &Error, code: Code) -> bool {
+    error.problem().is_some_and(|problem| problem.code == code)
 }
 
 fn being_opened(name: &str) -> Error {

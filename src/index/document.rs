@@ -23,8 +23,9 @@ pub struct Prepared {
     text: String,
     /// Byte ranges of the passages in `text`.
     passages: Vec<Range<usize>>,
-    /// A vector the document brought along.
-    ready: Option<Vec<f32>>,
+    /// Vectors that need no encoding: one that the document brought along, or those it had
+    /// in another index.
+    ready: Option<StoredVectors>,
 }
 
 impl Prepared {
@@ -41,7 +42,10 @@ impl Prepared {
 
     /// About how many bytes this holds, for callers that bound how much they collect.
     pub fn bytes(&self) -> usize {
-        let ready = self.ready.as_ref().map_or(0, |vector| vector.len() * 4);
+        let ready = self
+            .ready
+            .as_ref()
+            .map_or(0, |ready| ready.vectors.len() * 4);
         // The source and the typed values each hold the document once.
         self.text.len() + ready + 2 * weight(&self.document.source)
     }
@@ -67,14 +71,35 @@ impl Index {
     /// The caller's problem with the document; operator errors of the tokenizer.
     pub fn prepare(&self, mut json: Json) -> Result<Prepared> {
         let ready = self.take_ready_vector(&mut json)?;
+        let document = self.validated(json, self.limits().field_bytes)?;
+        self.prepare_document(document, ready.map(StoredVectors::ready))
+    }
+
+    pub(super) fn validated(&self, json: Json, field_bytes: usize) -> Result<Document, Problem> {
         let definition = self.definition();
-        let document = validate(
+        validate(
             &definition.fields,
             &definition.id_field,
             definition.unknown_fields,
-            self.limits().field_bytes,
+            field_bytes,
             json,
-        )?;
+        )
+    }
+
+    /// Cuts the text of a checked document into passages, unless it has its vectors.
+    pub(super) fn prepare_document(
+        &self,
+        document: Document,
+        ready: Option<StoredVectors>,
+    ) -> Result<Prepared> {
+        if ready.is_some() {
+            return Ok(Prepared {
+                document,
+                text: String::new(),
+                passages: Vec::new(),
+                ready,
+            });
+        }
         let text = self.text_to_encode(&document);
         let passages = self.cut(&text)?;
         if passages.len() > MAX_PASSAGES {
@@ -151,9 +176,9 @@ impl Index {
         let mut next = 0;
         let mut encoded = Vec::with_capacity(prepared.len());
         for one in prepared {
-            if let Some(vector) = one.ready {
+            if let Some(ready) = one.ready {
                 encoded.push(Encoded {
-                    vectors: Some(StoredVectors::ready(vector)),
+                    vectors: Some(ready),
                     document: one.document,
                     tokens: 0,
                     truncated: 0,
@@ -196,7 +221,7 @@ impl Index {
     }
 
     /// Takes the vector that a document brought out of its JSON.
-    fn take_ready_vector(&self, json: &mut Json) -> Result<Option<Vec<f32>>> {
+    pub(super) fn take_ready_vector(&self, json: &mut Json) -> Result<Option<Vec<f32>>> {
         let Some(embedding) = &self.definition().embedding else {
             return Ok(None);
         };

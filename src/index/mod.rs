@@ -10,20 +10,25 @@
 //!   what is missing or corrupt.
 
 mod aliases;
+mod carry;
 mod catalog;
 mod definition;
 mod document;
+mod filling;
 mod held;
 mod once;
 mod open;
 mod read;
+mod redefine;
+mod reindex;
 mod snapshot;
 mod snapshots;
 mod update;
 mod view;
 mod write;
 
-pub use catalog::{Catalog, Settings};
+pub use carry::Carry;
+pub use catalog::{Catalog, Defined, Settings};
 pub use definition::{
     Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
     Passages, SearchDefaults, check_name,
@@ -32,8 +37,9 @@ pub use document::{Encoded, Prepared};
 pub use held::Held;
 pub use once::{Once, Step};
 pub use open::Index;
-pub use read::{Current, Fetched, PassageVector, Stats};
+pub use read::{Current, Fetched, PassageVector, Stats, Stored};
+pub use reindex::{Reindex, ReindexPhase, ReindexProgress, ReindexRequest, ReindexState};
 pub use snapshot::Snapshot;
 pub use update::version_conflict;
 pub use view::View;
-pub use write::{Change, Changed, IfVersion, Written};
+pub use write::{Change, Changed, How, IfVersion, Still, Written};

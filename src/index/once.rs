@@ -11,8 +11,7 @@
 //!   and so is the same request while it is being carried out.
 //!
 //! Records are kept for `limits.idempotency_hours` from the first step on. They are the
-//! index's own: a copy made by reindexing begins without any, a restored snapshot has those of
-//! its time.
+//! index's own: a reindexing takes them over, a restored snapshot has those of its time.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -33,6 +32,9 @@ use crate::error::{Code, Error, Problem, Result};
 const MAX_KEY_BYTES: usize = 255;
 /// Records forgotten in one batch.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+/// Records taken over from another index in one batch.
+const TAKEN_AT_ONCE: usize = 1_000;
 
 /// `once/KEY/0` is the [`Head`] of a record, `once/KEY/STEP` what a step came to.
 const RECORDS: &str = "once/";
@@ -67,6 +69,11 @@ impl Drop for Once {
 }
 
 impl Once {
+    /// Whether it is recorded in this index.
+    pub fn is_of(&self, index: &Index) -> bool {
+        Arc::ptr_eq(&self.under_way, &index.once)
+    }
+
     /// What its steps came to that were carried out before, in their order.
     pub fn steps(&self) -> &[Vec<u8>] {
         &self.steps
@@ -76,7 +83,7 @@ impl Once {
     ///
     /// # Errors
     /// An operator error where it was written by another version of this program.
-    pub fn read<T: DeserializeOwned>(&self, step: &[u8]) -> Result<T> {
+    pub fn read<T: DeserializeOwned>(step: &[u8]) -> Result<T> {
         serde_json::from_slice(step).map_err(|e| {
             Error::operator_from("what was recorded of a request cannot be read", e)
                 .advice("send the request with another key, once it is known what it did")
@@ -187,7 +194,7 @@ impl Index {
         let Some(head) = self.store.meta(&record(&once.key, 0))? else {
             return Ok(once);
         };
-        let head: Head = once.read(&head)?;
+        let head: Head = Once::read(&head)?;
         if head.since < self.oldest_record() {
             self.forget(&once.key, head.since)?;
             return Ok(once);
@@ -238,6 +245,22 @@ impl Index {
                 self.forget(&key, since)?;
             }
         }
+    }
+
+    /// Takes over the records of an index that this one takes the place of.
+    pub(super) fn take_over_requests(&self, from: &Index) -> Result<()> {
+        for prefix in [RECORDS, BY_AGE] {
+            let mut some = Vec::new();
+            from.store.for_each_meta(prefix, |name, value| {
+                some.push((name.to_string(), value.to_vec()));
+                if some.len() == TAKEN_AT_ONCE {
+                    self.store.put_metas(&std::mem::take(&mut some))?;
+                }
+                Ok(true)
+            })?;
+            self.store.put_metas(&some)?;
+        }
+        Ok(())
     }
 
     fn forget(&self, key: &str, since: u64) -> Result<()> {

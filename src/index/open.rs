@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::catalog::Settings;
 use super::held::Held;
+use super::redefine::Described;
 use super::view::Epoch;
 use super::write::Writer;
 use super::{Definition, View};
@@ -17,13 +18,13 @@ use crate::config::Limits;
 use crate::document::{Document, UnknownFields, validate};
 use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
-use crate::lexical::{QueryOptions, SynonymTable, WordIndex, WordOptions, WordQuery};
+use crate::lexical::{QueryOptions, WordIndex, WordOptions, WordQuery};
 use crate::model::TextEncoder;
 use crate::store::{Store, StoreOptions, StoredVectors};
 use crate::vector::{MOST_DIMENSIONS, Owner, VectorIndex, VectorOptions, VectorReader};
 
 /// Names of the small values kept beside the documents.
-const META_DEFINITION: &str = "definition";
+pub(super) const META_DEFINITION: &str = "definition";
 const META_FINGERPRINT: &str = "model_fingerprint";
 const META_DIMENSIONS: &str = "dimensions";
 const META_ID: &str = "id";
@@ -34,11 +35,11 @@ const PUBLISH_EVERY: usize = 50_000;
 /// An open index. Shared between threads behind an [`Arc`].
 pub struct Index {
     folder: PathBuf,
-    definition: Definition,
+    name: String,
+    pub(super) described: Described,
     settings: Settings,
     dimensions: usize,
     fingerprint: Option<String>,
-    synonyms: Option<Arc<SynonymTable>>,
     encoder: OnceLock<TextEncoder>,
     encoder_opening: Mutex<()>,
     pub(super) store: Arc<Store>,
@@ -58,6 +59,17 @@ impl Index {
     /// A definition that contradicts itself or names a model that is not there; an
     /// operator error where the folder cannot be written.
     pub fn create(folder: &Path, definition: Definition, settings: &Settings) -> Result<Index> {
+        Index::create_marked(folder, definition, settings, None)
+    }
+
+    /// The same with a file of this content beside the index's own, from its beginning on:
+    /// what says that the index is not to be used yet.
+    pub(super) fn create_marked(
+        folder: &Path,
+        definition: Definition,
+        settings: &Settings,
+        mark: Option<&[u8]>,
+    ) -> Result<Index> {
         definition.check()?;
         let mut fingerprint = None;
         let mut dimensions = 0;
@@ -112,6 +124,9 @@ impl Index {
             if let Some(fingerprint) = &fingerprint {
                 store.put_meta(META_FINGERPRINT, fingerprint.as_bytes())?;
             }
+        }
+        if let Some(mark) = mark {
+            set_mark(&making, mark)?;
         }
         std::fs::rename(&making, folder).map_err(|e| {
             Error::operator_from(
@@ -218,15 +233,13 @@ impl Index {
             seq,
             epoch: Epoch::new(&store),
         };
-        let synonyms = (!definition.synonyms.groups.is_empty())
-            .then(|| Arc::new(SynonymTable::new(&definition.synonyms)));
         Ok(Index {
             folder: folder.to_path_buf(),
-            definition,
+            name: definition.name.clone(),
+            described: Described::new(definition),
             settings: settings.clone(),
             dimensions,
             fingerprint,
-            synonyms,
             encoder: OnceLock::new(),
             encoder_opening: Mutex::new(()),
             store,
@@ -241,7 +254,7 @@ impl Index {
 
     /// The index's name.
     pub fn name(&self) -> &str {
-        &self.definition.name
+        &self.name
     }
 
     /// The folder that holds it.
@@ -254,9 +267,16 @@ impl Index {
         bytes_in(&self.folder)
     }
 
-    /// The definition it was created with.
+    /// The definition that is in force: the one it was created with, or the last that took
+    /// its place since.
     pub fn definition(&self) -> &Definition {
-        &self.definition
+        self.described.definition()
+    }
+
+    /// What names the version of the model that its vectors were made with; none where
+    /// documents bring them.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// Length of its vectors; 0 where it has none.
@@ -281,14 +301,15 @@ impl Index {
 
     /// Parses a query text as the definition says. `all`: every word must be there.
     pub fn parse_query(&self, text: &str, all: bool) -> Result<WordQuery> {
+        let definition = self.definition();
         WordQuery::parse(
             text,
-            &self.definition.fields,
+            &definition.fields,
             &QueryOptions {
                 all,
-                scoring: self.definition.scoring,
-                typos: self.definition.typos.clone(),
-                synonyms: self.synonyms.clone(),
+                scoring: definition.scoring,
+                typos: definition.typos.clone(),
+                synonyms: self.described.synonyms(),
             },
         )
     }
@@ -302,7 +323,7 @@ impl Index {
             return Ok(encoder);
         }
         let name = self
-            .definition
+            .definition()
             .embedding
             .as_ref()
             .and_then(|embedding| embedding.model.as_deref())
@@ -503,6 +524,38 @@ pub(super) fn with_suffix(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_os_string();
     name.push(suffix);
     folder.with_file_name(name)
+}
+
+/// The file that marks an index which is being made of another one.
+const MARK: &str = "unfinished.json";
+
+fn set_mark(folder: &Path, mark: &[u8]) -> Result<()> {
+    let path = folder.join(MARK);
+    let cannot = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
+    std::fs::write(&path, mark).map_err(cannot)?;
+    std::fs::File::open(&path)
+        .and_then(|file| file.sync_all())
+        .map_err(cannot)?;
+    sync_parent(&path)
+}
+
+/// Whether the index in a folder is being made of another one, or was when that was cut
+/// short.
+pub(super) fn is_marked(folder: &Path) -> bool {
+    folder.join(MARK).exists()
+}
+
+/// Makes a marked index one like any other, durably.
+pub(super) fn remove_mark(folder: &Path) -> Result<()> {
+    let path = folder.join(MARK);
+    std::fs::remove_file(&path)
+        .map_err(|e| Error::operator_from(format!("cannot remove {}", path.display()), e))?;
+    sync_parent(&path)
+}
+
+/// Whether some process has the index in a folder open.
+pub(super) fn is_in_use(folder: &Path) -> bool {
+    Store::is_in_use(store_folder(folder))
 }
 
 /// Gives the index in a folder, which is not open, another name.

@@ -40,6 +40,17 @@ pub struct Fetched {
     pub source: Map<String, Json>,
 }
 
+/// A document as it lies in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// The caller's id.
+    pub id: String,
+    /// The object as it was written, as JSON.
+    pub source: Vec<u8>,
+    /// Its passages and their vectors, where it has any.
+    pub vectors: Option<StoredVectors>,
+}
+
 /// Figures of an index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
@@ -132,6 +143,34 @@ impl Index {
                         })
                     })
                     .transpose()
+            })
+            .collect()
+    }
+
+    /// Documents of a view that is held, as they lie in the store, in the order of the
+    /// ordinals.
+    ///
+    /// # Errors
+    /// An operator's error for one that is not there: as long as the view is held all are.
+    pub fn stored(&self, ordinals: &[u32], vectors: bool) -> Result<Vec<Stored>> {
+        let documents = self.store.documents(ordinals)?;
+        let vectors = match vectors {
+            true => self.store.vectors_many(ordinals)?,
+            false => vec![None; ordinals.len()],
+        };
+        documents
+            .into_iter()
+            .zip(vectors)
+            .map(|(document, vectors)| {
+                let document = document.ok_or_else(|| {
+                    Error::operator(format!("index {:?} has lost a document", self.name()))
+                        .advice("check the disk, then restore the index from a snapshot")
+                })?;
+                Ok(Stored {
+                    id: document.id,
+                    source: document.source,
+                    vectors,
+                })
             })
             .collect()
     }

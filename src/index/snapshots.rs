@@ -35,15 +35,21 @@ impl Catalog {
         Ok(taken)
     }
 
-    /// The snapshots of an index, the oldest first; also of one that is not there any more.
-    /// What cannot be read is logged and left out.
+    /// The snapshots of an index, the oldest first; also of one that is not there any more,
+    /// as long as it has any. What cannot be read is logged and left out.
     ///
     /// # Errors
-    /// Operator errors of the disk.
+    /// `index_not_found` where there is neither; operator errors of the disk.
     pub fn snapshots(&self, index: &str) -> Result<Vec<Snapshot>> {
-        let folder = self.snapshots_folder().join(self.real_name(index)?);
+        let name = self.real_name(index)?;
+        let folder = self.snapshots_folder().join(&name);
         let entries = match std::fs::read_dir(&folder) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return match self.is_there(&name) {
+                    true => Ok(Vec::new()),
+                    false => Err(self.not_found(&name)),
+                };
+            }
             entries => entries.map_err(|e| {
                 Error::operator_from(format!("cannot list {}", folder.display()), e)
             })?,
@@ -57,6 +63,9 @@ impl Catalog {
                     Err(error) => tracing::warn!(%error, "a snapshot cannot be read"),
                 }
             }
+        }
+        if snapshots.is_empty() && !self.is_there(&name) {
+            return Err(self.not_found(&name));
         }
         snapshots.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(snapshots)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::once::{self, Once, Step};
 use super::read::Current;
-use super::{Change, Changed, IfVersion, Index};
+use super::{Change, Changed, How, IfVersion, Index, Still};
 use crate::error::{Code, Error, Problem, Result};
 use crate::filter::{BoundFilter, Filter};
 use crate::store::Durability;
@@ -33,17 +33,16 @@ impl Index {
         if_version: Option<u64>,
         durability: Durability,
     ) -> Result<u64> {
-        self.update_once(id, patch, if_version, durability, None)
+        self.update_as(id, patch, if_version, How::plain(durability))
     }
 
-    /// The same as a step of a request that is to be carried out once.
-    pub fn update_once(
+    /// The same, in the way that `how` says; see [`Index::change_as`].
+    pub fn update_as(
         &self,
         id: &str,
         patch: &Map<String, Json>,
         if_version: Option<u64>,
-        durability: Durability,
-        step: Option<&Step<'_>>,
+        how: How<'_>,
     ) -> Result<u64> {
         let id_field = &self.definition().id_field;
         let is_id = |patched: &Json| match patched {
@@ -79,7 +78,7 @@ impl Index {
             let encoded = self.encode(vec![prepared])?;
             let change = encoded.first().map(Change::Put).ok_or_else(no_outcome)?;
             let expected = IfVersion::Is(current.version);
-            let changed = self.change_once(&[(change, expected)], durability, step)?;
+            let changed = self.change_as(&[(change, expected)], how)?;
             match changed.first() {
                 Some(&(Changed::Updated { version } | Changed::Created { version })) => {
                     return Ok(version);
@@ -123,17 +122,26 @@ impl Index {
     /// `invalid_filter`, also for a filter that every document passes, which is more likely a
     /// mistake. On an operator error some may have been deleted already.
     pub fn delete_where(&self, filter: &Json) -> Result<u64> {
-        self.delete_where_once(filter, None)
+        self.delete_where_once(filter, &|| true, None)
     }
 
-    /// The same as a request that is to be carried out once: one that was interrupted goes on,
-    /// and counts what it deleted before as well.
-    pub fn delete_where_once(&self, filter: &Json, once: Option<&Once>) -> Result<u64> {
+    /// The same, as long as the writer still means this index (see [`Index::change_as`]), and
+    /// as a request that is to be carried out once: one that was interrupted goes on, and
+    /// counts what it deleted before as well.
+    ///
+    /// # Errors
+    /// `alias_moved`, besides; some may have been deleted then.
+    pub fn delete_where_once(
+        &self,
+        filter: &Json,
+        still: Still<'_>,
+        once: Option<&Once>,
+    ) -> Result<u64> {
         let mut deleted = 0;
         if let Some(once) = once
             && let Some(last) = once.steps().last()
         {
-            let so_far: Deletion = once.read(last)?;
+            let so_far: Deletion = Once::read(last)?;
             if so_far.done {
                 return Ok(so_far.deleted);
             }
@@ -174,7 +182,12 @@ impl Index {
                 .map(Some)
             };
             let step = once.map(|once| Step::of(once, &answer));
-            let changed = self.change_once(&changes, Durability::Synced, step.as_ref())?;
+            let how = How {
+                durability: Durability::Synced,
+                still,
+                step: step.as_ref(),
+            };
+            let changed = self.change_as(&changes, how)?;
             deleted += count_deleted(&changed);
         }
         if let Some(once) = once {
@@ -185,8 +198,12 @@ impl Index {
                 })
                 .map(Some)
             };
-            let step = Step::of(once, &answer);
-            self.change_once(&[], Durability::Synced, Some(&step))?;
+            let how = How {
+                durability: Durability::Synced,
+                still,
+                step: Some(&Step::of(once, &answer)),
+            };
+            self.change_as(&[], how)?;
         }
         Ok(deleted)
     }

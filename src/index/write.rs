@@ -11,7 +11,7 @@ use super::once::Step;
 use super::open::{add_stored, publish, replay_words};
 use super::view::Epoch;
 use super::{Encoded, Index, View};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::store::{Applied, Durability, Expected, Operation, Store, Unmet};
 use crate::vector::VectorIndex;
@@ -151,6 +151,42 @@ impl IfVersion {
     }
 }
 
+/// Says whether a writer that found an index by an alias still means that index.
+pub type Still<'a> = &'a dyn Fn() -> bool;
+
+/// How changes are made.
+#[derive(Clone, Copy)]
+pub struct How<'a> {
+    /// When they are acknowledged.
+    pub durability: Durability,
+    /// Asked in the writer's turn to write, when no alias is moved away from the index by a
+    /// reindexing; see [`Catalog::write`](super::Catalog::write).
+    pub still: Still<'a>,
+    /// Records what came of them with them: they are a step of a request that is carried out
+    /// once.
+    pub step: Option<&'a Step<'a>>,
+}
+
+impl How<'_> {
+    /// By a writer that names the index itself, without a record.
+    pub fn plain(durability: Durability) -> How<'static> {
+        How {
+            durability,
+            still: &|| true,
+            step: None,
+        }
+    }
+}
+
+/// The answer to a writer that does not.
+pub(super) fn moved(index: &str) -> Problem {
+    Problem::new(
+        Code::AliasMoved,
+        format!("the alias was moved away from index {index:?} before the write; try again"),
+    )
+    .field("index")
+}
+
 /// Outcome of writing one document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -217,17 +253,24 @@ impl Index {
         changes: &[(Change<'_>, IfVersion)],
         durability: Durability,
     ) -> Result<Vec<Changed>> {
-        self.change_once(changes, durability, None)
+        self.change_as(changes, How::plain(durability))
     }
 
-    /// The same; what came of it is recorded with it, as a step of a request that is to be
-    /// carried out once.
-    pub fn change_once(
+    /// The same, in the way that `how` says.
+    ///
+    /// # Errors
+    /// `alias_moved` where the writer does not mean this index any more, besides, and then
+    /// nothing changed.
+    pub fn change_as(
         &self,
         changes: &[(Change<'_>, IfVersion)],
-        durability: Durability,
-        step: Option<&Step<'_>>,
+        how: How<'_>,
     ) -> Result<Vec<Changed>> {
+        let How {
+            durability,
+            still,
+            step,
+        } = how;
         if changes.is_empty() && step.is_none() {
             return Ok(Vec::new());
         }
@@ -273,6 +316,9 @@ impl Index {
         }
         let mut writer = self.writer.lock();
         writer.check(self.name())?;
+        if !still() {
+            return Err(moved(self.name()).into());
+        }
         let notes = |outcomes: &[Result<Applied, Unmet>]| match step {
             Some(step) => step.notes(&changed(outcomes)),
             None => Ok(Vec::new()),

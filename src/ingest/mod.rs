@@ -1,4 +1,5 @@
-//! Files into documents: readers of Parquet, JSON and delimited text, rejects, progress.
+//! Files into documents: readers of Parquet, JSON and delimited text, rejects, progress; and
+//! indexes into files that are read back as they were.
 //!
 //! The promise: a file of any of these formats becomes a stream of JSON objects in
 //! bounded memory. A row that cannot be read is a [`Row`] with a [`Problem`] in it and
@@ -10,6 +11,7 @@
 //! [`Problem`]: crate::error::Problem
 
 mod coerce;
+mod export;
 mod footer;
 mod format;
 mod mapping;
@@ -21,9 +23,10 @@ mod source;
 mod text;
 
 pub use coerce::{coerce, coerce_vector};
+pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
 pub use mapping::Mapping;
-pub use pipeline::{load_files, load_rows};
+pub use pipeline::{Incoming, load_files, load_rows};
 pub use progress::{Progress, Reporter, Show, Summary};
 pub use rejects::{Reject, Rejects};
 pub use source::{DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions};

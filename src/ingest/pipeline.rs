@@ -22,7 +22,8 @@ use serde_json::Value as Json;
 use super::{Original, Progress, Reject, Rejects, Source, SourceOptions, coerce, coerce_vector};
 use crate::config::Ingest;
 use crate::error::{Error, Problem, Result};
-use crate::index::{Encoded, Index, Prepared, Written};
+use crate::index::{Carry, Encoded, Index, Prepared, Written};
+use crate::store::StoredVectors;
 
 /// Bytes that one batch holds, about, unless a single document is larger: a limit on
 /// memory where documents are long.
@@ -65,6 +66,21 @@ pub fn load_files(
             .embedding
             .as_ref()
             .and_then(|embedding| embedding.vector_field.as_deref());
+        let carry = match source.manifest() {
+            Some(manifest) => {
+                let carry = index.carries(
+                    &manifest.definition,
+                    manifest.fingerprint.as_deref(),
+                    manifest.dimensions,
+                );
+                // Texts that come from other columns are not those that were encoded.
+                match options.mapping.is_empty() {
+                    true => carry,
+                    false => carry.without_encoded(),
+                }
+            }
+            None => Carry::default(),
+        };
         let mut counted = 0;
         let rows = std::iter::from_fn(|| {
             let row = source.next()?;
@@ -80,7 +96,12 @@ pub fn load_files(
                         coerce_vector(field, object);
                     }
                 }
-                ((row.number, row.line, row.original), row.json)
+                let vectors = row.vectors;
+                let incoming = row.json.map(|json| Incoming {
+                    json,
+                    carried: vectors.map(|vectors| (vectors, carry)),
+                });
+                ((row.number, row.line, row.original), incoming)
             }))
         });
         let outcome = load_rows(
@@ -107,11 +128,28 @@ pub fn load_files(
     }
 }
 
+/// A document on its way into an index.
+#[derive(Debug)]
+pub struct Incoming {
+    json: Json,
+    /// Vectors that it has in another index, and what of them can be taken over.
+    carried: Option<(StoredVectors, Carry)>,
+}
+
+impl From<Json> for Incoming {
+    fn from(json: Json) -> Incoming {
+        Incoming {
+            json,
+            carried: None,
+        }
+    }
+}
+
 /// Loads rows from anywhere; `R` says where a row is from and is handed back, with the
 /// problem, for each row that does not fit. Does not refresh.
-pub fn load_rows<R: Send>(
+pub fn load_rows<R: Send, I: Into<Incoming>>(
     index: &Index,
-    rows: impl Iterator<Item = Result<(R, Result<Json, Problem>)>> + Send,
+    rows: impl Iterator<Item = Result<(R, Result<I, Problem>)>> + Send,
     settings: &Ingest,
     progress: &Progress,
     reject: impl FnMut(R, Problem) -> Result<()> + Send,
@@ -160,9 +198,9 @@ pub fn load_rows<R: Send>(
     })
 }
 
-fn read<R>(
+fn read<R, I: Into<Incoming>>(
     index: &Index,
-    rows: impl Iterator<Item = Result<(R, Result<Json, Problem>)>>,
+    rows: impl Iterator<Item = Result<(R, Result<I, Problem>)>>,
     settings: &Ingest,
     progress: &Progress,
     mut reject: impl FnMut(R, Problem) -> Result<()>,
@@ -181,7 +219,16 @@ fn read<R>(
         };
         progress.rows.fetch_add(1, Relaxed);
         let prepared = match json {
-            Ok(json) => index.prepare(json),
+            Ok(incoming) => match incoming.into() {
+                Incoming {
+                    json,
+                    carried: Some((vectors, carry)),
+                } => {
+                    let most = index.limits().field_bytes;
+                    index.prepare_carried(json, Some(vectors), carry, most)
+                }
+                Incoming { json, .. } => index.prepare(json),
+            },
             Err(problem) => Err(problem.into()),
         };
         match prepared {

@@ -18,10 +18,12 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Time between two drawings of the bar.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// Counters of a load. All of them only grow.
+/// Counters of a load, or of an export. All of them only grow.
 #[derive(Debug)]
 pub struct Progress {
     started: Instant,
+    /// Documents leave the index: `bytes` counts them too.
+    exporting: bool,
     /// Files read to their end.
     pub files: AtomicU64,
     /// Rows read, good or not.
@@ -56,6 +58,7 @@ impl Progress {
         let zero = || AtomicU64::new(0);
         Progress {
             started: Instant::now(),
+            exporting: false,
             files: zero(),
             rows: zero(),
             loaded: zero(),
@@ -66,6 +69,15 @@ impl Progress {
             truncated: zero(),
             bytes: zero(),
             bytes_total: zero(),
+        }
+    }
+
+    /// The same for an export of so many documents: `loaded` counts those that are written.
+    pub fn exporting(documents: u64) -> Self {
+        Progress {
+            exporting: true,
+            bytes_total: AtomicU64::new(documents),
+            ..Progress::new()
         }
     }
 
@@ -187,7 +199,14 @@ impl Reporter {
     pub fn finish(mut self) -> Summary {
         self.stop();
         let summary = self.progress.summary();
-        if self.log {
+        if self.log && self.progress.exporting {
+            info!(
+                documents = summary.loaded,
+                passages = summary.passages,
+                seconds = summary.seconds,
+                "export finished"
+            );
+        } else if self.log {
             info!(
                 files = summary.files,
                 rows = summary.rows,
@@ -221,6 +240,17 @@ impl Drop for Reporter {
 fn log(progress: &Progress, stopped: &mpsc::Receiver<()>) {
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOG_EVERY) {
         let now = progress.summary();
+        if progress.exporting {
+            info!(
+                documents = now.loaded,
+                of = progress.bytes_total.load(Ordering::Relaxed),
+                passages = now.passages,
+                documents_per_second = now.documents_per_second.round(),
+                seconds_left = progress.seconds_left().map(f64::round),
+                "exporting"
+            );
+            continue;
+        }
         info!(
             loaded = now.loaded,
             rejected = now.rejected,
@@ -254,7 +284,11 @@ fn draw(progress: &Progress, stopped: &mpsc::Receiver<()>) {
             known = total;
         }
         bar.set_position(progress.bytes.load(Ordering::Relaxed));
-        bar.set_message(message(&progress.summary(), progress.seconds_left()));
+        let (now, left) = (progress.summary(), progress.seconds_left());
+        bar.set_message(match progress.exporting {
+            true => exported(&now, left),
+            false => message(&now, left),
+        });
         bar.tick();
     }
     bar.finish_and_clear();
@@ -274,6 +308,21 @@ fn message(now: &Summary, left: Option<f64>) -> String {
         let _ = write!(text, ", {} rejected", short(now.rejected as f64));
     }
     if let Some(left) = left {
+        let _ = write!(text, ", {} left", clock(left));
+    }
+    text
+}
+
+/// The same for an export.
+fn exported(now: &Summary, left: Option<f64>) -> String {
+    let mut text = format!(
+        "{} documents, {} passages, {} documents/s",
+        short(now.loaded as f64),
+        short(now.passages as f64),
+        short(now.documents_per_second),
+    );
+    if let Some(left) = left {
+        // Writing to a string cannot fail.
         let _ = write!(text, ", {} left", clock(left));
     }
     text

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::RecordBatch;
 use serde_json::{Map, Value as Json};
 
+use super::export::PASSAGES;
 use super::readers::{self, Item, Items};
-use super::{Format, Mapping, Text};
+use super::{Format, Manifest, Mapping, Text};
 use crate::error::{Code, Error, Problem};
+use crate::store::StoredVectors;
 
 /// Longest row of a text file unless the options say otherwise: 32 MiB.
 pub const DEFAULT_MAX_ROW_BYTES: usize = 32 << 20;
@@ -45,6 +47,8 @@ pub struct Row {
     pub line: Option<u64>,
     /// Always an object, under the names of the mapping; or why it is none.
     pub json: Result<Json, Problem>,
+    /// Vectors that the document had in the index it was exported from.
+    pub vectors: Option<StoredVectors>,
     /// The row as the file has it.
     pub original: Original,
 }
@@ -94,6 +98,8 @@ pub struct Source {
     items: Option<Items>,
     /// Applied here for formats whose rows each bring their own keys.
     mapping: Option<Mapping>,
+    /// What the file says of itself, if it is an export.
+    manifest: Option<Manifest>,
     rows: u64,
     rows_hint: Option<u64>,
     bytes_total: u64,
@@ -144,12 +150,14 @@ impl Source {
         if format == Format::Parquet {
             let columns = readers::Columns::open(path, &mapping)?;
             let (total, read) = (columns.total(), columns.read());
+            let manifest = columns.manifest().cloned();
             return Ok(Source {
                 path: path.to_path_buf(),
                 format,
                 rows_hint: Some(columns.rows()),
                 items: Some(Box::new(columns)),
-                mapping: None,
+                mapping: (manifest.is_some() && !mapping.is_empty()).then_some(mapping),
+                manifest,
                 rows: 0,
                 bytes_total: total,
                 bytes_read: read,
@@ -170,6 +178,7 @@ impl Source {
             format,
             items: Some(items),
             mapping: own_keys.then_some(mapping),
+            manifest: None,
             rows: 0,
             rows_hint: None,
             bytes_total: total,
@@ -185,6 +194,11 @@ impl Source {
     /// What it holds.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// What the file says of itself, if it is an export.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
     }
 
     /// Rows in the file, where that is known without reading it (Parquet).
@@ -212,10 +226,14 @@ impl Source {
             };
             Ok(Json::Object(object))
         });
+        let is_left_out = |mapping: &Mapping| mapping.field(PASSAGES).is_none();
         Row {
             number: self.rows,
             line: item.line,
             json,
+            vectors: item
+                .vectors
+                .filter(|_| !self.mapping.as_ref().is_some_and(is_left_out)),
             original: Original(item.kept),
         }
     }

@@ -170,6 +170,21 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether the store in `path` is open, in this process or another. One that cannot be
+    /// opened for other reasons is not.
+    pub fn is_in_use(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        let db_options = options::database(&StoreOptions::default());
+        let Ok(found) = DB::list_cf(&db_options, path) else {
+            return false;
+        };
+        let families = options::families(&StoreOptions::default(), &found);
+        match DB::open_cf_descriptors(&db_options, path, families) {
+            Ok(_) => false,
+            Err(e) => is_lock(&e),
+        }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -268,6 +283,12 @@ impl Health {
 const RESTORE: &str =
     "the folder is damaged: check the disk, then restore it from a snapshot or load the index anew";
 
+/// Whether a store could not be opened because it is open.
+fn is_lock(e: &rocksdb::Error) -> bool {
+    let text: &str = e.as_ref();
+    e.kind() == rocksdb::ErrorKind::IOError && text.to_lowercase().contains("lock")
+}
+
 /// A RocksDB error, with what an operator can do about its kind.
 fn fault(message: impl Into<String>, e: rocksdb::Error) -> Error {
     use rocksdb::ErrorKind;
@@ -275,7 +296,7 @@ fn fault(message: impl Into<String>, e: rocksdb::Error) -> Error {
     let advice = match e.kind() {
         ErrorKind::Corruption => RESTORE,
         ErrorKind::IOError if text.contains("No space left") => "free disk space, then restart",
-        ErrorKind::IOError if text.to_lowercase().contains("lock") => {
+        ErrorKind::IOError if is_lock(&e) => {
             "another process has it open: ask a running server over its REST API (docs/rest.md) or stop it, or use another data folder"
         }
         ErrorKind::InvalidArgument if text.contains("exists") => {

@@ -316,6 +316,18 @@ impl Store {
         self.write_meta(batch)
     }
 
+    /// Keeps several, all or none; synced.
+    pub fn put_metas(&self, values: &[(String, Vec<u8>)]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for (name, value) in values {
+            batch.put_cf(self.family(META)?, format!("{NAMED}{name}"), value);
+        }
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.write_meta(batch),
+        }
+    }
+
     /// Forgets a named value; synced. Without one it does nothing.
     pub fn delete_meta(&self, name: &str) -> Result<()> {
         let mut batch = WriteBatch::default();

@@ -373,6 +373,12 @@ impl VectorIndex {
         self.inner.state.lock().lost.clear();
     }
 
+    /// Whether a graph is being built or a file read through.
+    pub fn is_busy(&self) -> bool {
+        let state = self.inner.state.lock();
+        state.busy > 0 || state.settling
+    }
+
     /// Waits until no graph is being built and every file has been read through.
     pub fn wait_for_background(&self) {
         let mut state = self.inner.state.lock();

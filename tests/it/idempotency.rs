@@ -185,6 +185,31 @@ fn the_same_request_sent_at_the_same_time_is_done_by_one() {
     assert_eq!(seq(&service), before + 500);
 }
 
+#[test]
+fn a_reindexing_takes_over_what_was_done() {
+    let service = Service::new().with_notes();
+    let moved = service.post("/v1/aliases", &json!({"aliases": {"library": "notes"}}));
+    assert_eq!(moved.status, 200);
+    let path = "/v1/indexes/library/documents";
+    let documents = json!([
+        {"id": "m1", "title": "tram", "vector": [0.0, 1.0, 1.0]},
+        {"id": "m2", "title": 7},
+    ]);
+    let first = keyed(&service, "POST", path, "k", &documents);
+    assert_eq!(first.status, 207);
+    let reindex = json!({"into": "again", "alias": "library"});
+    let started = service.post(&format!("{NOTES}/reindex"), &reindex);
+    assert!(started.status < 300, "{}", started.json());
+    while service.get("/v1/aliases").json()["aliases"]["library"] != "again" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let again = keyed(&service, "POST", path, "k", &documents);
+    assert_eq!((again.status, &again.body), (207, &first.body));
+    assert!(replayed(&again));
+    let other = keyed(&service, "POST", path, "k", &json!([]));
+    assert_eq!(other.code(), "key_reused");
+}
+
 /// The program itself, to be killed.
 struct Running {
     child: Child,

@@ -267,8 +267,16 @@ fn snapshots_over_rest() {
         let gone = service.delete(&format!("{path}/{missing}"));
         assert_eq!(gone.status, 404, "{missing}");
     }
+    // Of an index that is there and has none, of one that is not, and of one that was.
+    assert_eq!(service.get(path).json(), json!({"snapshots": []}));
+    let nobody = service.get("/v1/indexes/nobody/snapshots");
+    assert_eq!(nobody.code(), "index_not_found");
     assert_eq!(
-        service.get("/v1/indexes/nobody/snapshots").json(),
-        json!({"snapshots": []})
+        service.post(path, &json!({"to": "s3://x"})).code(),
+        "invalid_request"
     );
+    let last = service.post("/v1/indexes/again/snapshots", &json!({}));
+    assert_eq!(service.delete("/v1/indexes/again").status, 204);
+    let left = service.get("/v1/indexes/again/snapshots");
+    assert_eq!(left.json(), json!({"snapshots": [last.json()]}));
 }

@@ -177,6 +177,11 @@ fn day(days: i32) -> Result<Json, Unfit> {
         .ok_or_else(|| Unfit::new(format!("day {days}"), "a day within the calendar"))
 }
 
+/// A date as a load makes it of microseconds in a column; None outside the calendar.
+pub(in crate::ingest) fn date(micros: i64) -> Option<Json> {
+    instant(micros, 1_000_000).ok()
+}
+
 /// An instant given in units of 1/`per_second` s since the epoch.
 fn instant(value: i64, per_second: i64) -> Result<Json, Unfit> {
     let seconds = value.div_euclid(per_second);

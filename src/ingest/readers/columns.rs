@@ -20,6 +20,7 @@ use serde_json::{Map, Value as Json};
 use super::Item;
 use super::cell::{Unfit, cell};
 use crate::error::{Code, Error, Problem};
+use crate::ingest::export::{Manifest, Reading};
 use crate::ingest::source::Kept;
 use crate::ingest::text::{open_file, stream_error};
 use crate::ingest::{Mapping, footer};
@@ -39,6 +40,8 @@ pub(in crate::ingest) struct Columns {
     reader: Option<ParquetRecordBatchReader>,
     /// The field each column of a batch becomes.
     fields: Vec<Column>,
+    /// How rows are put together, in an export.
+    reading: Option<Reading>,
     batch: Option<Arc<RecordBatch>>,
     /// The next row of the batch.
     next: usize,
@@ -82,6 +85,13 @@ impl Columns {
         // The Arrow schema some writers embed only refines the Parquet one; where the
         // two disagree the Parquet one is right.
         let arrow = load(false).or_else(|_| load(true)).map_err(damaged)?;
+        let reading = Reading::of(&metadata, arrow.schema()).map_err(|mut problem| {
+            problem.message = format!("{}: {}", path.display(), problem.message);
+            problem
+        })?;
+        // Its documents bring their own names.
+        let as_they_are = Mapping::default();
+        let mapping = reading.as_ref().map_or(mapping, |_| &as_they_are);
         let fields = columns(path, &arrow, mapping)?;
         let kept = fields
             .iter()
@@ -101,6 +111,7 @@ impl Columns {
             path: path.to_path_buf(),
             reader: Some(reader),
             fields: fields.into_iter().flatten().collect(),
+            reading,
             batch: None,
             next: 0,
             rows,
@@ -108,6 +119,11 @@ impl Columns {
             total,
             read: Arc::new(AtomicU64::new(0)),
         })
+    }
+
+    /// What the file says of itself, if it is an export.
+    pub(in crate::ingest) fn manifest(&self) -> Option<&Manifest> {
+        Some(self.reading.as_ref()?.manifest())
     }
 
     /// Rows, by the footer.
@@ -127,16 +143,30 @@ impl Columns {
 
     fn item(&self, batch: &Arc<RecordBatch>, row: usize) -> Item {
         // Arrays decoded from a damaged file may contradict themselves.
-        let json = guard::<_, std::convert::Infallible>(|| Ok(self.object(batch, row)));
+        let read = guard::<_, std::convert::Infallible>(|| {
+            Ok(self.object(batch, row).and_then(|object| {
+                let vectors = match &self.reading {
+                    Some(reading) => reading.vectors(batch, row)?,
+                    None => None,
+                };
+                Ok((object, vectors))
+            }))
+        });
+        let read = read.unwrap_or_else(|found| {
+            Err(
+                Problem::new(Code::InvalidDocument, "the row cannot be decoded")
+                    .found(found)
+                    .expected("values that fit the columns' types"),
+            )
+        });
+        let (json, vectors) = match read {
+            Ok((object, vectors)) => (Ok(object), vectors),
+            Err(problem) => (Err(problem), None),
+        };
         Item {
             line: None,
-            json: json.unwrap_or_else(|found| {
-                Err(
-                    Problem::new(Code::InvalidDocument, "the row cannot be decoded")
-                        .found(found)
-                        .expected("values that fit the columns' types"),
-                )
-            }),
+            json,
+            vectors,
             kept: Kept::Columns(Arc::clone(batch), row),
         }
     }
@@ -144,6 +174,11 @@ impl Columns {
     fn object(&self, batch: &RecordBatch, row: usize) -> Result<Map<String, Json>, Problem> {
         let mut object = Map::with_capacity(self.fields.len());
         for (column, array) in self.fields.iter().zip(batch.columns()) {
+            if let Some(reading) = &self.reading
+                && !reading.is_member(&column.name)
+            {
+                continue;
+            }
             let value = match column.uuid {
                 true => uuid(array.as_ref(), row),
                 false => cell(array.as_ref(), row),
@@ -161,7 +196,10 @@ impl Columns {
                 object.insert(column.field.clone(), value);
             }
         }
-        Ok(object)
+        match &self.reading {
+            Some(reading) => reading.document(batch, row, object),
+            None => Ok(object),
+        }
     }
 
     /// Decodes the next batch.

@@ -126,6 +126,7 @@ impl<R: BufRead> Iterator for Delimited<R> {
                 Some(Ok(Item {
                     line: Some(self.first_line - 1 + line),
                     json: self.object(&record),
+                    vectors: None,
                     kept: Kept::Cells(record, self.delimiter),
                 }))
             }
@@ -136,6 +137,7 @@ impl<R: BufRead> Iterator for Delimited<R> {
                     Ok(()) => Some(Ok(Item {
                         line: Some(line),
                         json: Err(too_long(limit)),
+                        vectors: None,
                         kept: Kept::Start(b"(not kept; is a quote left open?)".to_vec()),
                     })),
                 }

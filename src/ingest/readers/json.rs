@@ -101,6 +101,7 @@ fn whole(line: u64, bytes: Vec<u8>) -> Item {
     Item {
         line: Some(line),
         json: parse(&bytes),
+        vectors: None,
         kept: Kept::Text(bytes),
     }
 }
@@ -109,6 +110,7 @@ fn start(line: u64, bytes: Vec<u8>, limit: usize) -> Item {
     Item {
         line: Some(line),
         json: Err(too_long(limit)),
+        vectors: None,
         kept: Kept::Start(bytes),
     }
 }
