@@ -44,7 +44,7 @@ pub(super) async fn take(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
+    let permit = app.snapshots.enter(1).await?;
     let catalog = app.catalog.clone();
     let take = move || json::answer(StatusCode::CREATED, &catalog.take_snapshot(&name)?);
     Ok(permit.run(take).await?)
@@ -54,7 +54,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
+    let permit = app.snapshot_lists.enter(1).await?;
     let catalog = app.catalog.clone();
     let list = move || {
         let snapshots = catalog.snapshots(&name)?;
@@ -68,7 +68,7 @@ pub(super) async fn restore(
     Names((name, id)): Names<(String, String)>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
+    let permit = app.snapshots.enter(1).await?;
     let catalog = app.catalog.clone();
     let restore = move || {
         let request: RestoreRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
@@ -86,7 +86,7 @@ pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
+    let permit = app.snapshot_lists.enter(1).await?;
     let catalog = app.catalog.clone();
     permit
         .run(move || catalog.remove_snapshot(&name, &id))

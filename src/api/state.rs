@@ -31,6 +31,10 @@ pub(super) struct App {
     pub searches: Gate,
     /// Everything that changes something.
     pub writes: Gate,
+    /// Taking and restoring snapshots, which may take long: writes go on beside it.
+    pub snapshots: Gate,
+    /// Listing and removing them, which waits for an object store.
+    pub snapshot_lists: Gate,
     /// Bodies in memory, in units of [`BODY_UNIT`].
     pub bodies: Gate,
     /// Beginnings of bodies, which is all there is of most; in the same units.
@@ -51,6 +55,8 @@ impl App {
             timeout,
             searches: Gate::new(server.permits(), server.queue, patience),
             writes: Gate::new(server.permits(), server.queue, patience),
+            snapshots: Gate::new(1, server.queue, patience),
+            snapshot_lists: Gate::new(2, server.queue, patience),
             bodies: Gate::new(bodies, server.queue, patience),
             beginnings: Gate::new(BEGINNINGS * STEP / BODY_UNIT, server.queue, patience),
             readiness: Arc::default(),
