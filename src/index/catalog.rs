@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::aliases::Aliases;
 use super::open::{remove_folder, sync_parent, with_suffix};
+use super::snapshots::Location;
 use super::{Definition, Index, check_name};
 use crate::config::{Config, Limits, Storage};
 use crate::error::{Code, Error, Problem, Result};
@@ -64,6 +65,8 @@ pub struct Catalog {
     indexes: RwLock<BTreeMap<String, Arc<Index>>>,
     /// Creation and removal, one at a time. A door is never waited for while this is held.
     changing: Mutex<()>,
+    /// Where its snapshots are.
+    pub(super) location: Location,
     /// Taking, restoring and removing snapshots, one at a time.
     pub(super) snapshotting: Mutex<()>,
     /// Held while the index of that name is opened: only those who want this one wait.
@@ -100,6 +103,7 @@ impl Catalog {
             settings: Settings::new(config),
             indexes: RwLock::default(),
             changing: Mutex::default(),
+            location: Location::new(config),
             snapshotting: Mutex::default(),
             doors: Mutex::default(),
             chair: Mutex::default(),

@@ -12,9 +12,11 @@
 mod aliases;
 mod catalog;
 mod definition;
+mod digests;
 mod document;
 mod open;
 mod read;
+mod remote;
 mod snapshot;
 mod snapshots;
 mod update;

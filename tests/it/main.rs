@@ -13,6 +13,7 @@ mod filters;
 mod loading;
 mod measures;
 mod model;
+mod object_store;
 mod operations;
 mod quality;
 mod readers;
