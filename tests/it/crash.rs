@@ -597,8 +597,9 @@ fn setting(name: &str, without: u64) -> u64 {
     std::env::var(name).map_or(without, |value| value.parse().unwrap())
 }
 
-/// Kills a server again and again, and says what came of it.
-fn kill_again_and_again(folder: &Path, kills: u64, seed: u64) -> Value {
+/// Kills a server again and again, and says what came of it, also to `report`.
+fn kill_again_and_again(folder: &Path, kills: u64, report: Option<std::ffi::OsString>) {
+    let seed = setting("GLEANER_CRASH_SEED", 7);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut server = Server::start(folder);
     create(&server);
@@ -630,21 +631,17 @@ fn kill_again_and_again(folder: &Path, kills: u64, seed: u64) -> Value {
         "seed": seed,
     });
     println!("{figures}");
+    if let Some(report) = report {
+        std::fs::write(report, format!("{figures:#}\n")).unwrap();
+    }
     findings.assert_none();
-    figures
 }
 
 #[test]
 fn what_was_acknowledged_survives_being_killed() {
-    let (kills, seed) = (
-        setting("GLEANER_KILLS", 20),
-        setting("GLEANER_CRASH_SEED", 7),
-    );
     let folder = folder();
-    let figures = kill_again_and_again(folder.path(), kills, seed);
-    if let Some(report) = std::env::var_os("GLEANER_CRASH_REPORT") {
-        std::fs::write(report, format!("{figures:#}\n")).unwrap();
-    }
+    let report = std::env::var_os("GLEANER_CRASH_REPORT");
+    kill_again_and_again(folder.path(), setting("GLEANER_KILLS", 20), report);
 }
 
 #[test]
@@ -655,7 +652,7 @@ fn snapshots_in_an_object_store_survive_being_killed() {
     let config = std::fs::read_to_string(folder.path().join("config.toml")).unwrap();
     let config = format!("{config}[snapshots]\nlocation = \"{url}\"\n");
     std::fs::write(folder.path().join("config.toml"), config).unwrap();
-    kill_again_and_again(folder.path(), kills, setting("GLEANER_CRASH_SEED", 7));
+    kill_again_and_again(folder.path(), kills, None);
 }
 
 #[test]
