@@ -282,6 +282,7 @@ fn owner() -> Owner {
     Owner {
         id: "bench".into(),
         next_ordinal: u32::MAX,
+        inherited: Vec::new(),
     }
 }
 

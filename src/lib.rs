@@ -11,6 +11,7 @@ pub mod index;
 pub mod ingest;
 pub mod lexical;
 pub mod model;
+pub mod objects;
 pub mod search;
 pub mod store;
 pub mod vector;

@@ -58,7 +58,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
+    let permit = app.snapshot_lists.enter(1).await?;
     let catalog = app.catalog.clone();
     let list = move || {
         let snapshots = catalog.snapshots(&name)?;
@@ -92,7 +92,7 @@ pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
+    let permit = app.snapshot_lists.enter(1).await?;
     let catalog = app.catalog.clone();
     permit
         .run(move || catalog.remove_snapshot(&name, &id))

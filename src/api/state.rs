@@ -35,6 +35,8 @@ pub(super) struct App {
     pub searches: Gate,
     /// Everything that changes something.
     pub writes: Gate,
+    /// Listing and removing snapshots, which waits for an object store.
+    pub snapshot_lists: Gate,
     /// Bodies in memory, in units of [`BODY_UNIT`].
     pub bodies: Gate,
     /// Beginnings of bodies, which is all there is of most; in the same units.
@@ -59,6 +61,7 @@ impl App {
             timeout,
             searches: Gate::new(server.permits(), server.queue, patience),
             writes: Gate::new(server.permits(), server.queue, patience),
+            snapshot_lists: Gate::new(2, server.queue, patience),
             bodies: Gate::new(bodies, server.queue, patience),
             beginnings: Gate::new(BEGINNINGS * STEP / BODY_UNIT, server.queue, patience),
             tasks: Tasks::default(),

@@ -83,8 +83,7 @@ enum Command {
     #[command(subcommand)]
     Models(models::Models),
     /// Take, list, verify, restore and remove snapshots of indexes.
-    #[command(subcommand)]
-    Snapshot(snapshot::SnapshotCommand),
+    Snapshot(snapshot::Snapshots),
 }
 
 /// What a command works with.
@@ -158,7 +157,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Search(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
-        Command::Snapshot(command) => command.run(&context),
+        Command::Snapshot(command) => command.run(context),
     }
 }
 

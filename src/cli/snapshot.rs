@@ -1,6 +1,6 @@
 //! `gleaner snapshot`: take, list, verify, restore and remove snapshots.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Context;
@@ -8,8 +8,28 @@ use crate::error::Result;
 use crate::index::Snapshot;
 
 /// Take, list, verify, restore and remove snapshots of indexes.
+#[derive(Debug, Args)]
+pub(super) struct Snapshots {
+    /// A folder, or the URL of a place in an object store, such as s3://BUCKET/PREFIX
+    /// [default: snapshots.location of the configuration].
+    #[arg(long, global = true, value_name = "FOLDER|URL")]
+    location: Option<String>,
+    #[command(subcommand)]
+    command: SnapshotCommand,
+}
+
+impl Snapshots {
+    pub(super) fn run(self, mut context: Context) -> Result<()> {
+        if let Some(location) = self.location {
+            context.config.snapshots.location = Some(location);
+            context.config.snapshots.check()?;
+        }
+        self.command.run(&context)
+    }
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum SnapshotCommand {
+enum SnapshotCommand {
     /// Take a snapshot of an index.
     Create {
         /// Name of the index.
@@ -67,7 +87,7 @@ fn line(snapshot: &Snapshot) -> String {
 }
 
 impl SnapshotCommand {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
+    fn run(self, context: &Context) -> Result<()> {
         let catalog = context.catalog()?;
         match self {
             SnapshotCommand::Create { index } => {

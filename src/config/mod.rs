@@ -11,8 +11,9 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::model::RuntimeOptions;
+use crate::objects;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// Memory and timing of every index.
     pub storage: Storage,
+    /// Where snapshots are kept.
+    pub snapshots: Snapshots,
     /// Bulk loading.
     pub ingest: Ingest,
     /// Logging.
@@ -172,6 +175,41 @@ impl Default for Storage {
             graph_threshold: 20_000,
             build_threads: None,
         }
+    }
+}
+
+/// Where snapshots are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Snapshots {
+    /// A folder, or the URL of a place in an object store: `s3://BUCKET/PREFIX`,
+    /// `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`, `file:///FOLDER`. Credentials and
+    /// endpoints come from the environment. Unset: `snapshots` in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+}
+
+impl Snapshots {
+    /// Checks the location without looking for it.
+    ///
+    /// # Errors
+    /// `invalid_configuration`.
+    pub fn check(&self) -> Result<()> {
+        let checked = match self.location.as_deref() {
+            None => Ok(()),
+            Some("") => Err(Problem::new(
+                Code::InvalidConfiguration,
+                "a configuration value is empty",
+            )
+            .expected("a folder, or the URL of an object store")
+            .into()),
+            Some(location) if objects::is_url(location) => objects::check(location),
+            Some(_) => Ok(()),
+        };
+        checked.map_err(|error| match error {
+            Error::User(problem) => problem.field("snapshots.location").into(),
+            other => other,
+        })
     }
 }
 
@@ -362,7 +400,7 @@ impl Config {
                 .into());
             }
         }
-        Ok(())
+        self.snapshots.check()
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::aliases::Aliases;
 use super::open::{is_marked, remove_folder, sync_parent, with_suffix};
+use super::snapshots::Location;
 use super::write::moved;
 use super::{Definition, Index, Reindex, Still, check_name};
 use crate::config::{Config, Limits, Storage};
@@ -67,6 +68,8 @@ pub struct Catalog {
     pub(super) changing: Mutex<()>,
     /// Indexes that are made anew, under way or ended, by the name of the one that is read.
     pub(super) reindexes: Mutex<BTreeMap<String, Arc<Reindex>>>,
+    /// Where its snapshots are.
+    pub(super) location: Location,
     /// Taking, restoring and removing snapshots, one at a time.
     pub(super) snapshotting: Mutex<()>,
     /// Held while the index of that name is opened: only those who want this one wait.
@@ -109,6 +112,7 @@ impl Catalog {
             indexes: RwLock::default(),
             changing: Mutex::default(),
             reindexes: Mutex::default(),
+            location: Location::new(config),
             snapshotting: Mutex::default(),
             doors: Mutex::default(),
             chair: Mutex::default(),

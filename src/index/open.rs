@@ -21,13 +21,16 @@ use crate::filter::OrdinalSet;
 use crate::lexical::{QueryOptions, WordIndex, WordOptions, WordQuery};
 use crate::model::TextEncoder;
 use crate::store::{Store, StoreOptions, StoredVectors};
-use crate::vector::{MOST_DIMENSIONS, Owner, VectorIndex, VectorOptions, VectorReader};
+use crate::vector::{
+    Inherited, MOST_DIMENSIONS, Owner, VectorIndex, VectorOptions, VectorReader, next_number,
+};
 
 /// Names of the small values kept beside the documents.
 pub(super) const META_DEFINITION: &str = "definition";
 const META_FINGERPRINT: &str = "model_fingerprint";
 const META_DIMENSIONS: &str = "dimensions";
 const META_ID: &str = "id";
+const META_INHERITED: &str = "inherited";
 
 /// Passages after which vectors read back on opening are published.
 const PUBLISH_EVERY: usize = 50_000;
@@ -210,6 +213,7 @@ impl Index {
                     &Owner {
                         id: index_id(&store)?,
                         next_ordinal: store.next_ordinal(),
+                        inherited: inherited(&store)?,
                     },
                 )?;
                 // Those that are in none of the sealed segments.
@@ -255,6 +259,11 @@ impl Index {
     /// The index's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its id, which no other index has or had.
+    pub(super) fn id(&self) -> Result<String> {
+        index_id(&self.store)
     }
 
     /// The folder that holds it.
@@ -444,12 +453,15 @@ pub(super) fn replay_words(
 /// The id of the index, which no other has: given when it is first asked for.
 fn index_id(store: &Store) -> Result<String> {
     if let Some(id) = store.meta(META_ID)? {
-        return String::from_utf8(id)
-            .map_err(|e| Error::operator_from("the index's id is not readable", e));
+        return readable_id(id);
     }
     let id = uuid::Uuid::new_v4().to_string();
     store.put_meta(META_ID, id.as_bytes())?;
     Ok(id)
+}
+
+fn readable_id(id: Vec<u8>) -> Result<String> {
+    String::from_utf8(id).map_err(|e| Error::operator_from("the index's id is not readable", e))
 }
 
 /// Adds the stored vectors of documents.
@@ -558,16 +570,40 @@ pub(super) fn is_in_use(folder: &Path) -> bool {
     Store::is_in_use(store_folder(folder))
 }
 
-/// Gives the index in a folder, which is not open, another name.
-pub(super) fn rename_stored(folder: &Path, name: &str) -> Result<()> {
+/// Makes an index of its own of a copy of another: with this name, and an id that no other
+/// has. The vector files it begins with are the other's; which those are is noted, because
+/// writing each of them anew for the sake of a name would copy them all.
+pub(super) fn begin_anew(folder: &Path, name: &str) -> Result<()> {
     let store = Store::open(store_folder(folder), &StoreOptions::default())?;
     let cannot = |e| Error::operator_from("the stored index definition cannot be read", e);
     let text = store.meta(META_DEFINITION)?.unwrap_or_default();
     let mut definition: Definition = serde_json::from_slice(&text).map_err(cannot)?;
     definition.name = name.to_string();
-    let text = serde_json::to_vec(&definition)
-        .map_err(|e| Error::Bug(format!("a definition does not serialise: {e}")))?;
+    let bug = |e| Error::Bug(format!("a definition does not serialise: {e}"));
+    let text = serde_json::to_vec(&definition).map_err(bug)?;
+    if let Some(id) = store.meta(META_ID)? {
+        let mut inherited = inherited(&store)?;
+        let before = next_number(&folder.join("vectors"))
+            .map_err(|e| Error::operator_from(format!("cannot list {}", folder.display()), e))?;
+        inherited.push(Inherited {
+            id: readable_id(id)?,
+            before,
+        });
+        let inherited = serde_json::to_vec(&inherited).map_err(bug)?;
+        store.put_meta(META_INHERITED, &inherited)?;
+        // Last: an end before this leaves the other's id, under which the files count too.
+        store.put_meta(META_ID, uuid::Uuid::new_v4().to_string().as_bytes())?;
+    }
     store.put_meta(META_DEFINITION, &text)
+}
+
+/// The indexes that this one was made from, by snapshots, and their vector files.
+fn inherited(store: &Store) -> Result<Vec<Inherited>> {
+    match store.meta(META_INHERITED)? {
+        None => Ok(Vec::new()),
+        Some(text) => serde_json::from_slice(&text)
+            .map_err(|e| Error::operator_from("what the index was made from is not readable", e)),
+    }
 }
 
 /// Removes what a creation left that was interrupted before its index got its name, but

@@ -7,13 +7,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Index;
-use super::open::{remove_folder, rename_stored, sync_parent, with_suffix};
+use super::open::{begin_anew, remove_folder, sync_parent, with_suffix};
 use crate::error::{Code, Error, Problem, Result};
 
 /// The list of a snapshot's files.
@@ -81,20 +81,32 @@ impl Index {
         placed
     }
 
-    fn make_snapshot(&self, making: &Path, id: &str) -> Result<Snapshot> {
+    /// Links everything written so far into `folder`, which must not exist yet, and says
+    /// what that is: sequence and documents. To be read before it is removed, not to be kept.
+    pub(super) fn stage(&self, folder: &Path) -> Result<(u64, u64)> {
+        self.refresh()?;
+        self.store.flush()?;
+        self.link_all(folder)
+    }
+
+    fn link_all(&self, making: &Path) -> Result<(u64, u64)> {
         std::fs::create_dir(making).map_err(|e| cannot("make", making, e))?;
-        let (seq, documents) = self.at_rest(|store| {
+        self.at_rest(|store| {
             store.checkpoint(making.join("store"))?;
             link_words(&self.folder().join("words"), &making.join("words"))?;
             let vectors = self.folder().join("vectors");
             if vectors.is_dir() {
-                link_all(&vectors, &making.join("vectors"), |name| {
+                link_files(&vectors, &making.join("vectors"), |name| {
                     name.ends_with(".vectors")
                 })
                 .map_err(|e| cannot("link", &vectors, e))?;
             }
             Ok((store.last_seq(), store.count()))
-        })?;
+        })
+    }
+
+    fn make_snapshot(&self, making: &Path, id: &str) -> Result<Snapshot> {
+        let (seq, documents) = self.link_all(making)?;
         let mut files = Vec::new();
         list(making, "", &mut files).map_err(|e| cannot("read", making, e))?;
         files.sort();
@@ -160,17 +172,15 @@ pub(super) fn verify(folder: &Path) -> Result<Snapshot> {
 /// Makes of a snapshot what will be the folder of an index called `name`, in `making`, which
 /// is removed first if it is there.
 pub(super) fn restore(snapshot: &Path, making: &Path, name: &str) -> Result<()> {
-    let taken = verify(snapshot)?;
+    verify(snapshot)?;
     remove_folder(making)?;
     copy(snapshot, making).map_err(|e| cannot("copy", snapshot, e))?;
-    if taken.index != name {
-        rename_stored(making, name)?;
-    }
+    begin_anew(making, name)?;
     sync_all(making).map_err(|e| cannot("sync", making, e))
 }
 
 /// Whether a file never changes once it is there, so that two folders may share it.
-fn is_constant(path: &Path) -> bool {
+pub(super) fn is_constant(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.unwrap_or_default();
     let in_words = path
@@ -202,7 +212,7 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn link_all(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+fn link_files(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -226,7 +236,7 @@ fn link_words(from: &Path, to: &Path) -> Result<()> {
             let before = meta(from)?;
             // Others are being written.
             let segments = segments(&before)?;
-            link_all(from, to, |name| {
+            link_files(from, to, |name| {
                 is_segment(name) && segments.iter().any(|id| name.starts_with(id))
             })?;
             if meta(from)? != before {
@@ -312,7 +322,7 @@ fn checksum(path: &Path) -> io::Result<(u64, u32)> {
 }
 
 /// Puts a folder with everything in it on the disk.
-fn sync_all(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_all(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
@@ -323,12 +333,16 @@ fn sync_all(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
+pub(super) fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
     Error::operator_from(format!("cannot {what} {}", path.display()), error)
 }
 
 fn damaged(folder: &Path, why: impl std::fmt::Display) -> Error {
     let id = folder.file_name().unwrap_or_default().to_string_lossy();
+    damaged_snapshot(&id, why)
+}
+
+pub(super) fn damaged_snapshot(id: &str, why: impl std::fmt::Display) -> Error {
     Problem::new(
         Code::SnapshotDamaged,
         format!("the snapshot {id:?} is damaged"),
@@ -339,10 +353,7 @@ fn damaged(folder: &Path, why: impl std::fmt::Display) -> Error {
     .into()
 }
 
-/// The folder of a snapshot; `None` where the id could not be one.
-pub(super) fn folder_of(snapshots: &Path, index: &str, id: &str) -> Option<PathBuf> {
-    let fits = id.len() <= 64
-        && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-        && !id.is_empty();
-    fits.then(|| snapshots.join(index).join(id))
+/// Whether this can be the id of a snapshot: then it can be part of a path.
+pub(super) fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }

@@ -231,15 +231,19 @@ fn section_of<'a>(map: &'a Mmap, place: &Place) -> Result<&'a [u8], Unusable> {
     }
 }
 
-/// Opens the file of a segment of the index `owner` whose vectors are of `shape`.
-pub(crate) fn open(path: &Path, shape: Shape, owner: &str) -> Result<Opened, Unusable> {
+/// Opens the file of a segment whose vectors are of `shape`, of an index that `is_ours`.
+pub(crate) fn open(
+    path: &Path,
+    shape: Shape,
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<Opened, Unusable> {
     let file = File::open(path)?;
     // SAFETY: the file lies in the index's own folder, which the store's lock keeps for this
     // process, and is never written to again; only somebody who writes to it by other means
     // could change what the map's readers take for constant.
     let map = Arc::new(unsafe { MmapOptions::new().map(&file)? });
     let header = header(&map)?;
-    if header.owner != owner {
+    if !is_ours(&header.owner) {
         return Err(Unusable::Other);
     }
     if (header.dimensions, header.metric, header.storage)

@@ -11,6 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use super::file;
 use super::segment::Segment;
 use super::space::Shape;
@@ -27,6 +29,44 @@ pub struct Owner {
     pub id: String,
     /// One more than the largest ordinal that it gave to a document.
     pub next_ordinal: u32,
+    /// The indexes whose history it continues.
+    pub inherited: Vec<Inherited>,
+}
+
+/// An index that another was made from, as it was at some instant: the vector files it had
+/// then are the other's as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// Its id.
+    pub id: String,
+    /// Its files that count have numbers below this; it went on without the other from here.
+    pub before: u64,
+}
+
+/// The number that the next file in a folder gets.
+///
+/// # Errors
+/// Where the folder is there and cannot be listed.
+pub fn next_number(path: &Path) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(1),
+        entries => entries?,
+    };
+    let mut next = 1;
+    for entry in entries {
+        if let (Some(number), Some(EXTENSION)) = named(&entry?.path()) {
+            next = next.max(number + 1);
+        }
+    }
+    Ok(next)
+}
+
+/// What a file's name says: its number and its kind.
+fn named(file: &Path) -> (Option<u64>, Option<&str>) {
+    let number = file
+        .file_stem()
+        .and_then(|stem| stem.to_str()?.parse().ok());
+    (number, file.extension().and_then(|e| e.to_str()))
 }
 
 /// A folder of sealed segments, for vectors of one shape.
@@ -34,7 +74,7 @@ pub struct Owner {
 pub(crate) struct Folder {
     path: PathBuf,
     shape: Shape,
-    owner: String,
+    owner: Owner,
     next: AtomicU64,
 }
 
@@ -101,10 +141,7 @@ impl Folder {
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(path)? {
             let file = entry?.path();
-            let number = file
-                .file_stem()
-                .and_then(|stem| stem.to_str()?.parse().ok());
-            match (number, file.extension().and_then(|e| e.to_str())) {
+            match named(&file) {
                 (Some(number), Some(EXTENSION)) => numbers.push(number),
                 // Unfinished when the process ended.
                 (Some(_), Some("writing")) => remove(&file),
@@ -116,7 +153,7 @@ impl Folder {
         let folder = Folder {
             path: path.to_path_buf(),
             shape,
-            owner: owner.id.clone(),
+            owner: owner.clone(),
             next: AtomicU64::new(numbers.first().map_or(1, |last| last + 1)),
         };
         let mut counting: Option<Vec<u64>> = None;
@@ -157,9 +194,15 @@ impl Folder {
         self.path.join(format!("{number:08}.{EXTENSION}"))
     }
 
+    /// Whether the file of this number counts here, where it names the index `id`.
+    fn is_ours(&self, id: &str, number: u64) -> bool {
+        let mut inherited = self.owner.inherited.iter();
+        self.owner.id == id || inherited.any(|from| from.id == id && number < from.before)
+    }
+
     fn read(&self, number: u64) -> Result<(Segment, Vec<u64>), file::Unusable> {
         let path = self.file(number);
-        let mut opened = file::open(&path, self.shape, &self.owner)?;
+        let mut opened = file::open(&path, self.shape, |id| self.is_ours(id, number))?;
         opened.segment.file = Some(SealedFile {
             number,
             path,
@@ -181,7 +224,7 @@ impl Folder {
         let keeps = files.map(|file| file.number).collect();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.file(number);
-        let sealed = file::write(&path, &segment, graph, &self.owner, keeps)
+        let sealed = file::write(&path, &segment, graph, &self.owner.id, keeps)
             .map_err(file::Unusable::from)
             .and_then(|()| self.read(number))
             .and_then(|(sealed, _)| {

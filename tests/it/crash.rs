@@ -5,6 +5,7 @@
 //! documents, so it knows what each must be: what was acknowledged last, or, of what was
 //! under way when the program died, either. Every document is then looked for in all legs:
 //! by its id, by a word and a vector that only this version of it has, and among all.
+//! Meanwhile snapshots are taken, removed and restored; see `snapshots`.
 //!
 //! The same over a disk that forgets whatever was not synced, and one that fails: see
 //! `support/faults.c`, which is preloaded.
@@ -12,6 +13,8 @@
 //! `GLEANER_KILLS` says how often (20 times without it), `GLEANER_POWER_LOSSES` the same
 //! for power losses (5), `GLEANER_CRASH_SEED` how the dice fall, and
 //! `GLEANER_CRASH_REPORT` where to write the figures of the kills.
+
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -26,6 +29,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use snapshots::Snapshots;
 
 const CLIENTS: usize = 4;
 /// Documents that each client writes again and again.
@@ -59,12 +64,33 @@ struct Model {
     acknowledged: u64,
     /// Operations begun.
     revision: u64,
+    /// All of them in order, but for what turned out not to have happened.
+    history: Vec<Step>,
+}
+
+/// What one operation makes of documents.
+struct Step {
+    changes: Vec<(String, State)>,
+    begun: Instant,
+    /// When it was acknowledged, or seen to have happened.
+    done: Option<Instant>,
 }
 
 impl Model {
     fn begin(&mut self, id: &str, state: State) {
-        self.open.insert(id.into(), state);
-        self.asked.insert((id.into(), state));
+        self.begin_all(vec![(id.into(), state)]);
+    }
+
+    fn begin_all(&mut self, changes: Vec<(String, State)>) {
+        for (id, state) in &changes {
+            self.open.insert(id.clone(), *state);
+            self.asked.insert((id.clone(), *state));
+        }
+        self.history.push(Step {
+            changes,
+            begun: Instant::now(),
+            done: None,
+        });
     }
 
     fn acknowledge(&mut self, id: &str) {
@@ -72,6 +98,19 @@ impl Model {
             self.known.insert(id.into(), state);
         }
         self.acknowledged += 1;
+        if let Some(step) = self.history.last_mut() {
+            step.done = Some(Instant::now());
+        }
+    }
+
+    /// Lets what was under way have happened as far as it was found to have.
+    fn settle(&mut self, found: &BTreeMap<String, State>) {
+        for step in self.history.iter_mut().filter(|step| step.done.is_none()) {
+            let is_there = |id: &String, state: &State| found.get(id).copied().flatten() == *state;
+            step.changes.retain(|(id, state)| is_there(id, state));
+            step.done = Some(Instant::now());
+        }
+        self.open.clear();
     }
 }
 
@@ -240,17 +279,18 @@ fn client(number: usize, base: &str, agent: &ureq::Agent, model: &mut Model, rng
             }
             _ => {
                 let ids: BTreeSet<String> = (0..20).map(|_| pick(rng)).collect();
-                let mut operations = Vec::new();
+                let (mut operations, mut changes) = (Vec::new(), Vec::new());
                 for id in &ids {
                     let there = model.known.get(id).copied().flatten().is_some();
                     if there && rng.random_bool(0.3) {
-                        model.begin(id, None);
+                        changes.push((id.clone(), None));
                         operations.push(json!({"delete": id}));
                     } else {
-                        model.begin(id, Some((revision, revision)));
+                        changes.push((id.clone(), Some((revision, revision))));
                         operations.push(json!({"put": document(id, revision, revision)}));
                     }
                 }
+                model.begin_all(changes);
                 let body = Value::from(operations);
                 let bulk = send(
                     agent,
@@ -285,8 +325,8 @@ impl Findings {
 }
 
 /// What the index holds, by one search over everything; also how many it says there are.
-fn everything(server: &Server, search: &Value) -> BTreeMap<String, State> {
-    let address = format!("{}/crash/search", server.base);
+fn everything(server: &Server, index: &str, search: &Value) -> BTreeMap<String, State> {
+    let address = format!("{}/{index}/search", server.base);
     let (status, answer) = send(&server.agent, "POST", &address, Some(search)).unwrap();
     assert_eq!(status, 200, "{answer}");
     let hits = answer["hits"].as_array().unwrap();
@@ -306,6 +346,30 @@ fn everything(server: &Server, search: &Value) -> BTreeMap<String, State> {
     found
 }
 
+/// The same by words, by vectors and by a filter.
+fn in_every_leg(server: &Server, index: &str, findings: &mut Findings) -> BTreeMap<String, State> {
+    let by_words = json!({"query": "common", "mode": "lexical", "k": 1000});
+    let by_vectors = json!({
+        "vector": vector("anything", 0), "mode": "dense", "k": 1000, "exact": true,
+    });
+    let by_filter = json!({
+        "query": "common", "mode": "lexical", "k": 1000, "filter": "revision >= 0 AND mark >= 0",
+    });
+    let found = everything(server, index, &by_words);
+    for (leg, search) in [("vectors", by_vectors), ("filter", by_filter)] {
+        let other = everything(server, index, &search);
+        for id in found.keys().chain(other.keys()) {
+            if found.get(id) != other.get(id) {
+                let (words, other) = (found.get(id), other.get(id));
+                findings.lost.push(format!(
+                    "{id} in {index}: {words:?} by words, {other:?} by {leg}"
+                ));
+            }
+        }
+    }
+    found
+}
+
 /// Compares what is there with what the clients know, and lets them know what became of
 /// the operations that were under way.
 fn verify(server: &Server, models: &mut [Model], rng: &mut StdRng, findings: &mut Findings) {
@@ -320,25 +384,7 @@ fn verify(server: &Server, models: &mut [Model], rng: &mut StdRng, findings: &mu
         std::thread::sleep(Duration::from_millis(50));
     };
     assert_eq!(status, 200, "{answer}");
-    let by_words = json!({"query": "common", "mode": "lexical", "k": 1000});
-    let by_vectors = json!({
-        "vector": vector("anything", 0), "mode": "dense", "k": 1000, "exact": true,
-    });
-    let by_filter = json!({
-        "query": "common", "mode": "lexical", "k": 1000, "filter": "revision >= 0 AND mark >= 0",
-    });
-    let found = everything(server, &by_words);
-    for (leg, search) in [("vectors", by_vectors), ("filter", by_filter)] {
-        let other = everything(server, &search);
-        for id in found.keys().chain(other.keys()) {
-            if found.get(id) != other.get(id) {
-                let (words, other) = (found.get(id), other.get(id));
-                findings
-                    .lost
-                    .push(format!("{id}: {words:?} by words, {other:?} by {leg}"));
-            }
-        }
-    }
+    let found = in_every_leg(server, "crash", findings);
     for (number, model) in models.iter_mut().enumerate() {
         for place in 0..IDS {
             let id = format!("c{number}d{place}");
@@ -355,7 +401,7 @@ fn verify(server: &Server, models: &mut [Model], rng: &mut StdRng, findings: &mu
             }
             model.known.insert(id, state);
         }
-        model.open.clear();
+        model.settle(&found);
         // One by one, by what only this version has.
         let there: Vec<(String, u64, u64)> = model
             .known
@@ -495,10 +541,18 @@ fn create(server: &Server) {
     assert_eq!(status, 201, "{answer}");
 }
 
-/// Lets all clients write until the server is killed after a while.
-fn run_and_kill(mut server: Server, models: &mut [Model], rng: &mut StdRng) {
+/// Lets all clients write until the server is killed after a while, and snapshots be taken
+/// where somebody is there to do so.
+fn run_and_kill(
+    mut server: Server,
+    models: &mut [Model],
+    snapshots: Option<&mut Snapshots>,
+    rng: &mut StdRng,
+) {
     let after = Duration::from_micros(rng.random_range(1_000..400_000));
-    let stopping = AtomicBool::new(false);
+    // Counted from the start, or from the first snapshot: otherwise hardly any would be done.
+    let wait_for_snapshot = snapshots.is_some() && rng.random_bool(0.6);
+    let (stopping, taken) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for (number, model) in models.iter_mut().enumerate() {
             let (base, agent) = (server.base.clone(), server.agent.clone());
@@ -511,6 +565,19 @@ fn run_and_kill(mut server: Server, models: &mut [Model], rng: &mut StdRng) {
                     "nobody answers client {number}"
                 );
             });
+        }
+        if let Some(snapshots) = snapshots {
+            let (base, agent) = (server.base.clone(), server.agent.clone());
+            let rng = StdRng::seed_from_u64(rng.random());
+            let taken = &taken;
+            scope.spawn(move || snapshots.run(&base, &agent, taken, rng));
+        }
+        let started = Instant::now();
+        while wait_for_snapshot
+            && !taken.load(Ordering::SeqCst)
+            && started.elapsed() < Duration::from_secs(10)
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(after);
         stopping.store(true, Ordering::SeqCst);
@@ -530,20 +597,20 @@ fn setting(name: &str, without: u64) -> u64 {
     std::env::var(name).map_or(without, |value| value.parse().unwrap())
 }
 
-#[test]
-fn what_was_acknowledged_survives_being_killed() {
-    let kills = setting("GLEANER_KILLS", 20);
+/// Kills a server again and again, and says what came of it, also to `report`.
+fn kill_again_and_again(folder: &Path, kills: u64, report: Option<std::ffi::OsString>) {
     let seed = setting("GLEANER_CRASH_SEED", 7);
     let mut rng = StdRng::seed_from_u64(seed);
-    let folder = folder();
-    let mut server = Server::start(folder.path());
+    let mut server = Server::start(folder);
     create(&server);
     let (mut models, mut findings) = (models(), Findings::default());
+    let mut snapshots = Snapshots::default();
     let started = Instant::now();
     for kill in 1..=kills {
-        run_and_kill(server, &mut models, &mut rng);
-        server = Server::start(folder.path());
+        run_and_kill(server, &mut models, Some(&mut snapshots), &mut rng);
+        server = Server::start(folder);
         verify(&server, &mut models, &mut rng, &mut findings);
+        snapshots.verify(&server, &models, &mut findings, kill == kills);
         if kill % 20 == 0 {
             let (seconds, operations) = (started.elapsed().as_secs(), acknowledged(&models));
             println!("{kill} kills in {seconds} s, {operations} operations acknowledged");
@@ -551,21 +618,41 @@ fn what_was_acknowledged_survives_being_killed() {
     }
     server.kill();
     let acknowledged = acknowledged(&models);
-    if let Some(report) = std::env::var_os("GLEANER_CRASH_REPORT") {
-        let figures = json!({
-            "kills": kills,
-            "acknowledged": acknowledged,
-            "lost": findings.lost.len(),
-            "invented": findings.invented.len(),
-            "seed": seed,
-        });
-        std::fs::write(report, format!("{figures:#}\n")).unwrap();
-    }
     assert!(
         acknowledged > kills * 5,
         "hardly anything was written: {acknowledged}"
     );
+    let figures = json!({
+        "kills": kills,
+        "acknowledged": acknowledged,
+        "lost": findings.lost.len(),
+        "invented": findings.invented.len(),
+        "snapshots": snapshots.figures(),
+        "seed": seed,
+    });
+    println!("{figures}");
+    if let Some(report) = report {
+        std::fs::write(report, format!("{figures:#}\n")).unwrap();
+    }
     findings.assert_none();
+}
+
+#[test]
+fn what_was_acknowledged_survives_being_killed() {
+    let folder = folder();
+    let report = std::env::var_os("GLEANER_CRASH_REPORT");
+    kill_again_and_again(folder.path(), setting("GLEANER_KILLS", 20), report);
+}
+
+#[test]
+fn snapshots_in_an_object_store_survive_being_killed() {
+    let kills = setting("GLEANER_KILLS", 20).div_ceil(4);
+    let folder = folder();
+    let url = format!("file://{}", folder.path().join("store").display());
+    let config = std::fs::read_to_string(folder.path().join("config.toml")).unwrap();
+    let config = format!("{config}[snapshots]\nlocation = \"{url}\"\n");
+    std::fs::write(folder.path().join("config.toml"), config).unwrap();
+    kill_again_and_again(folder.path(), kills, None);
 }
 
 #[test]
@@ -583,7 +670,7 @@ fn what_was_acknowledged_survives_a_power_loss() {
         } else {
             verify(&server, &mut models, &mut rng, &mut findings);
         }
-        run_and_kill(server, &mut models, &mut rng);
+        run_and_kill(server, &mut models, None, &mut rng);
         disk.lose_power(&data);
     }
     let mut server = Server::start(folder.path());

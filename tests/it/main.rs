@@ -16,6 +16,7 @@ mod loading;
 mod measures;
 mod model;
 mod nested;
+mod object_store;
 mod operations;
 mod paging;
 mod quality;

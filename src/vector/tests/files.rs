@@ -144,6 +144,28 @@ fn a_file_of_another_history_is_not_used() {
 }
 
 #[test]
+fn files_of_the_index_it_was_made_from_count_up_to_then() {
+    let vectors = clustered(&mut Noise(69), 320, 12);
+    for counts in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(sealed(folder.path(), &vectors, Storage::Int8));
+        let next = next_number(folder.path()).unwrap();
+        assert!(next > 1);
+        let inherited = Inherited {
+            id: "test".into(),
+            before: if counts { next } else { 1 },
+        };
+        let other = Owner {
+            id: "other".into(),
+            inherited: vec![inherited],
+            ..owner(1 << 20)
+        };
+        let index = VectorIndex::open(options(12, 300), folder.path(), &other).unwrap();
+        assert_eq!(!index.is_empty(), counts);
+    }
+}
+
+#[test]
 fn links_to_rows_that_do_not_exist_are_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let vectors = clustered(&mut Noise(71), 400, 12);

@@ -61,6 +61,7 @@ fn owner(next_ordinal: u32) -> Owner {
     Owner {
         id: "test".into(),
         next_ordinal,
+        inherited: Vec::new(),
     }
 }
 
