@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
@@ -398,7 +398,12 @@ impl Objects {
         };
         let within = |path: &&std::path::Path| path.starts_with(root);
         for path in file.ancestors().take_while(within).chain(root.parent()) {
-            let synced = File::open(path).and_then(|file| file.sync_all());
+            let synced = match File::open(path) {
+                // Somebody else has removed it since: it was there, which is all that
+                // others' stores say as well.
+                Err(e) if e.kind() == ErrorKind::NotFound && path == file => continue,
+                opened => opened.and_then(|file| file.sync_all()),
+            };
             synced
                 .map_err(|e| Error::operator_from(format!("cannot sync {}", path.display()), e))?;
         }

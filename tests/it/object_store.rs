@@ -274,6 +274,15 @@ fn a_restored_index_is_one_of_its_own_and_builds_no_graph_anew() {
     }
 }
 
+/// Sets a flag however its scope is left.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn removing_and_taking_at_the_same_time_loses_nothing() {
     let (world, store) = world();
@@ -300,6 +309,8 @@ fn removing_and_taking_at_the_same_time_loses_nothing() {
                 }
             });
         }
+        // The others end even where this one fails.
+        let ends = Ends(&stop);
         let started = Instant::now();
         let mut n = 0;
         while n < 8 || (started.elapsed() < Duration::from_secs(4) && n < 60) {
@@ -308,7 +319,7 @@ fn removing_and_taking_at_the_same_time_loses_nothing() {
             n += 1;
         }
         // Whatever is being removed at the moment, this one is not.
-        stop.store(true, Ordering::Relaxed);
+        drop(ends);
         put(&notes, vec![note("last", "later", 3.0)]);
         world.catalog.take_snapshot("notes").unwrap();
     });
@@ -573,6 +584,12 @@ fn an_upload_that_is_killed_is_not_listed_and_taken_over_by_the_next() {
         over.s3.hold_after_objects(objects_taken);
         let mut taking = over.start(&["snapshot", "create", "notes"]);
         over.s3.wait_until_stalled();
+        // Those that were let through may still be on their way to the disk.
+        let started = Instant::now();
+        while (objects(&over.bucket(), "notes").len() as i64) < objects_taken {
+            assert!(started.elapsed() < Duration::from_secs(30), "not stored");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         taking.kill().unwrap();
         taking.wait().unwrap();
         over.s3.let_go();
