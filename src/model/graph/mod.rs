@@ -13,6 +13,8 @@ mod weights;
 
 use std::path::Path;
 
+use prost::Message;
+
 use crate::error::Result;
 use crate::model::files::invalid;
 use crate::model::runtime::RuntimeOptions;
@@ -30,6 +32,24 @@ pub(crate) struct BuiltGraph {
     pub external: Option<Vec<u8>>,
     /// Values per token vector.
     pub dimensions: usize,
+}
+
+/// Whether a graph of the folder has weights in int8; false for what cannot be read.
+pub(crate) fn is_integer(folder: &Path, file: &str) -> bool {
+    let Ok(bytes) = std::fs::read(folder.join(file)) else {
+        return false;
+    };
+    let integers = [onnx::ElementType::Uint8, onnx::ElementType::Int8].map(|e| e as i32);
+    onnx::ModelProto::decode(bytes.as_slice())
+        .ok()
+        .and_then(|model| model.graph)
+        .is_some_and(|graph| {
+            // Zero points alone are single values.
+            graph.initializer.iter().any(|tensor| {
+                let kind = tensor.data_type.unwrap_or_default();
+                integers.contains(&kind) && tensor.dims.iter().product::<i64>() > 1
+            })
+        })
 }
 
 /// The shape that `config.json` announces: (hidden size, positions).

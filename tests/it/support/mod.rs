@@ -5,4 +5,5 @@ pub mod files;
 pub mod service;
 pub mod shop;
 pub mod tiny_model;
+pub mod toy_graph;
 pub mod world;
