@@ -15,6 +15,9 @@ const BODIES: usize = 4;
 const BEGINNINGS: usize = 1024;
 /// Unit in which bodies are counted, in bytes.
 pub(super) const BODY_UNIT: usize = 1024;
+/// Requests for vectors of each task whose texts wait or are encoded at once, each on a
+/// thread of its own: enough for their texts to fill batches together.
+const ENCODINGS: usize = 64;
 /// Longest that a request waits for its turn: beyond this the caller is better off
 /// knowing that the server is busy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +34,10 @@ pub(super) struct App {
     pub searches: Gate,
     /// Everything that changes something.
     pub writes: Gate,
+    /// Encoding queries for their vectors' sake.
+    pub query_encodings: Gate,
+    /// The same of documents.
+    pub document_encodings: Gate,
     /// Bodies in memory, in units of [`BODY_UNIT`].
     pub bodies: Gate,
     /// Beginnings of bodies, which is all there is of most; in the same units.
@@ -51,6 +58,8 @@ impl App {
             timeout,
             searches: Gate::new(server.permits(), server.queue, patience),
             writes: Gate::new(server.permits(), server.queue, patience),
+            query_encodings: Gate::new(ENCODINGS, server.queue, patience),
+            document_encodings: Gate::new(ENCODINGS, server.queue, patience),
             bodies: Gate::new(bodies, server.queue, patience),
             beginnings: Gate::new(BEGINNINGS * STEP / BODY_UNIT, server.queue, patience),
             readiness: Arc::default(),
