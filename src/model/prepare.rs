@@ -11,6 +11,7 @@ use super::files::{invalid, read, sha256_of, unreadable};
 use super::graph::{self, WEIGHTS};
 use super::layout;
 use super::manifest::{MANIFEST, Manifest, Quality};
+use super::pooling::Pooling;
 use super::reference::{Parity, REFERENCE, check_reference};
 use super::request::Task;
 use super::runtime::RuntimeOptions;
@@ -238,6 +239,14 @@ fn of_layers(
     manifest.prompts = trained.prompts;
     manifest.licence = trained.licence;
     manifest.quality = trained.quality;
+    if trained.pooling == Pooling::MultiLayer {
+        for (file, contents) in &mut contents {
+            if let (GRAPH, Contents::Bytes(model)) = (file.as_str(), contents) {
+                *model = graph::with_layers(model)?;
+                manifest.files.insert(GRAPH.to_owned(), sha256_of(model));
+            }
+        }
+    }
     if trained.pooling.is_trained() {
         let hash = compact::head_hash(source)?;
         manifest.files.insert(compact::HEAD.to_owned(), hash);

@@ -6,6 +6,8 @@
 //! {"texts": ["...", "..."], "vectors": [[0.1, ...], [...]], "tasks": ["query", "document"]}
 //! ```
 //! `tasks` may be absent: then the texts are documents. Vectors are compared by their angle.
+//! `least` may say which cosine is enough, 0.99 to 1: of weights that are kept in int8 and
+//! computed with in floats, for one.
 
 use std::path::Path;
 
@@ -31,6 +33,8 @@ struct Reference {
     vectors: Vec<Vec<f64>>,
     #[serde(default)]
     tasks: Option<Vec<Task>>,
+    #[serde(default)]
+    least: Option<f64>,
 }
 
 /// How close a model comes to its reference vectors.
@@ -69,10 +73,20 @@ pub fn check_reference(folder: &Path, encoder: &TextEncoder) -> Result<Option<Pa
                 .into(),
         );
     }
-    let required = match graph::is_integer(folder, &encoder.manifest().graph) {
+    let usual = match graph::is_integer(folder, &encoder.manifest().graph) {
         true => LEAST_INTEGER,
         false => LEAST_FLOAT,
     };
+    let required = reference.least.unwrap_or(usual);
+    if !(LEAST_INTEGER..=1.0).contains(&required) {
+        return Err(invalid(
+            REFERENCE,
+            "`least` would let another model pass for this one",
+        )
+        .found(required)
+        .expected(format!("{LEAST_INTEGER} to 1"))
+        .into());
+    }
     let mut least: Option<(f64, &str)> = None;
     for ((text, vector), task) in reference.texts.iter().zip(&reference.vectors).zip(tasks) {
         let found = encoder.encode_with(&EncodeOptions::new(task), &[Input::Text(text)])?;

@@ -12,6 +12,7 @@ use sha2::Digest;
 
 use crate::support::binary::Place;
 use crate::support::tiny_model::{TinyModel, runtime};
+use crate::support::toy_graph::{FLOAT, ToyGraph};
 
 const TEXTS: [&str; 3] = ["the red river", "a cat and a dog", "search the index"];
 
@@ -71,6 +72,7 @@ fn a_model_is_added_if_it_makes_its_reference_vectors() {
         json!({"texts": ["a"], "vectors": []}),
         json!({"texts": [], "vectors": []}),
         json!({"texts": ["a"], "vectors": [[1.0, 2.0]]}),
+        json!({"texts": ["a"], "vectors": [[1.0, 2.0]], "least": 0.5}),
         json!({"vectors": [[1.0]]}),
         json!([]),
     ] {
@@ -283,6 +285,55 @@ fn trained_layers_are_put_together_with_their_base() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(path, bytes).unwrap();
     assert!(add(&[]).err.contains("layers.safetensors"));
+}
+
+#[test]
+fn layers_with_a_head_over_all_of_them_are_put_together() {
+    let place = Place::new();
+    let base = place.path("base");
+    TinyModel::default().write(&base);
+    let trained = TinyModel {
+        seed: 7,
+        ..TinyModel::default()
+    };
+    for pooling in ["mean", "multi_layer"] {
+        let folder = place.path(pooling);
+        write_layers(&folder, &trained, &base, "");
+        let path = folder.join("trained.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace("\"mean\"", &format!("{pooling:?}"))).unwrap();
+    }
+    let args = ["--base", "base", "--precision", "fp32"];
+    place.ok(&[&["models", "add", "mean"][..], &args].concat());
+    let add = [&["models", "add", "multi_layer"][..], &args].concat();
+    assert!(
+        place
+            .refused(Code::InvalidModel, &add)
+            .contains("head.onnx")
+    );
+    // A head that takes the mean over the tokens of the last of three states: the mean.
+    let head = ToyGraph::default()
+        .input("layer_states", FLOAT, 4)
+        .input("pooling_mask", FLOAT, 2)
+        .integers("last", &[2])
+        .integers("axis.layers", &[1])
+        .node("Identity", &["pooling_mask"], "pooling_mask.f")
+        .node_with("Gather", &["layer_states", "last"], "one", &[("axis", 1)])
+        .node("Squeeze", &["one", "axis.layers"], "states")
+        .masked_mean("states", "pooled")
+        .output("pooled", 2)
+        .finish();
+    fs::write(place.path("multi_layer/head.onnx"), head).unwrap();
+    place.ok(&add);
+    let encode = |name: &str| {
+        let encoder = TextEncoder::open(&place.path("models").join(name), &runtime()).unwrap();
+        encoder.encode(Task::Document, &TEXTS).unwrap()
+    };
+    let (mean, headed) = (encode("mean"), encode("multi_layer"));
+    for (a, b) in mean.vectors.iter().zip(&headed.vectors) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+    place.ok(&["models", "add", "multi_layer", "--base", "base"]);
 }
 
 #[test]
