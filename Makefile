@@ -70,6 +70,10 @@ encoder-for-tests: setup
 	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))
 	$(call step,encoder,$(ENV) $(SETUP) encoder --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
+.PHONY: test-clients
+test-clients: encoder-for-tests ## the official OpenAI client against the service; fetches it once
+	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
 .PHONY: schemas
 schemas: setup ## regenerate schemas/ from the code
 	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --test it schemas
@@ -85,6 +89,10 @@ bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports
 .PHONY: bench-recovery
 bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a million documents; writes reports/recovery.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench recovery
+
+.PHONY: bench-encoders
+bench-encoders: $(BENCH_BUILD) ## encoding under mixed load, beside its peers; writes reports/embeddings.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_encoders.py
 
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json

@@ -136,7 +136,9 @@ fn log(
             }
         }
         None => {
-            let reads = matches!(*method, Method::GET | Method::HEAD) || path.ends_with("/search");
+            let reads = matches!(*method, Method::GET | Method::HEAD)
+                || path.ends_with("/search")
+                || path == "/v1/embeddings";
             if reads {
                 tracing::debug!(%method, path, id, status, took_ms, "answered");
             } else {

@@ -20,7 +20,10 @@ use super::connection::Connections;
 use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
-use super::{aliases, documents, export, health, indexes, reindex, search, snapshots, tasks};
+use super::{
+    aliases, documents, embeddings, export, health, indexes, models, reindex, search, snapshots,
+    tasks,
+};
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Catalog;
@@ -224,6 +227,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/indexes/{name}/search", post(search::search))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
+        .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{name}", get(models::show))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(compression)
@@ -235,7 +241,7 @@ async fn no_route(request: Request) -> ApiError {
     Problem::new(Code::RouteNotFound, "there is no such address")
         .field("path")
         .found(request.uri().path())
-        .expected("/health, /ready, or an address below /v1/indexes")
+        .expected("/health, /ready, or an address below /v1")
         .into()
 }
 

@@ -79,7 +79,7 @@ enum Command {
     /// Measure the quality of answers.
     #[command(subcommand)]
     Eval(eval::Eval),
-    /// List, add and check models.
+    /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
     /// Take, list, verify, restore and remove snapshots of indexes.

@@ -1,32 +1,42 @@
-//! `gleaner models`: list, add and check models.
+//! `gleaner models`: list, add, check, measure and remove models.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::Context;
+use crate::config::cache_folder;
 use crate::error::{Code, Error, Problem, Result};
-use crate::model::{ModelSummary, Precision, PrepareOptions, Registry, Task, prepare};
+use crate::model::{
+    Manifest, ModelSummary, Parity, Precision, PrepareOptions, Registry, Task, TextEncoder,
+    check_reference, layers_base, prepare,
+};
 
-/// List, add and check models.
+/// List, add, check, measure and remove models.
 #[derive(Debug, Subcommand)]
 pub(super) enum Models {
     /// List the models in the configured folders.
     List,
-    /// Make a model folder out of a published one (sentence-transformers layout).
+    /// Make a model folder out of a published one (sentence-transformers or optimum layout),
+    /// or out of another of ours; refused where it does not make its reference vectors.
     Add {
         /// The published folder.
         source: PathBuf,
         /// Name of the model here [default: the folder's name].
         #[arg(long)]
         name: Option<String>,
-        /// Arithmetic of the model.
-        #[arg(long, value_enum, default_value_t = Arithmetic::Int8)]
-        precision: Arithmetic,
+        /// Arithmetic of the model [default: int8 of a BERT's weights, published of a graph].
+        #[arg(long, value_enum)]
+        precision: Option<Arithmetic>,
         /// Folder to put it in [default: the first configured folder].
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
+        /// Folder of the model whose embeddings a folder of trained layers shares [default: as
+        /// set-up has put it into the cache folder].
+        #[arg(long, value_name = "DIR")]
+        base: Option<PathBuf>,
         /// Licence of the weights [default: as the folder's licence file says].
         #[arg(long)]
         licence: Option<String>,
@@ -34,10 +44,33 @@ pub(super) enum Models {
         #[arg(long)]
         origin: Option<String>,
     },
-    /// Load a model, verify its files and encode a probe.
+    /// Load a model, verify its files, encode a probe, and compare with its reference
+    /// vectors where it has some.
     Check {
         /// Name of the model.
         model: String,
+        /// One of its experts.
+        #[arg(long)]
+        expert: Option<String>,
+    },
+    /// Measure how fast a model is on this machine.
+    Bench {
+        /// Name of the model.
+        model: String,
+        /// One of its experts.
+        #[arg(long)]
+        expert: Option<String>,
+        /// How long to measure queries, and then texts.
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+    },
+    /// Remove a model; refused while an index uses it.
+    Remove {
+        /// Name of the model.
+        model: String,
+        /// Even if an index uses it: it then answers by words alone.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -48,6 +81,16 @@ pub(super) enum Arithmetic {
     Int8,
     /// 32-bit floats.
     Fp32,
+    /// The published graph as it is.
+    Published,
+}
+
+#[derive(Serialize)]
+struct Added {
+    #[serde(flatten)]
+    manifest: Manifest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<Parity>,
 }
 
 #[derive(Serialize)]
@@ -57,15 +100,41 @@ struct Checked {
     dimensions: usize,
     max_tokens: usize,
     encode_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<Parity>,
+}
+
+#[derive(Serialize)]
+struct Measured {
+    model: String,
+    fingerprint: String,
+    device: crate::model::Device,
+    sessions: usize,
+    threads_per_session: usize,
+    queries: usize,
+    query_tokens: f64,
+    query_ms_p50: f64,
+    query_ms_p99: f64,
+    texts: u64,
+    text_tokens: f64,
+    texts_per_second: f64,
+    tokens_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: String,
+    folder: PathBuf,
 }
 
 impl Models {
     pub(super) fn run(self, context: &Context) -> Result<()> {
         let folders = &context.config.models.folders;
-        let registry = || Registry::new(folders.clone(), context.config.models.runtime.clone());
+        let runtime = &context.config.models.runtime;
+        let registry = Registry::new(folders.clone(), runtime.clone());
         match self {
             Models::List => {
-                let models = registry().list();
+                let models = registry.list();
                 context.print(&models, |models| {
                     if models.is_empty() {
                         let places: Vec<String> =
@@ -80,6 +149,7 @@ impl Models {
                 name,
                 precision,
                 into,
+                base,
                 licence,
                 origin,
             } => {
@@ -94,41 +164,106 @@ impl Models {
                     .or_else(|| folders.first().cloned())
                     .ok_or_else(|| Error::operator("no folder for models is configured"))?;
                 let target = into.join(&name);
-                let manifest = prepare(
+                let prepared = prepare(
                     &source,
                     &target,
                     &PrepareOptions {
                         name,
                         precision: match precision {
-                            Arithmetic::Int8 => Precision::Int8,
-                            Arithmetic::Fp32 => Precision::Fp32,
+                            Some(Arithmetic::Int8) => Precision::Int8,
+                            Some(Arithmetic::Fp32) => Precision::Fp32,
+                            Some(Arithmetic::Published) => Precision::Published,
+                            None => Precision::of(&source),
                         },
                         licence,
                         origin,
+                        base: base.or_else(|| cached_base(&source)),
                         quality: Vec::new(),
-                        runtime: context.config.models.runtime.clone(),
+                        runtime: runtime.clone(),
                     },
                 )?;
-                context.print(&manifest, |manifest| {
-                    format!("added {} to {}", manifest.name, target.display())
+                let added = Added {
+                    manifest: prepared.manifest,
+                    reference: prepared.parity,
+                };
+                context.print(&added, |added| {
+                    format!(
+                        "added {} to {}{}",
+                        added.manifest.name,
+                        target.display(),
+                        compared(added.reference.as_ref())
+                    )
                 })
             }
-            Models::Check { model } => {
-                let encoder = registry().open(&model)?;
-                encoder.encode(Task::Query, &["a first probe warms up"])?;
-                let started = std::time::Instant::now();
-                encoder.encode(Task::Query, &["how do plants make sugar out of light?"])?;
-                let checked = Checked {
-                    fingerprint: encoder.fingerprint().to_string(),
-                    dimensions: encoder.dimensions(),
-                    max_tokens: encoder.max_tokens(),
-                    encode_ms: started.elapsed().as_secs_f64() * 1e3,
-                    model,
-                };
+            Models::Check { model, expert } => {
+                let checked = check(&registry, model, expert.as_deref())?;
                 context.print(&checked, |c| {
                     format!(
-                        "{}: good; {} dimensions, up to {} tokens, a query takes {:.1} ms",
-                        c.model, c.dimensions, c.max_tokens, c.encode_ms
+                        "{}: good; {} dimensions, up to {} tokens, a query takes {:.1} ms{}",
+                        c.model,
+                        c.dimensions,
+                        c.max_tokens,
+                        c.encode_ms,
+                        compared(c.reference.as_ref())
+                    )
+                })
+            }
+            Models::Bench {
+                model,
+                expert,
+                seconds,
+            } => {
+                // Every query is to be encoded, also those that come again.
+                let runtime = crate::model::RuntimeOptions {
+                    cache_bytes: 0,
+                    ..runtime.clone()
+                };
+                let registry = Registry::new(folders.clone(), runtime.clone());
+                let encoder = registry.open_expert(&model, expert.as_deref())?;
+                let time = Duration::try_from_secs_f64(seconds).map_err(|_| {
+                    Problem::new(Code::InvalidRequest, "nothing can be measured in that time")
+                        .field("seconds")
+                        .found(seconds)
+                        .expected("seconds, more than 0")
+                })?;
+                let measured = Measured {
+                    model,
+                    device: runtime.device,
+                    sessions: runtime.session_count(),
+                    threads_per_session: runtime.threads_per_session,
+                    ..measure(&encoder, time)?
+                };
+                context.print(&measured, |m| {
+                    format!(
+                        "{}: a query of {:.0} tokens takes {:.2} ms (p99 {:.2}); {:.0} texts of \
+                         {:.0} tokens a second, {:.0} tokens; {} sessions of {} threads",
+                        m.model,
+                        m.query_tokens,
+                        m.query_ms_p50,
+                        m.query_ms_p99,
+                        m.texts_per_second,
+                        m.text_tokens,
+                        m.tokens_per_second,
+                        m.sessions,
+                        m.threads_per_session
+                    )
+                })
+            }
+            Models::Remove { model, force } => {
+                let folder = registry.folder(&model)?;
+                if !force {
+                    refuse_if_used(context, &registry, &model, &folder)?;
+                }
+                remove(&folder)?;
+                let removed = Removed {
+                    removed: model,
+                    folder,
+                };
+                context.print(&removed, |removed| {
+                    format!(
+                        "removed {} from {}",
+                        removed.removed,
+                        removed.folder.display()
                     )
                 })
             }
@@ -136,13 +271,157 @@ impl Models {
     }
 }
 
+fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Checked> {
+    let folder = registry.folder(&model)?;
+    let encoder = registry.open_expert(&model, expert)?;
+    encoder.encode(Task::Query, &["a first probe warms up"])?;
+    let started = Instant::now();
+    encoder.encode(Task::Query, &["how do plants make sugar out of light?"])?;
+    let encode_ms = started.elapsed().as_secs_f64() * 1e3;
+    // The reference is the model's own, not an expert's.
+    let reference = match expert {
+        None => check_reference(&folder, &encoder)?,
+        Some(_) => None,
+    };
+    Ok(Checked {
+        fingerprint: encoder.fingerprint().to_string(),
+        dimensions: encoder.dimensions(),
+        max_tokens: encoder.max_tokens(),
+        encode_ms,
+        reference,
+        model,
+    })
+}
+
+/// Sentences of which queries and texts to measure with are made.
+const SENTENCES: [&str; 8] = [
+    "Plants make sugar out of light, water and the carbon dioxide of the air.",
+    "The committee met twice in spring and agreed on a budget for the harbour.",
+    "A dose of 20 mg lowered the blood pressure of 41 of 60 patients.",
+    "Copper conducts electricity nearly as well as silver and costs far less.",
+    "Snow fell on the pass, so that the last train of the evening came late.",
+    "The index keeps a list of documents for every word that occurs in one.",
+    "Whoever reads the old letters learns how the bridge was paid for.",
+    "In the second experiment the wing was tested at higher speeds of the wind.",
+];
+/// Texts encoded in one call.
+const TEXTS: usize = 64;
+
+/// Measures queries one at a time, and then texts of one to eight sentences all at once.
+fn measure(encoder: &TextEncoder, time: Duration) -> Result<Measured> {
+    let queries: Vec<String> = SENTENCES
+        .iter()
+        .map(|s| s.split(' ').take(8).collect::<Vec<_>>().join(" "))
+        .collect();
+    let texts: Vec<String> = (0..TEXTS)
+        .map(|n| {
+            let sentences = (0..=n % SENTENCES.len()).map(|k| SENTENCES[(n + k) % SENTENCES.len()]);
+            sentences.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    encoder.encode(Task::Document, &texts)?;
+    let mut took = Vec::new();
+    let mut query_tokens = 0_u64;
+    let started = Instant::now();
+    while took.is_empty() || started.elapsed() < time {
+        let asked = Instant::now();
+        let query = &queries[took.len() % queries.len()];
+        let found = encoder.encode(Task::Query, &[query])?;
+        took.push(asked.elapsed().as_secs_f64() * 1e3);
+        query_tokens += found.tokens.iter().map(|&t| u64::from(t)).sum::<u64>();
+    }
+    let count = took.len();
+    took.sort_by(f64::total_cmp);
+    let quantile = |share: f64| took[((count - 1) as f64 * share).round() as usize];
+    let (mut encoded, mut tokens) = (0_u64, 0_u64);
+    let started = Instant::now();
+    while encoded == 0 || started.elapsed() < time {
+        let found = encoder.encode(Task::Document, &texts)?;
+        encoded += found.tokens.len() as u64;
+        tokens += found.tokens.iter().map(|&t| u64::from(t)).sum::<u64>();
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Measured {
+        model: String::new(),
+        fingerprint: encoder.fingerprint().to_string(),
+        device: crate::model::Device::Cpu,
+        sessions: 0,
+        threads_per_session: 0,
+        queries: count,
+        query_tokens: query_tokens as f64 / count as f64,
+        query_ms_p50: quantile(0.5),
+        query_ms_p99: quantile(0.99),
+        texts: encoded,
+        text_tokens: tokens as f64 / encoded as f64,
+        texts_per_second: encoded as f64 / seconds,
+        tokens_per_second: tokens as f64 / seconds,
+    })
+}
+
+/// Refuses where an index needs the model, or may: one that cannot be opened does not say.
+fn refuse_if_used(
+    context: &Context,
+    registry: &Registry,
+    model: &str,
+    folder: &Path,
+) -> Result<()> {
+    let catalog = context.catalog()?;
+    for name in catalog.names_on_disk()? {
+        let index = catalog.get(&name)?;
+        let embedding = index.definition().embedding.as_ref();
+        let Some(used) = embedding.and_then(|e| e.model.as_deref()) else {
+            continue;
+        };
+        // The same model may go by the name of its folder and of its manifest.
+        let same = used == model || registry.folder(used).is_ok_and(|f| f == folder);
+        if same {
+            return Err(
+                Problem::new(Code::InvalidRequest, "an index uses this model")
+                    .field("model")
+                    .found(format!("{model}, used by index {name}"))
+                    .expected("a model that no index uses, or --force")
+                    .into(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Removes a model's folder, which at no time is there in part under its name.
+fn remove(folder: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| {
+        Error::operator_from(format!("cannot remove {}", folder.display()), e)
+            .advice("check the permissions of the model folder")
+    };
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let aside = folder.with_file_name(format!(".{name}.{}.removing", std::process::id()));
+    std::fs::rename(folder, &aside).map_err(failed)?;
+    std::fs::remove_dir_all(&aside).map_err(failed)
+}
+
+fn compared(parity: Option<&Parity>) -> String {
+    parity.map_or_else(String::new, |parity| {
+        format!(
+            "; cosine {:.5} or more with its {} reference vectors",
+            parity.least_cosine, parity.texts
+        )
+    })
+}
+
 fn line(model: &ModelSummary) -> String {
     let mut line = model.name.clone();
     if let Some(dimensions) = model.dimensions {
         line += &format!("  {dimensions} dimensions");
     }
+    if !model.matryoshka.is_empty() {
+        let shorter: Vec<String> = model.matryoshka.iter().map(usize::to_string).collect();
+        line += &format!(" (or {})", shorter.join(", "));
+    }
     if let Some(tokens) = model.max_tokens {
         line += &format!(", up to {tokens} tokens");
+    }
+    if !model.experts.is_empty() {
+        line += &format!(", experts {}", model.experts.join(", "));
     }
     if let Some(licence) = &model.licence {
         line += &format!(", {licence}");
@@ -151,4 +430,11 @@ fn line(model: &ModelSummary) -> String {
         line += &format!("  cannot be used: {problem}");
     }
     format!("{line}  ({})", model.folder.display())
+}
+
+/// Where set-up has put the model that trained layers belong to.
+fn cached_base(source: &Path) -> Option<PathBuf> {
+    let name = layers_base(source)?;
+    let folder = cache_folder()?.join("sources").join(name);
+    folder.is_dir().then_some(folder)
 }

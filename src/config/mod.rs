@@ -120,6 +120,10 @@ pub struct Limits {
     pub cursors: usize,
     /// Longest time a cursor may be kept after its last use, in seconds.
     pub cursor_s: u64,
+    /// Most texts in one request to `/v1/embeddings`.
+    pub embedding_inputs: usize,
+    /// Most tokens of all those texts together.
+    pub embedding_tokens: usize,
     /// Longest time a hybrid search waits for its query's encoding, in milliseconds;
     /// past it the words answer alone and the answer says so.
     pub encode_ms: u64,
@@ -138,6 +142,8 @@ impl Default for Limits {
             queries: 64,
             cursors: 32,
             cursor_s: 600,
+            embedding_inputs: 2_048,
+            embedding_tokens: 300_000,
             encode_ms: 2_000,
             idempotency_hours: 24,
         }
@@ -259,6 +265,8 @@ impl Default for Log {
 const MAX_THREADS: u64 = 1024;
 /// Most of anything that is counted one by one.
 const MAX_COUNT: u64 = 1_000_000;
+/// Most tokens in one request.
+const MAX_TOKENS: u64 = 100_000_000;
 /// Longest body, field or row, in bytes: what is written has to fit one batch of the
 /// store, which holds less than 2 GiB.
 const MAX_MESSAGE: u64 = 1 << 30;
@@ -365,6 +373,26 @@ impl Config {
                 0..=MAX_HOURS,
             ),
             (
+                "limits.embedding_inputs",
+                n(limits.embedding_inputs),
+                1..=MAX_COUNT,
+            ),
+            (
+                "limits.embedding_tokens",
+                n(limits.embedding_tokens),
+                1..=MAX_TOKENS,
+            ),
+            (
+                "models.runtime.queue_texts",
+                n(self.models.runtime.queue_texts),
+                1..=MAX_COUNT,
+            ),
+            (
+                "models.runtime.cache_bytes",
+                n(self.models.runtime.cache_bytes),
+                0..=MAX_MEMORY,
+            ),
+            (
                 "storage.block_cache_bytes",
                 n(storage.block_cache_bytes),
                 0..=MAX_MEMORY,
@@ -407,10 +435,14 @@ impl Config {
 /// `models` here, then the cache folder that set-up fills.
 fn default_model_folders() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from("models")];
-    let cache = std::env::var_os("GLEANER_CACHE")
+    folders.extend(cache_folder().map(|c| c.join("models")));
+    folders
+}
+
+/// The folder that set-up fills.
+pub fn cache_folder() -> Option<PathBuf> {
+    std::env::var_os("GLEANER_CACHE")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("XDG_CACHE_HOME").map(|c| PathBuf::from(c).join("gleaner")))
-        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache/gleaner")));
-    folders.extend(cache.map(|c| c.join("models")));
-    folders
+        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache/gleaner")))
 }

@@ -62,13 +62,17 @@ pub struct Embedding {
     /// brings its own vector in `vector_field`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// One of the model's experts: another set of weights, for texts of one domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expert: Option<String>,
     /// Fields whose texts, joined by a line break, are encoded.
     #[serde(default)]
     pub fields: Vec<String>,
     /// A property that may carry a ready vector, used as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector_field: Option<String>,
-    /// Length of the vectors; needed where no model tells it.
+    /// Length of the vectors; needed where no model tells it. Of a model that was trained
+    /// for it (`matryoshka` of its manifest), the first so many values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
     /// How two vectors are compared. `cosine` brings every vector to length 1.
@@ -395,6 +399,11 @@ impl Definition {
             }
         }
         match &embedding.model {
+            None if embedding.expert.is_some() => {
+                return Err(wrong("expert", "an expert is one of a model's")
+                    .found("no model")
+                    .expected("embedding.model as well"));
+            }
             Some(_) if embedding.fields.is_empty() => {
                 return Err(wrong("fields", "a model needs texts to encode")
                     .found("none")

@@ -13,7 +13,7 @@ use super::held::Held;
 use super::redefine::Described;
 use super::view::Epoch;
 use super::write::Writer;
-use super::{Definition, View};
+use super::{Definition, Embedding, View};
 use crate::config::Limits;
 use crate::document::{Document, UnknownFields, validate};
 use crate::error::{Code, Error, Problem, Result};
@@ -80,7 +80,7 @@ impl Index {
         if let Some(embedding) = &definition.embedding {
             match &embedding.model {
                 Some(name) => {
-                    let encoder = settings.models.open(name)?;
+                    let encoder = encoder_of(settings, name, embedding)?;
                     dimensions = encoder.dimensions();
                     if dimensions > MOST_DIMENSIONS {
                         return Err(Problem::new(
@@ -90,16 +90,6 @@ impl Index {
                         .field("embedding.model")
                         .found(dimensions)
                         .expected(format!("at most {MOST_DIMENSIONS}"))
-                        .into());
-                    }
-                    if let Some(wanted) = embedding.dimensions.filter(|&d| d != dimensions) {
-                        return Err(Problem::new(
-                            Code::InvalidDefinition,
-                            "the model makes vectors of another length",
-                        )
-                        .field("embedding.dimensions")
-                        .found(wanted)
-                        .expected(dimensions.to_string())
                         .into());
                     }
                     fingerprint = Some(encoder.fingerprint().to_string());
@@ -331,11 +321,11 @@ impl Index {
         if let Some(encoder) = self.encoder.get() {
             return Ok(encoder);
         }
-        let name = self
-            .definition()
+        let definition = self.definition();
+        let (name, embedding) = definition
             .embedding
             .as_ref()
-            .and_then(|embedding| embedding.model.as_deref())
+            .and_then(|embedding| Some((embedding.model.as_deref()?, embedding)))
             .ok_or_else(|| {
                 Problem::new(
                     Code::InvalidRequest,
@@ -349,7 +339,7 @@ impl Index {
         if let Some(encoder) = self.encoder.get() {
             return Ok(encoder);
         }
-        let encoder = self.settings.models.open(name)?;
+        let encoder = encoder_of(&self.settings, name, embedding)?;
         if let Some(fingerprint) = &self.fingerprint
             && fingerprint != encoder.fingerprint()
         {
@@ -367,6 +357,30 @@ impl Index {
         }
         Ok(self.encoder.get_or_init(|| encoder))
     }
+}
+
+/// The encoder that a definition asks for.
+fn encoder_of(settings: &Settings, name: &str, embedding: &Embedding) -> Result<TextEncoder> {
+    let encoder = settings
+        .models
+        .open_expert(name, embedding.expert.as_deref())
+        .map_err(|error| match error {
+            Error::User(problem) if problem.field.as_deref() == Some("expert") => {
+                (*problem).field("embedding.expert").into()
+            }
+            other => other,
+        })?;
+    let Some(dimensions) = embedding.dimensions else {
+        return Ok(encoder);
+    };
+    encoder.with_dimensions(dimensions).map_err(|problem| {
+        Problem {
+            code: Code::InvalidDefinition,
+            field: Some("embedding.dimensions".into()),
+            ..problem
+        }
+        .into()
+    })
 }
 
 /// Applies to the words what the log holds beyond their last commit; all documents

@@ -39,6 +39,7 @@ pub(crate) struct Batch {
     mask: Vec<i64>,
     lengths: Vec<usize>,
     longest: usize,
+    skips: Vec<usize>,
 }
 
 impl Batch {
@@ -57,9 +58,31 @@ impl Batch {
         Batch {
             ids,
             mask,
+            skips: vec![0; lengths.len()],
             lengths,
             longest,
         }
+    }
+
+    /// Leaves these numbers of tokens, from the start of each row, out of the pooling.
+    pub(crate) fn skipping(mut self, skips: Vec<usize>) -> Self {
+        self.skips = skips;
+        self
+    }
+
+    /// Tokens at the start of a row that are not pooled.
+    pub(crate) fn skip(&self, row: usize) -> usize {
+        self.skips.get(row).copied().unwrap_or(0)
+    }
+
+    /// 1 for a token that is pooled, 0 for others and for padding, rows x longest.
+    pub(crate) fn pooling_mask(&self) -> Vec<i64> {
+        let mut mask = self.mask.clone();
+        for (row, columns) in mask.chunks_exact_mut(self.longest).enumerate() {
+            let skip = self.skip(row).min(columns.len());
+            columns[..skip].fill(0);
+        }
+        mask
     }
 
     /// Token ids, rows x longest.
@@ -126,6 +149,9 @@ mod tests {
         assert_eq!(batch.ids(), [8, 9, 9, 5, 6, 7, 9, 9, 9]);
         assert_eq!(batch.mask(), [1, 0, 0, 1, 1, 1, 0, 0, 0]);
         assert_eq!(batch.tokens(1, 2), 6..12);
+        assert_eq!(batch.pooling_mask(), batch.mask());
+        let batch = batch.skipping(vec![1, 2, 9]);
+        assert_eq!(batch.pooling_mask(), [0, 0, 0, 0, 0, 1, 0, 0, 0]);
     }
 
     #[test]

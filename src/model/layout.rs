@@ -9,6 +9,7 @@ use super::files::{invalid, read_json, read_json_if_there, sha256_of_file, unrea
 use super::graph::{self, CONFIG, WEIGHTS};
 use super::manifest::{Manifest, ModelKind, Prompts};
 use super::pooling::Pooling;
+use super::request::LongTexts;
 use super::tokenizer::TOKENIZER;
 use crate::error::Result;
 
@@ -57,6 +58,7 @@ struct ModelConfig {
 /// What `modules.json` and the files it names say.
 struct Pipeline {
     pooling: Pooling,
+    pool_prompt: bool,
     normalize: bool,
     max_tokens: Option<usize>,
     dimensions: Option<usize>,
@@ -128,13 +130,18 @@ pub(crate) fn read(folder: &Path, hashes: bool) -> Result<Manifest> {
         name: name(folder)?,
         kind: ModelKind::TextEncoder,
         graph: graph.to_owned(),
+        head: None,
         pooling: pipeline.pooling,
+        pool_prompt: pipeline.pool_prompt,
         normalize: pipeline.normalize,
         max_tokens: max_tokens.max(1),
+        long_texts: LongTexts::Truncate,
         dimensions,
+        matryoshka: Vec::new(),
         licence: None,
         origin: None,
         prompts: prompts(folder)?,
+        experts: BTreeMap::new(),
         files: hashed,
         quality: Vec::new(),
     })
@@ -169,6 +176,7 @@ fn pipeline(folder: &Path) -> Result<Pipeline> {
         // such vectors are compared by.
         return Ok(Pipeline {
             pooling: Pooling::Mean,
+            pool_prompt: true,
             normalize: true,
             max_tokens: max_tokens(folder, "")?,
             dimensions: None,
@@ -176,6 +184,7 @@ fn pipeline(folder: &Path) -> Result<Pipeline> {
     };
     let mut pipeline = Pipeline {
         pooling: Pooling::Mean,
+        pool_prompt: true,
         normalize: false,
         max_tokens: None,
         dimensions: None,
@@ -193,6 +202,8 @@ fn pipeline(folder: &Path) -> Result<Pipeline> {
                 };
                 let file = format!("{}/config.json", module.path);
                 pipeline.pooling = pooling(&config, &file)?;
+                pipeline.pool_prompt =
+                    config.get("include_prompt").and_then(|v| v.as_bool()) != Some(false);
                 pipeline.dimensions = config
                     .get("word_embedding_dimension")
                     .and_then(serde_json::Value::as_u64)
@@ -271,7 +282,8 @@ fn pooling(config: &serde_json::Value, file: &str) -> Result<Pooling> {
     }
 }
 
-/// The prompts under the names by which published models know them.
+/// The prompts under the names by which published models know them, and all others by
+/// theirs.
 fn prompts(folder: &Path) -> Result<Prompts> {
     let config: PromptsConfig = read_json_if_there(folder, PROMPTS)?.unwrap_or_default();
     let first = |names: &[&str]| {
@@ -284,7 +296,14 @@ fn prompts(folder: &Path) -> Result<Prompts> {
         .as_deref()
         .and_then(|name| first(&[name]))
         .unwrap_or_default();
+    let named = config
+        .prompts
+        .iter()
+        .filter_map(|(name, prompt)| Some((name.clone(), prompt.clone()?)))
+        .filter(|(name, _)| !["query", "document"].contains(&name.as_str()))
+        .collect();
     Ok(Prompts {
+        named,
         query: first(&["query", "search_query"]).unwrap_or_else(|| default.clone()),
         document: first(&["document", "passage", "search_document", "corpus"]).unwrap_or(default),
     })

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::files::{check_inside, invalid, read, sha256_of, sha256_of_file};
 use super::layout;
 use super::pooling::Pooling;
-use crate::error::Result;
+use super::request::LongTexts;
+use crate::error::{Code, Problem, Result};
 
 /// File that describes a model folder of ours.
 pub const MANIFEST: &str = "model.toml";
@@ -31,6 +32,68 @@ pub struct Prompts {
     pub query: String,
     /// Before a document.
     pub document: String,
+    /// Further ones, which a request may name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: BTreeMap<String, String>,
+}
+
+impl Prompts {
+    /// The prompt of this name.
+    ///
+    /// # Errors
+    /// InvalidRequest, listing those there are.
+    pub fn of_name(&self, name: &str) -> Result<&str, Problem> {
+        match (self.named.get(name), name) {
+            (Some(prompt), _) => Ok(prompt),
+            (None, "query") => Ok(&self.query),
+            (None, "document") => Ok(&self.document),
+            (None, _) => {
+                let mut names = vec!["query", "document"];
+                names.extend(self.named.keys().map(String::as_str));
+                Err(
+                    Problem::new(Code::InvalidRequest, "the model has no prompt of this name")
+                        .field("prompt_name")
+                        .found(name)
+                        .expected(names.join(", ")),
+                )
+            }
+        }
+    }
+}
+
+/// Another set of weights for the texts of one domain, chosen by who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expert {
+    /// File of its graph, ONNX.
+    pub graph: String,
+    /// File of its head, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Further files that are its alone, such as weights beside its graph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+}
+
+impl Expert {
+    /// Names of its files.
+    fn own(&self) -> impl Iterator<Item = &str> {
+        let graphs = [Some(self.graph.as_str()), self.head.as_deref()];
+        let further = self.files.iter().map(String::as_str);
+        graphs.into_iter().flatten().chain(further)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+fn is_truncate(value: &LongTexts) -> bool {
+    *value == LongTexts::Truncate
 }
 
 /// A measured quality.
@@ -55,14 +118,28 @@ pub struct Manifest {
     pub kind: ModelKind,
     /// File of the graph, relative to the folder: ONNX, or `model.safetensors` of a BERT.
     pub graph: String,
+    /// File of the graph that does a trained pooling, where it is not part of `graph`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// How token vectors become one vector.
     pub pooling: Pooling,
+    /// Whether the tokens of a prompt are pooled with the text's. They always take part in
+    /// the attention.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub pool_prompt: bool,
     /// Vectors are scaled to length 1.
     pub normalize: bool,
-    /// Longest input in tokens, special tokens included; longer texts are cut.
+    /// Longest input in tokens, special tokens included.
     pub max_tokens: usize,
+    /// What happens to longer texts.
+    #[serde(default, skip_serializing_if = "is_truncate")]
+    pub long_texts: LongTexts,
     /// Values per vector.
     pub dimensions: usize,
+    /// Numbers of first values that make a vector by themselves (Matryoshka
+    /// representations, arXiv 2205.13147).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matryoshka: Vec<usize>,
     /// Licence of the weights, as an SPDX identifier where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
@@ -72,6 +149,9 @@ pub struct Manifest {
     /// Put before queries and documents.
     #[serde(default)]
     pub prompts: Prompts,
+    /// Other sets of weights, by the name of their domain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub experts: BTreeMap<String, Expert>,
     /// sha256 of every file the model consists of, by its path inside the folder.
     pub files: BTreeMap<String, String>,
     /// How well it does.
@@ -141,10 +221,36 @@ impl Manifest {
                     .into());
             }
         }
+        let wrong = |message: String| invalid(MANIFEST, message);
+        if let Some(length) = self
+            .matryoshka
+            .iter()
+            .find(|&&length| length == 0 || length > self.dimensions)
+        {
+            return Err(
+                wrong("`matryoshka` names a length no vector has".to_owned())
+                    .found(length)
+                    .expected(format!("1 to {}", self.dimensions))
+                    .into(),
+            );
+        }
+        let headed = self.head.is_some() || self.experts.values().any(|e| e.head.is_some());
+        if headed && !self.pooling.is_trained() {
+            return Err(
+                wrong("there is a `head`, and `pooling` is not its".to_owned())
+                    .expected("latent_attention, multi_layer or head")
+                    .into(),
+            );
+        }
         for file in self.files.keys() {
             check_inside(file)?;
         }
-        for file in [self.graph.as_str(), super::tokenizer::TOKENIZER] {
+        let experts = self.experts.values().flat_map(Expert::own);
+        for file in [self.graph.as_str(), super::tokenizer::TOKENIZER]
+            .into_iter()
+            .chain(self.head.as_deref())
+            .chain(experts)
+        {
             if !self.files.contains_key(file) {
                 return Err(invalid(MANIFEST, format!("`files` lacks {file}"))
                     .expected("the sha256 of every file the model consists of")
@@ -154,19 +260,76 @@ impl Manifest {
         Ok(())
     }
 
+    /// The description of one set of weights: of this expert, or of the model without any.
+    /// Other experts' files are not among its own.
+    ///
+    /// # Errors
+    /// ModelNotFound for an expert that there is not.
+    pub fn of_expert(&self, expert: Option<&str>) -> Result<Manifest> {
+        let mut one = self.clone();
+        let base = [Some(self.graph.as_str()), self.head.as_deref()];
+        let shared = |file: &str| {
+            file == super::tokenizer::TOKENIZER || base.into_iter().flatten().any(|b| b == file)
+        };
+        for file in self.experts.values().flat_map(Expert::own) {
+            if !shared(file) {
+                one.files.remove(file);
+            }
+        }
+        let Some(name) = expert else {
+            return Ok(one);
+        };
+        let Some(expert) = self.experts.get(name) else {
+            let names: Vec<&str> = self.experts.keys().map(String::as_str).collect();
+            return Err(
+                Problem::new(Code::ModelNotFound, "the model has no expert of this name")
+                    .field("expert")
+                    .found(name)
+                    .expected(match names.is_empty() {
+                        true => "no expert: the model has one set of weights".to_owned(),
+                        false => names.join(", "),
+                    })
+                    .into(),
+            );
+        };
+        for file in base.into_iter().flatten() {
+            one.files.remove(file);
+        }
+        one.graph.clone_from(&expert.graph);
+        one.head = expert.head.clone().or_else(|| self.head.clone());
+        one.experts = BTreeMap::new();
+        for file in expert.own().chain(one.head.as_deref()) {
+            if let Some(hash) = self.files.get(file) {
+                one.files.insert(file.to_owned(), hash.clone());
+            }
+        }
+        Ok(one)
+    }
+
     /// Identity of the vectors: sha256 over the files' hashes and over everything that
     /// changes a text's vector. Two folders of one fingerprint encode alike, whatever
-    /// they are called.
+    /// they are called. Named prompts are not in it: only who asks for one gets it.
     pub fn fingerprint(&self) -> String {
-        let identity = serde_json::json!({
+        let mut identity = serde_json::json!({
             "graph": self.graph,
             "files": self.files,
             "pooling": self.pooling,
             "normalize": self.normalize,
             "max_tokens": self.max_tokens,
             "dimensions": self.dimensions,
-            "prompts": self.prompts,
+            "prompts": {"query": self.prompts.query, "document": self.prompts.document},
         });
+        // What came later is left out where it is at its default: what was built before
+        // stays what it is.
+        if let Some(head) = &self.head {
+            identity["head"] = serde_json::json!(head);
+        }
+        if !self.pool_prompt {
+            identity["pool_prompt"] = serde_json::json!(false);
+        }
+        if self.long_texts != LongTexts::Truncate {
+            identity["long_texts"] = serde_json::json!(self.long_texts);
+        }
         sha256_of(identity.to_string().as_bytes())
     }
 }

@@ -7,9 +7,11 @@
 //! # A model is a folder
 //! Either one of ours, made by [`prepare`]:
 //! ```text
-//! model.toml            name, kind, graph, pooling, normalize, max_tokens, dimensions,
-//!                       licence, origin, [prompts], [files] with sha256, [[quality]]
+//! model.toml            name, kind, graph, head, pooling, normalize, max_tokens, dimensions,
+//!                       licence, origin, [prompts], [experts], [files] with sha256,
+//!                       [[quality]] (`Manifest` has them all)
 //! model.onnx            the graph
+//! head.onnx             the graph of a trained pooling (see `head`), where there is one
 //! word_embeddings.bin   the word embeddings (ONNX external data)
 //! tokenizer.json        Hugging Face's tokenizers
 //! LICENSE, NOTICE       as published
@@ -21,9 +23,10 @@
 //!
 //! # The way of a text
 //! [`TextEncoder::encode`] puts the task's prompt before each text, tokenises, cuts at
-//! the model's limit, sorts by length into batches of at most
-//! [`RuntimeOptions::batch_tokens`] tokens, runs them over a pool of sessions, and pools
-//! and normalises the token vectors ([`Pooling`]) back into the caller's order.
+//! the model's limit or into windows, and puts the texts into the model's queue (`queue`).
+//! Batches of at most [`RuntimeOptions::batch_tokens`] tokens hold texts of one length, from
+//! all calls that wait, queries first; each runs on a session of its own, and its token
+//! vectors are pooled ([`Pooling`]) and normalised (`graphs`).
 //!
 //! # int8
 //! ONNX Runtime's dynamic quantisation takes one activation scale over a whole batch, so
@@ -31,24 +34,35 @@
 //! activation's scale beforehand, over a built-in set of varied texts (see `graph`).
 
 mod batch;
+mod cache;
+mod compact;
 mod encoder;
 mod files;
 mod graph;
+mod graphs;
+mod head;
 mod layout;
 mod manifest;
 mod parallel;
 mod passages;
-mod pool;
 mod pooling;
 mod prepare;
+mod queue;
+mod reference;
 mod registry;
+mod request;
 mod runtime;
 mod session;
 mod tokenizer;
+mod windows;
 
-pub use encoder::{BareSession, Embeddings, Task, TextEncoder};
-pub use manifest::{MANIFEST, Manifest, ModelKind, Prompts, Quality};
+pub use compact::layers_base;
+pub use encoder::{BareSession, Embeddings, TextEncoder};
+pub use manifest::{Expert, MANIFEST, Manifest, ModelKind, Prompts, Quality};
 pub use pooling::Pooling;
-pub use prepare::{Precision, PrepareOptions, prepare};
+pub use prepare::{Precision, PrepareOptions, Prepared, prepare};
+pub use queue::Counts;
+pub use reference::{Parity, REFERENCE, check_reference};
 pub use registry::{ModelSummary, Registry};
-pub use runtime::RuntimeOptions;
+pub use request::{CancelOnDrop, Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
+pub use runtime::{Device, RuntimeOptions};

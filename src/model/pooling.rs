@@ -1,4 +1,5 @@
-//! From token vectors to one vector per text. Padding never counts.
+//! From token vectors to one vector per text. Padding never counts, nor do the tokens of a
+//! prompt where the manifest says so.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,30 @@ pub enum Pooling {
     Last,
     /// Mean weighted by position, 1 for the first token (SGPT, Muennighoff 2022).
     WeightedMean,
+    /// Attention of the tokens to trained latents (NV-Embed, arXiv 2405.17428), by the head
+    /// or the graph.
+    LatentAttention,
+    /// Attention of trained latents to a vector of every layer (arXiv 2409.02727), by the
+    /// head or the graph.
+    MultiLayer,
+    /// Any other trained pooling, by the head or the graph.
+    Head,
 }
 
 impl Pooling {
+    /// Whether it was trained: then a graph does it, not this module.
+    pub(crate) fn is_trained(self) -> bool {
+        matches!(
+            self,
+            Pooling::LatentAttention | Pooling::MultiLayer | Pooling::Head
+        )
+    }
+
     /// Pools one text. `tokens` is `length` rows of `pooled.len()` values, without
-    /// padding; a text of no tokens pools to zeros.
-    pub(crate) fn pool(self, tokens: &[f32], pooled: &mut [f32]) {
+    /// padding; a text of no tokens pools to zeros. The first `skip` tokens count in no
+    /// mean (sentence-transformers' `include_prompt = false`): positions keep their weights,
+    /// and the first and the last token are what they are.
+    pub(crate) fn pool(self, tokens: &[f32], skip: usize, pooled: &mut [f32]) {
         let dimensions = pooled.len();
         pooled.fill(0.0);
         if dimensions == 0 {
@@ -28,6 +47,8 @@ impl Pooling {
         }
         let mut rows = tokens.chunks_exact(dimensions);
         match self {
+            // Held to by `encoder`: these never get here.
+            Pooling::LatentAttention | Pooling::MultiLayer | Pooling::Head => {}
             Pooling::Cls => {
                 if let Some(row) = rows.next() {
                     pooled.copy_from_slice(row);
@@ -39,6 +60,7 @@ impl Pooling {
                 }
             }
             Pooling::Mean => {
+                let rows = rows.skip(skip);
                 let count = rows.len().max(1) as f32;
                 for row in rows {
                     for (sum, value) in pooled.iter_mut().zip(row) {
@@ -49,7 +71,7 @@ impl Pooling {
             }
             Pooling::WeightedMean => {
                 let mut total = 0.0_f32;
-                for (position, row) in rows.enumerate() {
+                for (position, row) in rows.enumerate().skip(skip) {
                     let weight = (position + 1) as f32;
                     total += weight;
                     for (sum, value) in pooled.iter_mut().zip(row) {
@@ -84,8 +106,21 @@ mod tests {
 
     fn pooled(pooling: Pooling) -> [f32; 2] {
         let mut out = [9.0; 2];
-        pooling.pool(&TOKENS, &mut out);
+        pooling.pool(&TOKENS, 0, &mut out);
         out
+    }
+
+    #[test]
+    fn a_prompt_is_left_out_of_means_and_positions_keep_their_weights() {
+        let mut out = [9.0; 2];
+        Pooling::Mean.pool(&TOKENS, 1, &mut out);
+        assert_eq!(out, [5.5, 2.0]);
+        Pooling::WeightedMean.pool(&TOKENS, 1, &mut out);
+        assert!((out[0] - 30.0 / 5.0).abs() < 1e-6);
+        assert!((out[1] - 8.0 / 5.0).abs() < 1e-6);
+        // Nothing but a prompt: there is nothing to pool.
+        Pooling::Mean.pool(&TOKENS, 7, &mut out);
+        assert_eq!(out, [0.0; 2]);
     }
 
     #[test]
@@ -107,7 +142,7 @@ mod tests {
             Pooling::WeightedMean,
         ] {
             let mut out = [1.0; 2];
-            pooling.pool(&[], &mut out);
+            pooling.pool(&[], 0, &mut out);
             assert_eq!(out, [0.0; 2]);
             normalize(&mut out);
             assert_eq!(out, [0.0; 2]);

@@ -1,14 +1,19 @@
-//! From a published folder to a model folder of ours.
+//! From a published folder, or another of ours, to a model folder of ours.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::compact::{self, TRAINED, Trained};
+use super::encoder::TextEncoder;
 use super::files::{invalid, read, sha256_of, unreadable};
-use super::graph;
+use super::graph::{self, WEIGHTS};
 use super::layout;
 use super::manifest::{MANIFEST, Manifest, Quality};
+use super::pooling::Pooling;
+use super::reference::{Parity, REFERENCE, check_reference};
+use super::request::Task;
 use super::runtime::RuntimeOptions;
 use super::tokenizer::{TOKENIZER, TextTokenizer};
 use crate::error::{Error, Result};
@@ -26,6 +31,42 @@ pub enum Precision {
     Int8,
     /// fp32, the published weights as they are.
     Fp32,
+    /// Whatever the published graph computes in.
+    Published,
+}
+
+impl Precision {
+    /// What is made of a folder where nobody says: int8 of a BERT's weights, and of
+    /// everything else the graph as it is.
+    pub fn of(source: &Path) -> Precision {
+        if source.join(TRAINED).is_file() {
+            return Precision::Int8;
+        }
+        let weights = !source.join(MANIFEST).is_file() && source.join(WEIGHTS).is_file();
+        let graph = layout::read(source, false).is_ok_and(|found| found.graph != WEIGHTS);
+        match weights && (!graph || graph::shape(source).is_ok()) {
+            true => Precision::Int8,
+            false if graph || source.join(MANIFEST).is_file() => Precision::Published,
+            // Neither: preparing it says what is missing.
+            false => Precision::Int8,
+        }
+    }
+}
+
+/// A model that was prepared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// Its description.
+    pub manifest: Manifest,
+    /// How close it comes to the reference vectors of its source, where there are some.
+    pub parity: Option<Parity>,
+}
+
+/// A file of a model.
+enum Contents {
+    Bytes(Vec<u8>),
+    /// What lies there.
+    Copy(PathBuf),
 }
 
 /// What to prepare.
@@ -42,6 +83,8 @@ pub struct PrepareOptions {
     pub origin: Option<String>,
     /// How well it does.
     pub quality: Vec<Quality>,
+    /// Folder of the model whose embeddings a folder of trained layers alone shares.
+    pub base: Option<PathBuf>,
     /// ONNX Runtime, which an int8 model is calibrated with.
     pub runtime: RuntimeOptions,
 }
@@ -55,26 +98,85 @@ impl PrepareOptions {
             licence: None,
             origin: None,
             quality: Vec::new(),
+            base: None,
             runtime: RuntimeOptions::default(),
         }
     }
 }
 
-/// Makes a self-contained model folder at `target` from a sentence-transformers folder
-/// with the weights of a BERT. The result is the same from run to run. It is written
-/// beside the target and renamed, so the target is whole or not there; an older model at
-/// the target is replaced.
+/// Makes a self-contained model folder at `target`: of the weights of a BERT in
+/// sentence-transformers' layout, of trained layers and the base they belong to, or of a
+/// graph as it was published, by sentence-transformers, optimum or as a model folder of ours.
+/// The result is the same from run to run. It is
+/// written beside the target, run, and compared with the source's reference vectors where
+/// there are some; then it is renamed, so the target is whole or not there. An older model
+/// at the target is replaced.
 ///
 /// # Errors
-/// InvalidModel naming the source's file that is missing or broken, or when the target
-/// holds something that is no model; Operator when writing or ONNX Runtime fails.
-pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result<Manifest> {
+/// InvalidModel naming the source's file that is missing or broken, where the model does not
+/// make its reference vectors, or when the target holds something that is no model; Operator
+/// when writing or ONNX Runtime fails.
+pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result<Prepared> {
+    let layers = source.join(TRAINED).is_file();
+    let (manifest, mut contents) = match options.precision {
+        Precision::Published => published(source)?,
+        _ if layers => of_layers(source, target, options)?,
+        Precision::Fp32 | Precision::Int8 => of_weights(source, options)?,
+    };
+    let mut licences = licence_files(source)?;
+    if let Some(base) = options.base.as_deref().filter(|_| layers) {
+        // What of it is shared stays under its licence.
+        let theirs = licence_files(base)?;
+        licences.extend(
+            theirs
+                .into_iter()
+                .filter(|(name, _)| !source.join(name).is_file()),
+        );
+    }
+    let manifest = Manifest {
+        name: options.name.clone(),
+        licence: options
+            .licence
+            .clone()
+            .or(manifest.licence)
+            .or_else(|| licence(&licences)),
+        origin: options.origin.clone().or(manifest.origin),
+        quality: match options.quality.is_empty() {
+            true => manifest.quality,
+            false => options.quality.clone(),
+        },
+        ..manifest
+    };
+    let description = toml::to_string_pretty(&manifest)
+        .map_err(|e| Error::Bug(format!("a manifest cannot be written as TOML: {e}")))?;
+    contents.push((MANIFEST.to_owned(), Contents::Bytes(description.into())));
+    let licences = licences
+        .into_iter()
+        .map(|(name, bytes)| (name, Contents::Bytes(bytes)));
+    contents.extend(licences);
+    if source.join(REFERENCE).is_file() {
+        contents.push((REFERENCE.to_owned(), Contents::Copy(source.join(REFERENCE))));
+    }
+    let mut parity = None;
+    write(target, &contents, |folder| {
+        let encoder = TextEncoder::open(folder, &options.runtime)?;
+        encoder.encode(Task::Document, &["whether it runs at all"])?;
+        parity = check_reference(folder, &encoder)?;
+        Ok(())
+    })?;
+    Ok(Prepared { manifest, parity })
+}
+
+/// What a graph of our own is built of.
+fn of_weights(
+    source: &Path,
+    options: &PrepareOptions,
+) -> Result<(Manifest, Vec<(String, Contents)>)> {
     let published = layout::read(source, false)?;
     let tokenizer = TextTokenizer::open(source)?;
     let (_, positions) = graph::shape(source)?;
     let max_tokens = published.max_tokens.min(positions);
     let built = match options.precision {
-        Precision::Fp32 => graph::float(source, &tokenizer, Some(EMBEDDINGS))?,
         Precision::Int8 => graph::integer(
             source,
             &tokenizer,
@@ -82,6 +184,7 @@ pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result
             &options.runtime,
             Some(EMBEDDINGS),
         )?,
+        _ => graph::float(source, &tokenizer, Some(EMBEDDINGS))?,
     };
     let mut contents = vec![
         (GRAPH.to_owned(), built.model),
@@ -94,24 +197,99 @@ pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result
         .iter()
         .map(|(file, bytes)| (file.clone(), sha256_of(bytes)))
         .collect();
-    let licences = licence_files(source)?;
     let manifest = Manifest {
-        name: options.name.clone(),
         graph: GRAPH.to_owned(),
         max_tokens,
         dimensions: built.dimensions,
-        licence: options.licence.clone().or_else(|| licence(&licences)),
-        origin: options.origin.clone(),
         files,
-        quality: options.quality.clone(),
         ..published
     };
-    let description = toml::to_string_pretty(&manifest)
-        .map_err(|e| Error::Bug(format!("a manifest cannot be written as TOML: {e}")))?;
-    contents.push((MANIFEST.to_owned(), description.into_bytes()));
-    contents.extend(licences);
-    write(target, &contents)?;
-    Ok(manifest)
+    let contents = contents
+        .into_iter()
+        .map(|(file, bytes)| (file, Contents::Bytes(bytes)))
+        .collect();
+    Ok((manifest, contents))
+}
+
+/// What a graph of our own is built of, where the layers alone are there.
+fn of_layers(
+    source: &Path,
+    target: &Path,
+    options: &PrepareOptions,
+) -> Result<(Manifest, Vec<(String, Contents)>)> {
+    let trained = Trained::read(source)?;
+    let base = options.base.as_deref().ok_or_else(|| {
+        invalid(
+            TRAINED,
+            "the layers need the model whose embeddings they share",
+        )
+        .found("no base")
+        .expected(format!("the folder of {}", trained.base))
+    })?;
+    let (parent, name) = place(target)?;
+    let whole = parent.join(format!(".{name}.{}.whole", std::process::id()));
+    // Removed whatever comes of it.
+    let _swept = Swept(&whole);
+    compact::assemble(source, base, &whole)?;
+    let (mut manifest, mut contents) = of_weights(&whole, options)?;
+    manifest.pooling = trained.pooling;
+    manifest.normalize = trained.normalize;
+    manifest.max_tokens = manifest.max_tokens.min(trained.max_tokens.max(1));
+    manifest.matryoshka = trained.matryoshka;
+    manifest.prompts = trained.prompts;
+    manifest.licence = trained.licence;
+    manifest.quality = trained.quality;
+    if trained.pooling == Pooling::MultiLayer {
+        for (file, contents) in &mut contents {
+            if let (GRAPH, Contents::Bytes(model)) = (file.as_str(), contents) {
+                *model = graph::with_layers(model)?;
+                manifest.files.insert(GRAPH.to_owned(), sha256_of(model));
+            }
+        }
+    }
+    if trained.pooling.is_trained() {
+        let hash = compact::head_hash(source)?;
+        manifest.files.insert(compact::HEAD.to_owned(), hash);
+        manifest.head = Some(compact::HEAD.to_owned());
+        let head = Contents::Copy(source.join(compact::HEAD));
+        contents.push((compact::HEAD.to_owned(), head));
+    }
+    Ok((manifest, contents))
+}
+
+/// Removes a folder when dropped.
+struct Swept<'a>(&'a Path);
+
+impl Drop for Swept<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed takes room and harms nobody.
+        let _ = fs::remove_dir_all(self.0);
+    }
+}
+
+/// The folder that a target lies in, and its name there.
+fn place(target: &Path) -> Result<(PathBuf, String)> {
+    let name = target
+        .file_name()
+        .ok_or_else(|| invalid("target", "the target has no name").found(target.display()))?
+        .to_string_lossy()
+        .into_owned();
+    let parent = match target.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    Ok((parent, name))
+}
+
+/// The files of a model that has a graph.
+fn published(source: &Path) -> Result<(Manifest, Vec<(String, Contents)>)> {
+    let manifest = Manifest::read(source)?;
+    let contents = manifest
+        .files
+        .keys()
+        .map(|file| (file.clone(), Contents::Copy(source.join(file))))
+        .collect();
+    Ok((manifest, contents))
 }
 
 /// Licence and notice files at the top of the source, sorted by name.
@@ -151,8 +329,12 @@ fn licence(files: &[(String, Vec<u8>)]) -> Option<String> {
     })
 }
 
-/// Writes a folder of files so that it is there whole or not at all.
-fn write(target: &Path, contents: &[(String, Vec<u8>)]) -> Result<()> {
+/// Writes a folder of files so that it is there whole and good, or not at all.
+fn write(
+    target: &Path,
+    contents: &[(String, Contents)],
+    check: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let failed = |e: std::io::Error| {
         Error::operator_from(format!("cannot write the model to {}", target.display()), e)
             .advice("check the permissions and the free space of the target's disk")
@@ -166,28 +348,39 @@ fn write(target: &Path, contents: &[(String, Vec<u8>)]) -> Result<()> {
                 .into(),
         );
     }
-    let name = target
-        .file_name()
-        .ok_or_else(|| invalid("target", "the target has no name").found(target.display()))?
-        .to_string_lossy();
-    let parent = match target.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
+    let (parent, name) = place(target)?;
     fs::create_dir_all(&parent).map_err(failed)?;
     let process = std::process::id();
     let fresh = parent.join(format!(".{name}.{process}.new"));
     let stale = parent.join(format!(".{name}.{process}.old"));
-    let attempt = || -> std::io::Result<()> {
+    let lay_out = || -> std::io::Result<()> {
         if fresh.exists() {
             fs::remove_dir_all(&fresh)?;
         }
         fs::create_dir(&fresh)?;
-        for (file, bytes) in contents {
-            let mut out = fs::File::create(fresh.join(file))?;
-            out.write_all(bytes)?;
+        for (file, contents) in contents {
+            let path = fresh.join(file);
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut out = fs::File::create(path)?;
+            match contents {
+                Contents::Bytes(bytes) => out.write_all(bytes)?,
+                Contents::Copy(from) => {
+                    std::io::copy(&mut fs::File::open(from)?, &mut out)?;
+                }
+            }
             out.sync_all()?;
         }
+        Ok(())
+    };
+    let made = lay_out().map_err(failed).and_then(|()| check(&fresh));
+    if let Err(error) = made {
+        // Best effort: the error itself is what matters.
+        let _ = fs::remove_dir_all(&fresh);
+        return Err(error);
+    }
+    let put_in_place = || -> std::io::Result<()> {
         if old {
             fs::rename(target, &stale)?;
         }
@@ -197,7 +390,7 @@ fn write(target: &Path, contents: &[(String, Vec<u8>)]) -> Result<()> {
         }
         Ok(())
     };
-    attempt().map_err(|e| {
+    put_in_place().map_err(|e| {
         // Best effort: the error itself is what matters.
         let _ = fs::remove_dir_all(&fresh);
         if old && !target.exists() {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cache::VectorCache;
 use super::encoder::TextEncoder;
 use super::files::check_inside;
 use super::manifest::{MANIFEST, Manifest, ModelKind};
@@ -34,6 +35,12 @@ pub struct ModelSummary {
     /// Longest input in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
+    /// Shorter vectors that it makes as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matryoshka: Vec<usize>,
+    /// Names of its further sets of weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experts: Vec<String>,
     /// Licence of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
@@ -46,11 +53,12 @@ pub struct ModelSummary {
 pub struct Registry {
     folders: Vec<PathBuf>,
     options: RuntimeOptions,
-    /// By folder. A slot is locked while its model is loaded, so that two callers do not
-    /// load it twice and nobody waits for another model.
-    slots: Mutex<HashMap<PathBuf, Slot>>,
-    /// Names under which models have been opened.
-    names: Mutex<HashMap<String, TextEncoder>>,
+    cache: Option<Arc<VectorCache>>,
+    /// By folder and expert. A slot is locked while its model is loaded, so that two callers
+    /// do not load it twice and nobody waits for another model.
+    slots: Mutex<HashMap<(PathBuf, Option<String>), Slot>>,
+    /// Names under which models have been opened, with the expert's.
+    names: Mutex<HashMap<(String, Option<String>), TextEncoder>>,
 }
 
 type Slot = Arc<Mutex<Option<TextEncoder>>>;
@@ -61,6 +69,7 @@ impl Registry {
     pub fn new(folders: Vec<PathBuf>, options: RuntimeOptions) -> Self {
         Registry {
             folders,
+            cache: VectorCache::new(options.cache_bytes),
             options,
             slots: Mutex::default(),
             names: Mutex::default(),
@@ -78,22 +87,46 @@ impl Registry {
     /// # Errors
     /// ModelNotFound, listing what there is; otherwise as [`TextEncoder::open`].
     pub fn open(&self, name: &str) -> Result<TextEncoder> {
-        if let Some(encoder) = self.names.lock().get(name) {
+        self.open_expert(name, None)
+    }
+
+    /// One of a model's experts, or with `None` the model itself.
+    ///
+    /// # Errors
+    /// As [`Registry::open`]; ModelNotFound, too, for an expert that there is not.
+    pub fn open_expert(&self, name: &str, expert: Option<&str>) -> Result<TextEncoder> {
+        let expert = expert.map(str::to_owned);
+        let wanted = (name.to_owned(), expert.clone());
+        if let Some(encoder) = self.names.lock().get(&wanted) {
             return Ok(encoder.clone());
         }
-        let folder = self.find(name).ok_or_else(|| self.not_found(name))?;
-        let slot = self.slots.lock().entry(folder.clone()).or_default().clone();
+        let folder = self.folder(name)?;
+        let place = (folder.clone(), expert.clone());
+        let slot = self.slots.lock().entry(place).or_default().clone();
         let encoder = {
             let mut opened = slot.lock();
             match opened.as_ref() {
                 Some(encoder) => encoder.clone(),
                 None => opened
-                    .insert(TextEncoder::open(&folder, &self.options)?)
+                    .insert(TextEncoder::open_expert(
+                        &folder,
+                        expert.as_deref(),
+                        &self.options,
+                        self.cache.clone(),
+                    )?)
                     .clone(),
             }
         };
-        self.names.lock().insert(name.to_owned(), encoder.clone());
+        self.names.lock().insert(wanted, encoder.clone());
         Ok(encoder)
+    }
+
+    /// Where the model of that name is.
+    ///
+    /// # Errors
+    /// ModelNotFound, listing what there is.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        self.find(name).ok_or_else(|| self.not_found(name).into())
     }
 
     /// What there is, in the order it is looked for; a name that occurs twice is opened
@@ -183,6 +216,8 @@ fn summarize(folder: PathBuf) -> ModelSummary {
             kind: Some(manifest.kind),
             dimensions: Some(manifest.dimensions),
             max_tokens: Some(manifest.max_tokens),
+            matryoshka: manifest.matryoshka,
+            experts: manifest.experts.into_keys().collect(),
             licence: manifest.licence,
             problem: None,
         },
@@ -195,6 +230,8 @@ fn summarize(folder: PathBuf) -> ModelSummary {
             kind: None,
             dimensions: None,
             max_tokens: None,
+            matryoshka: Vec::new(),
+            experts: Vec::new(),
             licence: None,
             problem: Some(error.to_string()),
         },

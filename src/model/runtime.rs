@@ -3,11 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider};
+use ort::session::builder::SessionBuilder;
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Problem, Result};
+
+/// What encoders run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, which takes an ONNX Runtime built for it.
+    Cuda,
+}
 
 /// How encoders are run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +30,9 @@ pub struct RuntimeOptions {
     /// (`~/.cache/gleaner/onnxruntime`), the folder of the executable and the system's
     /// library folders. A process loads one library; the first one wins.
     pub library: Option<PathBuf>,
+    /// What encoders run on. With `cuda` the library has to be that of `onnxruntime-gpu`;
+    /// models in fp32 gain by it, int8 ones do not.
+    pub device: Device,
     /// Sessions per model, which is how many batches are encoded at once. Unset: one
     /// per core, divided by `threads_per_session`. At least 1.
     pub sessions: Option<usize>,
@@ -28,15 +44,24 @@ pub struct RuntimeOptions {
     /// processor's cache and are the fastest with one thread per session; several
     /// threads per session want several thousand. At least 1.
     pub batch_tokens: usize,
+    /// Texts that may wait for a model, queries and documents each, before further requests
+    /// to `/v1/embeddings` are refused. At least 1.
+    pub queue_texts: usize,
+    /// Vectors that are kept, of all models together, in bytes; a query that is asked again
+    /// is then not encoded again. 0: none. Loading goes past it.
+    pub cache_bytes: usize,
 }
 
 impl Default for RuntimeOptions {
     fn default() -> Self {
         RuntimeOptions {
             library: None,
+            device: Device::Cpu,
             sessions: None,
             threads_per_session: 1,
             batch_tokens: 512,
+            queue_texts: 16_384,
+            cache_bytes: 0,
         }
     }
 }
@@ -56,6 +81,7 @@ impl RuntimeOptions {
             ("sessions", self.sessions.unwrap_or(1)),
             ("threads_per_session", self.threads_per_session),
             ("batch_tokens", self.batch_tokens),
+            ("queue_texts", self.queue_texts),
         ];
         for (field, count) in counts {
             if count == 0 {
@@ -92,6 +118,35 @@ pub(crate) fn environment(library: Option<&Path>) -> Result<Environment> {
     let environment = load(library)?;
     *slot = Some(environment.clone());
     Ok(environment)
+}
+
+/// Puts a session's work on the GPU.
+///
+/// # Errors
+/// Operator: the library was built without CUDA, or CUDA's own libraries are missing.
+pub(crate) fn on_cuda(builder: SessionBuilder) -> Result<SessionBuilder> {
+    const ADVICE: &str = "install onnxruntime-gpu (`pip install onnxruntime-gpu`), with the CUDA \
+                          and cuDNN it asks for, and name its libonnxruntime.so in the \
+                          configuration's models.runtime.library; or set models.runtime.device \
+                          = \"cpu\"";
+    let built_in = ep::CUDA::is_available().map_err(|e| {
+        Error::operator_from("ONNX Runtime does not say what it runs on", e.to_string())
+    })?;
+    if !built_in {
+        return Err(Error::operator(
+            "models.runtime.device is \"cuda\", and the ONNX Runtime that was loaded has no CUDA",
+        )
+        .advice(ADVICE));
+    }
+    builder
+        .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
+        .map_err(|e| {
+            Error::operator_from(
+                "models.runtime.device is \"cuda\", and ONNX Runtime cannot use it",
+                e.to_string(),
+            )
+            .advice(ADVICE)
+        })
 }
 
 fn load(library: Option<&Path>) -> Result<Environment> {
@@ -236,7 +291,12 @@ mod tests {
 
     #[test]
     fn zeros_are_refused() {
-        for field in ["sessions", "threads_per_session", "batch_tokens"] {
+        for field in [
+            "sessions",
+            "threads_per_session",
+            "batch_tokens",
+            "queue_texts",
+        ] {
             let options: RuntimeOptions = toml::from_str(&format!("{field} = 0")).unwrap();
             let error = options.check().unwrap_err();
             assert_eq!(

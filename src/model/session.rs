@@ -1,4 +1,4 @@
-//! One ONNX Runtime session of an encoder: which inputs the graph takes, which output
+//! One ONNX Runtime session of an encoder: which inputs the graph takes, which outputs
 //! it gives.
 
 use std::path::Path;
@@ -10,16 +10,30 @@ use ort::value::{TensorElementType, TensorRef};
 
 use super::batch::Batch;
 use super::files::invalid;
-use super::runtime;
+use super::runtime::{self, Device, RuntimeOptions};
 use crate::error::{Error, Result};
 
-/// Outputs of published encoders: token vectors before finished sentence vectors, since
-/// the pooling is the manifest's.
-const OUTPUTS: [&str; 3] = [
-    "last_hidden_state",
-    "token_embeddings",
-    "sentence_embedding",
-];
+/// Outputs of published encoders with a vector for every token.
+const TOKENS: [&str; 2] = ["last_hidden_state", "token_embeddings"];
+/// Outputs with one vector for every text.
+const TEXTS: [&str; 2] = ["sentence_embedding", "vectors"];
+/// The output with the vectors of every token after every layer; one output for each layer
+/// has its number after this and a `.` or `_`.
+const LAYERS: &str = "hidden_states";
+
+/// What is wanted of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Token vectors, or finished ones where there are no others: the pooling is the
+    /// manifest's.
+    TokensOrTexts,
+    /// Finished vectors: the pooling is the graph's.
+    Texts,
+    /// Token vectors: the pooling is a head's.
+    Tokens,
+    /// Token vectors of every layer: the pooling is a head's.
+    Layers,
+}
 
 /// Where a graph is.
 #[derive(Debug, Clone)]
@@ -39,6 +53,8 @@ enum Feed {
     Types,
     /// 0, 1, 2, ...
     Positions,
+    /// 1 for the tokens that a fused pooling takes.
+    PoolingMask,
 }
 
 /// What the graph's output is.
@@ -48,13 +64,15 @@ pub(crate) enum OutputKind {
     Tokens,
     /// One vector per text.
     Texts,
+    /// Vectors of tokens after every layer, still to be pooled.
+    Layers,
 }
 
-/// A session with what its inputs and output mean.
+/// A session with what its inputs and outputs mean.
 pub(crate) struct EncoderSession {
     session: Session,
     feeds: Vec<(String, Feed)>,
-    output: String,
+    outputs: Vec<String>,
     kind: OutputKind,
     dimensions: Option<usize>,
 }
@@ -64,40 +82,37 @@ impl EncoderSession {
     ///
     /// # Errors
     /// Operator, when ONNX Runtime cannot be loaded; InvalidModel for a graph that it
-    /// refuses or whose inputs and outputs are not an encoder's.
+    /// refuses or whose inputs and outputs are not what is wanted of an encoder.
     pub(crate) fn open(
         source: &GraphSource,
-        library: Option<&Path>,
-        threads: usize,
+        options: &RuntimeOptions,
+        wanted: Wanted,
     ) -> Result<Self> {
-        match source {
-            GraphSource::File(path) => {
-                let name = path.display().to_string();
-                let mut builder = builder(library, threads)?;
-                let session = builder
-                    .commit_from_file(path)
-                    .map_err(|e| refused(&name, &e))?;
-                Self::new(session, &name)
-            }
-            GraphSource::Memory(bytes) => Self::from_memory(bytes, library, threads),
-        }
+        let mut builder = builder(options)?;
+        let (session, name) = match source {
+            GraphSource::File(path) => (builder.commit_from_file(path), path.display().to_string()),
+            GraphSource::Memory(bytes) => (
+                builder.commit_from_memory(bytes),
+                super::graph::WEIGHTS.to_owned(),
+            ),
+        };
+        Self::new(session.map_err(|e| refused(&name, &e))?, &name, wanted)
     }
 
-    /// Loads a graph that we wrote ourselves.
-    pub(crate) fn from_memory(
-        bytes: &[u8],
-        library: Option<&Path>,
-        threads: usize,
-    ) -> Result<Self> {
+    /// Loads a graph that we wrote ourselves, with one thread on the processor.
+    pub(crate) fn from_memory(bytes: &[u8], library: Option<&Path>) -> Result<Self> {
+        let options = RuntimeOptions {
+            library: library.map(Path::to_path_buf),
+            ..RuntimeOptions::default()
+        };
         let name = super::graph::WEIGHTS;
-        let mut builder = builder(library, threads)?;
-        let session = builder
+        let session = builder(&options)?
             .commit_from_memory(bytes)
             .map_err(|e| refused(name, &e))?;
-        Self::new(session, name)
+        Self::new(session, name, Wanted::TokensOrTexts)
     }
 
-    fn new(session: Session, file: &str) -> Result<Self> {
+    fn new(session: Session, file: &str, wanted: Wanted) -> Result<Self> {
         let mut feeds = Vec::new();
         for input in session.inputs() {
             let feed = match input.name() {
@@ -105,10 +120,13 @@ impl EncoderSession {
                 "attention_mask" => Feed::Mask,
                 "token_type_ids" => Feed::Types,
                 "position_ids" => Feed::Positions,
+                "pooling_mask" => Feed::PoolingMask,
                 other => {
                     return Err(invalid(file, "the graph takes an input we cannot give")
                         .found(other)
-                        .expected("input_ids, attention_mask, token_type_ids, position_ids")
+                        .expected(
+                            "input_ids, attention_mask, token_type_ids, position_ids, pooling_mask",
+                        )
                         .into());
                 }
             };
@@ -128,51 +146,43 @@ impl EncoderSession {
                 .expected("an input named input_ids")
                 .into());
         }
-        let output = OUTPUTS
-            .iter()
-            .find_map(|&name| session.outputs().iter().find(|o| o.name() == name))
-            .ok_or_else(|| {
-                let names: Vec<&str> = session.outputs().iter().map(|o| o.name()).collect();
-                invalid(file, "the graph has no output of an encoder")
-                    .found(names.join(", "))
-                    .expected(OUTPUTS.join(", "))
-            })?;
-        let shape = output.dtype().tensor_shape();
-        let kind = match shape.map(|shape| shape.len()) {
-            Some(3) => OutputKind::Tokens,
-            Some(2) => OutputKind::Texts,
-            _ if output.name() == "sentence_embedding" => OutputKind::Texts,
-            _ => OutputKind::Tokens,
-        };
-        if output.dtype().tensor_type() != Some(TensorElementType::Float32) {
-            return Err(invalid(
-                file,
-                format!("the output `{}` has another type", output.name()),
-            )
-            .found(output.dtype())
-            .expected("a tensor of float")
-            .into());
+        let (outputs, kind) = chosen(&session, file, wanted)?;
+        let mut dimensions = None;
+        for output in session.outputs() {
+            if !outputs.iter().any(|name| name == output.name()) {
+                continue;
+            }
+            if output.dtype().tensor_type() != Some(TensorElementType::Float32) {
+                return Err(invalid(
+                    file,
+                    format!("the output `{}` has another type", output.name()),
+                )
+                .found(output.dtype())
+                .expected("a tensor of float")
+                .into());
+            }
+            dimensions = output
+                .dtype()
+                .tensor_shape()
+                .and_then(|shape| shape.last().copied())
+                .and_then(|size| usize::try_from(size).ok())
+                .filter(|&size| size > 0);
         }
-        let dimensions = shape
-            .and_then(|shape| shape.last().copied())
-            .and_then(|size| usize::try_from(size).ok())
-            .filter(|&size| size > 0);
-        let output = output.name().to_owned();
         Ok(EncoderSession {
             session,
             feeds,
-            output,
+            outputs,
             kind,
             dimensions,
         })
     }
 
-    /// Name of the output that is used.
-    pub(crate) fn output(&self) -> &str {
-        &self.output
+    /// Names of the outputs that are used: one, or one for each layer in their order.
+    pub(crate) fn outputs(&self) -> &[String] {
+        &self.outputs
     }
 
-    /// What that output is.
+    /// What those outputs are.
     pub(crate) fn kind(&self) -> OutputKind {
         self.kind
     }
@@ -182,15 +192,18 @@ impl EncoderSession {
         self.dimensions
     }
 
+    /// Whether the graph is told which tokens to pool.
+    pub(crate) fn takes_pooling_mask(&self) -> bool {
+        self.feeds
+            .iter()
+            .any(|(_, feed)| *feed == Feed::PoolingMask)
+    }
+
     /// Runs a batch; `visit` sees every output of type float with its name, row-major.
     ///
     /// # Errors
     /// Operator, when the session fails.
     pub(crate) fn run(&mut self, batch: &Batch, mut visit: impl FnMut(&str, &[f32])) -> Result<()> {
-        let failed = |e: ort::Error| {
-            Error::operator_from("ONNX Runtime failed to encode a batch", e.to_string())
-                .advice("if memory is short, lower batch_tokens or sessions")
-        };
         let shape = batch.shape();
         let cells = batch.ids().len();
         let feeds = |feed| self.feeds.iter().any(|(_, f)| *f == feed);
@@ -198,6 +211,10 @@ impl EncoderSession {
         let positions: Vec<i64> = (0..if feeds(Feed::Positions) { cells } else { 0 })
             .map(|cell| (cell % batch.longest()) as i64)
             .collect();
+        let pooled = match feeds(Feed::PoolingMask) {
+            true => batch.pooling_mask(),
+            false => Vec::new(),
+        };
         let mut inputs = Vec::with_capacity(self.feeds.len());
         for (name, feed) in &self.feeds {
             let values: &[i64] = match feed {
@@ -205,6 +222,7 @@ impl EncoderSession {
                 Feed::Mask => batch.mask(),
                 Feed::Types => &types,
                 Feed::Positions => &positions,
+                Feed::PoolingMask => &pooled,
             };
             let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
             inputs.push((name.as_str(), tensor));
@@ -219,13 +237,86 @@ impl EncoderSession {
     }
 }
 
+/// The outputs that are used, and what they are.
+fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>, OutputKind)> {
+    let of = |name: &str| session.outputs().iter().find(|o| o.name() == name);
+    let tokens = TOKENS.into_iter().find_map(of);
+    let texts = TEXTS.into_iter().find_map(of);
+    let found = match wanted {
+        Wanted::TokensOrTexts => tokens.or(texts),
+        // Published graphs often have both.
+        Wanted::Texts => texts.or(tokens),
+        Wanted::Tokens => tokens,
+        Wanted::Layers => {
+            let layers = layers(session);
+            if !layers.is_empty() {
+                return Ok((layers, OutputKind::Layers));
+            }
+            None
+        }
+    };
+    let expected = match wanted {
+        Wanted::TokensOrTexts => [TOKENS, TEXTS].concat().join(", "),
+        Wanted::Texts => format!("{}, [texts, values]", TEXTS.join(" or ")),
+        Wanted::Tokens => TOKENS.join(", "),
+        Wanted::Layers => {
+            format!("{LAYERS}, [layers, texts, tokens, values], or {LAYERS}.0, {LAYERS}.1, ...")
+        }
+    };
+    let missing = || {
+        let names: Vec<&str> = session.outputs().iter().map(|o| o.name()).collect();
+        invalid(file, "the graph has no output of an encoder")
+            .found(names.join(", "))
+            .expected(expected.clone())
+    };
+    let output = found.ok_or_else(missing)?;
+    let kind = match output.dtype().tensor_shape().map(|shape| shape.len()) {
+        Some(3) => OutputKind::Tokens,
+        Some(2) => OutputKind::Texts,
+        _ if TEXTS.contains(&output.name()) => OutputKind::Texts,
+        _ => OutputKind::Tokens,
+    };
+    let fits = match wanted {
+        Wanted::TokensOrTexts | Wanted::Layers => true,
+        Wanted::Texts => kind == OutputKind::Texts,
+        Wanted::Tokens => kind == OutputKind::Tokens,
+    };
+    if !fits {
+        return Err(missing().into());
+    }
+    Ok((vec![output.name().to_owned()], kind))
+}
+
+/// Names of the outputs that hold the layers' vectors, first layer first.
+fn layers(session: &Session) -> Vec<String> {
+    let mut numbered: Vec<(usize, String)> = Vec::new();
+    for output in session.outputs() {
+        match output.name().strip_prefix(LAYERS) {
+            Some("") => return vec![LAYERS.to_owned()],
+            Some(rest) => {
+                let number = rest.strip_prefix(['.', '_']).and_then(|n| n.parse().ok());
+                numbered.extend(number.map(|number| (number, output.name().to_owned())));
+            }
+            None => {}
+        }
+    }
+    numbered.sort();
+    numbered.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The error of a run that ended badly.
+pub(crate) fn failed(error: ort::Error) -> Error {
+    Error::operator_from("ONNX Runtime failed to encode a batch", error.to_string())
+        .advice("if memory is short, lower batch_tokens or sessions")
+}
+
 /// Options all sessions share.
-fn builder(library: Option<&Path>, threads: usize) -> Result<SessionBuilder> {
-    let environment = runtime::environment(library)?;
+pub(crate) fn builder(options: &RuntimeOptions) -> Result<SessionBuilder> {
+    let environment = runtime::environment(options.library.as_deref())?;
     let configured = || -> ort::Result<SessionBuilder> {
         let builder = Session::builder(&environment)?
             .with_log_level(LogLevel::Error)?
-            .with_intra_threads(threads)?
+            .with_intra_threads(options.threads_per_session)?
             .with_inter_threads(1)?
             // Waiting threads that spin take the cores from the other sessions and from
             // whatever else the process does.
@@ -237,11 +328,16 @@ fn builder(library: Option<&Path>, threads: usize) -> Result<SessionBuilder> {
             .with_memory_pattern(false)?;
         Ok(builder)
     };
-    configured()
-        .map_err(|e| Error::operator_from("cannot set up an ONNX Runtime session", e.to_string()))
+    let builder = configured().map_err(|e| {
+        Error::operator_from("cannot set up an ONNX Runtime session", e.to_string())
+    })?;
+    match options.device {
+        Device::Cpu => Ok(builder),
+        Device::Cuda => runtime::on_cuda(builder),
+    }
 }
 
-fn refused(file: &str, error: &ort::Error) -> Error {
+pub(crate) fn refused(file: &str, error: &ort::Error) -> Error {
     invalid(file, "ONNX Runtime refuses the model")
         .found(error)
         .expected("an ONNX encoder that this version of ONNX Runtime knows")
@@ -278,7 +374,7 @@ mod tests {
             std::env::var_os("ORT_DYLIB_PATH").is_some(),
             "tests of sessions need ONNX Runtime: set ORT_DYLIB_PATH, or run `make test`"
         );
-        EncoderSession::from_memory(&graph(inputs, output), None, 1)
+        EncoderSession::from_memory(&graph(inputs, output), None)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Texts to token ids. Truncation is ours, so that it is counted and reported.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use tokenizers::Tokenizer;
 
@@ -23,6 +24,7 @@ pub(crate) struct TextTokenizer {
     before: Vec<u32>,
     after: Vec<u32>,
     pad: u32,
+    ids: OnceLock<u32>,
 }
 
 /// Token ids of a text.
@@ -30,6 +32,8 @@ pub(crate) struct TextTokenizer {
 pub(crate) struct Tokenized {
     /// Special tokens included.
     pub ids: Vec<u32>,
+    /// Tokens at the start that are not pooled.
+    pub skip: usize,
     /// Some of the text did not fit.
     pub truncated: bool,
 }
@@ -83,7 +87,39 @@ impl TextTokenizer {
             after: ids[ids.len() - after..].to_vec(),
             tokenizer,
             pad,
+            ids: OnceLock::new(),
         })
+    }
+
+    /// What every id is below.
+    pub(crate) fn ids(&self) -> u32 {
+        *self.ids.get_or_init(|| {
+            let vocabulary = self.tokenizer.get_vocab(true);
+            vocabulary.into_values().max().map_or(0, |id| id + 1)
+        })
+    }
+
+    /// Number of special tokens before every text.
+    pub(crate) fn specials_before(&self) -> usize {
+        self.before.len()
+    }
+
+    /// Ids without the special tokens around them, where both ends have them.
+    pub(crate) fn without_specials<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        ids.strip_prefix(self.before.as_slice())
+            .and_then(|rest| rest.strip_suffix(self.after.as_slice()))
+            .unwrap_or(ids)
+    }
+
+    /// Ids with the special tokens around them.
+    pub(crate) fn with_specials(&self, parts: &[&[u32]]) -> Vec<u32> {
+        let mut ids = Vec::new();
+        ids.extend_from_slice(&self.before);
+        for part in parts {
+            ids.extend_from_slice(part);
+        }
+        ids.extend_from_slice(&self.after);
+        ids
     }
 
     /// Id that fills up shorter rows.
@@ -123,14 +159,33 @@ impl TextTokenizer {
                 continue;
             }
             let kept = content.len().min(room);
-            let mut ids = Vec::with_capacity(kept + self.specials());
-            ids.extend_from_slice(&self.before);
-            ids.extend_from_slice(&content[..kept]);
-            ids.extend_from_slice(&self.after);
             return Ok(Tokenized {
-                ids,
+                ids: self.with_specials(&[&content[..kept]]),
+                skip: 0,
                 truncated: kept < content.len(),
             });
+        }
+    }
+
+    /// All token ids of `prompt` followed by `text`, special tokens not included.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::encode`].
+    pub(crate) fn whole(&self, prompt: &str, text: &str) -> Result<Vec<u32>> {
+        let mut first = prompt;
+        let mut rest = text;
+        let mut ids = Vec::new();
+        loop {
+            let piece = head(rest, PIECE);
+            rest = &rest[piece.len()..];
+            ids.extend(match first {
+                "" => self.content(piece)?,
+                prompt => self.content(&format!("{prompt}{piece}"))?,
+            });
+            first = "";
+            if rest.is_empty() {
+                return Ok(ids);
+            }
         }
     }
 

@@ -15,6 +15,10 @@ fn generated() -> Vec<(&'static str, Schema)> {
     vec![
         ("index", schemars::schema_for!(Definition)),
         ("config", schemars::schema_for!(Config)),
+        (
+            "embeddings-request",
+            schemars::schema_for!(gleaner::api::EmbeddingsRequest),
+        ),
         ("search-request", schemars::schema_for!(SearchRequest)),
         ("search-response", schemars::schema_for!(SearchResponse)),
         ("problem", schemars::schema_for!(Problem)),

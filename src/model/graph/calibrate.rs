@@ -59,7 +59,7 @@ impl Calibration {
     ) -> Result<Self> {
         let (model, _) = bert::build(config, weights, Arithmetic::Tapped, None)?;
         // One thread: sums are then taken in one order on every machine of a kind.
-        let mut session = EncoderSession::from_memory(&model, options.library.as_deref(), 1)?;
+        let mut session = EncoderSession::from_memory(&model, options.library.as_deref())?;
         drop(model);
         let encoded = texts()
             .iter()

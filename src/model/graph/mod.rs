@@ -13,7 +13,9 @@ mod weights;
 
 use std::path::Path;
 
-use crate::error::Result;
+use prost::Message;
+
+use crate::error::{Error, Result};
 use crate::model::files::invalid;
 use crate::model::runtime::RuntimeOptions;
 use crate::model::tokenizer::{TOKENIZER, TextTokenizer};
@@ -30,6 +32,67 @@ pub(crate) struct BuiltGraph {
     pub external: Option<Vec<u8>>,
     /// Values per token vector.
     pub dimensions: usize,
+}
+
+/// Whether a graph of the folder has weights in int8; false for what cannot be read.
+pub(crate) fn is_integer(folder: &Path, file: &str) -> bool {
+    let Ok(bytes) = std::fs::read(folder.join(file)) else {
+        return false;
+    };
+    let integers = [onnx::ElementType::Uint8, onnx::ElementType::Int8].map(|e| e as i32);
+    onnx::ModelProto::decode(bytes.as_slice())
+        .ok()
+        .and_then(|model| model.graph)
+        .is_some_and(|graph| {
+            // Zero points alone are single values.
+            graph.initializer.iter().any(|tensor| {
+                let kind = tensor.data_type.unwrap_or_default();
+                integers.contains(&kind) && tensor.dims.iter().product::<i64>() > 1
+            })
+        })
+}
+
+/// A graph of ours that gives its token vectors after every layer as well, as
+/// `hidden_states.N`, the embeddings' first.
+///
+/// # Errors
+/// Bug, for a graph that is not ours.
+pub(crate) fn with_layers(model: &[u8]) -> Result<Vec<u8>> {
+    let mut model = onnx::ModelProto::decode(model)
+        .map_err(|e| Error::Bug(format!("a graph of ours cannot be read: {e}")))?;
+    let graph = model
+        .graph
+        .as_mut()
+        .ok_or_else(|| Error::Bug("a graph of ours is empty".to_owned()))?;
+    let last = graph
+        .output
+        .first()
+        .cloned()
+        .ok_or_else(|| Error::Bug("a graph of ours gives nothing".to_owned()))?;
+    let made = |name: &String| {
+        let nodes = graph.node.iter();
+        nodes.flat_map(|node| &node.output).any(|o| o == name)
+    };
+    let mut states: Vec<String> = (0..)
+        .map(|layer| bert::tap(layer, bert::Site::Qkv))
+        .take_while(made)
+        .collect();
+    states.extend(last.name.clone());
+    for (layer, state) in states.into_iter().enumerate() {
+        let name = format!("hidden_states.{layer}");
+        graph.node.push(onnx::NodeProto {
+            input: vec![state],
+            output: vec![name.clone()],
+            name: Some(format!("{name}/Identity")),
+            op_type: Some("Identity".to_owned()),
+            ..onnx::NodeProto::default()
+        });
+        graph.output.push(onnx::ValueInfoProto {
+            name: Some(name),
+            ..last.clone()
+        });
+    }
+    Ok(model.encode_to_vec())
 }
 
 /// The shape that `config.json` announces: (hidden size, positions).

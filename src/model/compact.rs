@@ -1,0 +1,245 @@
+//! Models that are kept as their trained layers alone, in int8, beside a base whose word
+//! embeddings and tokenizer they share (`training/README.md` describes the files).
+//!
+//! ```text
+//! trained.toml        name, format, base, pooling, normalize, max_tokens, dimensions,
+//!                     licence, [prompts], [files] with sha256, [[quality]]
+//! layers.safetensors  the layers: matrices in int8 with a scale for each row
+//! head.onnx           the graph of a trained pooling, where there is one
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::Deserialize;
+
+use super::files::{check_inside, invalid, read, sha256_of, sha256_of_file, unreadable};
+use super::graph::WEIGHTS;
+use super::manifest::{Prompts, Quality};
+use super::pooling::Pooling;
+use crate::error::{Error, Result};
+
+/// What describes such a folder.
+pub(crate) const TRAINED: &str = "trained.toml";
+/// Its layers.
+const LAYERS: &str = "layers.safetensors";
+/// The graph of its pooling.
+pub(crate) const HEAD: &str = "head.onnx";
+/// The format that is read here.
+const FORMAT: &str = "gleaner-layers-1";
+/// What the scale of a matrix is called, after its name.
+const SCALE: &str = ".scale";
+
+/// The description of a model that is kept so.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Trained {
+    pub format: String,
+    /// Name of the model whose embeddings it shares.
+    pub base: String,
+    pub pooling: Pooling,
+    pub normalize: bool,
+    pub max_tokens: usize,
+    #[serde(default)]
+    pub matryoshka: Vec<usize>,
+    #[serde(default)]
+    pub licence: Option<String>,
+    #[serde(default)]
+    pub prompts: Prompts,
+    #[serde(default)]
+    pub quality: Vec<Quality>,
+    files: BTreeMap<String, String>,
+}
+
+impl Trained {
+    /// Reads the description; the files are checked against it.
+    ///
+    /// # Errors
+    /// InvalidModel naming the file that is missing or not what it should be.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let bytes = read(folder, TRAINED)?;
+        let broken = |e: &dyn std::fmt::Display| {
+            invalid(TRAINED, "this describes no trained layers").found(e)
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|e| broken(&e))?;
+        let trained: Trained = toml::from_str(text).map_err(|e| broken(&e.message()))?;
+        if trained.format != FORMAT {
+            return Err(
+                invalid(TRAINED, "the layers are in a format that is not read here")
+                    .found(&trained.format)
+                    .expected(FORMAT)
+                    .into(),
+            );
+        }
+        for (file, announced) in &trained.files {
+            check_inside(file)?;
+            let found = sha256_of_file(folder, file)?;
+            if !found.eq_ignore_ascii_case(announced) {
+                return Err(invalid(file, "the file is not the one that was trained")
+                    .found(format!("sha256 {found}"))
+                    .expected(format!("sha256 {announced}, by {TRAINED}"))
+                    .into());
+            }
+        }
+        Ok(trained)
+    }
+}
+
+/// Writes the whole model into the empty folder `into`: the base's files, with the trained
+/// layers in the place of its own.
+///
+/// # Errors
+/// InvalidModel for layers of another base, or that do not fit it; Operator when a file
+/// cannot be written.
+pub(crate) fn assemble(folder: &Path, base: &Path, into: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| {
+        Error::operator_from(format!("cannot write the model to {}", into.display()), e)
+            .advice("check the permissions and the free space of the target's disk")
+    };
+    let weights = read(base, WEIGHTS)?;
+    let layers = read(folder, LAYERS)?;
+    copy_all(base, into).map_err(failed)?;
+    let unfit = |message: String| invalid(LAYERS, message);
+    let (_, about) = SafeTensors::read_metadata(&layers)
+        .map_err(|e| unfit("the layers cannot be read".to_owned()).found(e))?;
+    let belongs = about
+        .metadata()
+        .as_ref()
+        .and_then(|about| about.get("base_sha256").cloned())
+        .unwrap_or_default();
+    let found = sha256_of(&weights);
+    if belongs != found {
+        return Err(
+            unfit("the layers belong to other weights than the base's".to_owned())
+                .found(format!("sha256 {found} of {WEIGHTS}"))
+                .expected(format!("sha256 {belongs}"))
+                .into(),
+        );
+    }
+    let trained = SafeTensors::deserialize(&layers)
+        .map_err(|e| unfit("the layers cannot be read".to_owned()).found(e))?;
+    let whole = SafeTensors::deserialize(&weights)
+        .map_err(|e| invalid(WEIGHTS, "the base's weights cannot be read").found(e))?;
+    let mut expanded = expand(&trained)?;
+    let mut all: Vec<(String, TensorView<'_>)> = Vec::new();
+    let mut replaced: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, view) in whole.iter() {
+        let plain = name.strip_prefix("bert.").unwrap_or(name);
+        match expanded.remove(plain) {
+            None => all.push((name.to_owned(), view)),
+            Some(values) => {
+                if values.len() != view.shape().iter().product::<usize>() {
+                    return Err(
+                        unfit(format!("`{plain}` has another shape than the base's"))
+                            .found(format!("{} values", values.len()))
+                            .expected(format!("{:?}", view.shape()))
+                            .into(),
+                    );
+                }
+                let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                replaced.push((name.to_owned(), view.shape().to_vec(), bytes));
+            }
+        }
+    }
+    if let Some(name) = expanded.keys().next() {
+        return Err(unfit(format!("the base has no `{name}`")).into());
+    }
+    for (name, shape, bytes) in &replaced {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
+            .map_err(|e| unfit(format!("`{name}` cannot be used")).found(e))?;
+        all.push((name.clone(), view));
+    }
+    let bytes = safetensors::serialize(all, None::<HashMap<String, String>>)
+        .map_err(|e| Error::Bug(format!("weights do not serialise: {e}")))?;
+    fs::write(into.join(WEIGHTS), bytes).map_err(failed)
+}
+
+/// The layers in f32, row-major, by name.
+fn expand(stored: &SafeTensors<'_>) -> Result<BTreeMap<String, Vec<f32>>> {
+    let wrong = |name: &str, message: &str| invalid(LAYERS, format!("`{name}` {message}"));
+    let floats = |name: &str| -> Result<Vec<f32>> {
+        let view = stored
+            .tensor(name)
+            .map_err(|e| wrong(name, "is missing").found(e))?;
+        if view.dtype() != Dtype::F32 {
+            return Err(wrong(name, "has another type")
+                .found(format!("{:?}", view.dtype()))
+                .expected("F32")
+                .into());
+        }
+        let values = view.data().chunks_exact(4);
+        Ok(values
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect())
+    };
+    let mut out = BTreeMap::new();
+    for (name, view) in stored.iter() {
+        if name.ends_with(SCALE) {
+            continue;
+        }
+        let values = match view.dtype() {
+            Dtype::I8 => {
+                let scales = floats(&format!("{name}{SCALE}"))?;
+                let rows = scales.len().max(1);
+                if view.shape().first() != Some(&rows) {
+                    return Err(wrong(name, "has not one scale for each row")
+                        .found(format!("{rows} scales"))
+                        .expected(format!("{:?}", view.shape()))
+                        .into());
+                }
+                let width = (view.data().len() / rows).max(1);
+                let rows = view.data().chunks_exact(width).zip(scales);
+                rows.flat_map(|(row, scale)| {
+                    row.iter().map(move |&b| f32::from(b.cast_signed()) * scale)
+                })
+                .collect()
+            }
+            _ => floats(name)?,
+        };
+        out.insert(name.to_owned(), values);
+    }
+    Ok(out)
+}
+
+/// Copies a folder of files but for its weights, two levels deep, which is all that
+/// published ones have.
+fn copy_all(from: &Path, into: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(into)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = into.join(entry.file_name());
+        if entry.path().is_dir() {
+            fs::create_dir_all(&target)?;
+            for inner in fs::read_dir(entry.path())? {
+                let inner = inner?;
+                if inner.path().is_file() {
+                    fs::copy(inner.path(), target.join(inner.file_name()))?;
+                }
+            }
+        } else if entry.file_name() != WEIGHTS {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The hash of a model's head.
+pub(crate) fn head_hash(folder: &Path) -> Result<String> {
+    match folder.join(HEAD).is_file() {
+        true => sha256_of_file(folder, HEAD),
+        false => Err(unreadable(
+            folder,
+            HEAD,
+            std::io::ErrorKind::NotFound.into(),
+        )),
+    }
+}
+
+/// Name of the model whose embeddings a folder of trained layers alone shares; None for any
+/// other folder, and where its description cannot be read.
+pub fn layers_base(folder: &Path) -> Option<String> {
+    let trained = Trained::read(folder).ok()?;
+    check_inside(&trained.base).ok()?;
+    Some(trained.base)
+}

@@ -1,0 +1,128 @@
+//! Vectors that a model folder ships for some texts, as its makers computed them, and
+//! whether the model here makes the same.
+//!
+//! `reference.json`:
+//! ```json
+//! {"texts": ["...", "..."], "vectors": [[0.1, ...], [...]], "tasks": ["query", "document"]}
+//! ```
+//! `tasks` may be absent: then the texts are documents. Vectors are compared by their angle.
+//! `least` may say which cosine is enough, 0.99 to 1: of weights that are kept in int8 and
+//! computed with in floats, for one.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::encoder::TextEncoder;
+use super::files::{invalid, read_json_if_there};
+use super::graph;
+use super::request::{EncodeOptions, Input, Task};
+use crate::error::Result;
+
+/// File with reference vectors.
+pub const REFERENCE: &str = "reference.json";
+/// Least cosine with a reference vector of a model that computes in floats.
+const LEAST_FLOAT: f64 = 0.999;
+/// The same of a model that computes in int8, whose references are those in floats.
+const LEAST_INTEGER: f64 = 0.99;
+
+#[derive(Deserialize)]
+struct Reference {
+    texts: Vec<String>,
+    vectors: Vec<Vec<f64>>,
+    #[serde(default)]
+    tasks: Option<Vec<Task>>,
+    #[serde(default)]
+    least: Option<f64>,
+}
+
+/// How close a model comes to its reference vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Parity {
+    /// Texts compared.
+    pub texts: usize,
+    /// Cosine of the least alike pair.
+    pub least_cosine: f64,
+    /// What it has to be at least.
+    pub required: f64,
+}
+
+/// Compares an encoder with the reference vectors of its folder; None where there are none.
+///
+/// # Errors
+/// InvalidModel for a reference that cannot be read, or that the model does not come close
+/// to; otherwise as [`TextEncoder::encode`].
+pub fn check_reference(folder: &Path, encoder: &TextEncoder) -> Result<Option<Parity>> {
+    let Some(reference) = read_json_if_there::<Reference>(folder, REFERENCE)? else {
+        return Ok(None);
+    };
+    let count = reference.texts.len();
+    let tasks = reference
+        .tasks
+        .unwrap_or_else(|| vec![Task::Document; count]);
+    if count == 0 || reference.vectors.len() != count || tasks.len() != count {
+        return Err(
+            invalid(REFERENCE, "texts, vectors and tasks do not go together")
+                .found(format!(
+                    "{count} texts, {} vectors, {} tasks",
+                    reference.vectors.len(),
+                    tasks.len()
+                ))
+                .expected("one vector and, if any, one task for each of one text or more")
+                .into(),
+        );
+    }
+    let usual = match graph::is_integer(folder, &encoder.manifest().graph) {
+        true => LEAST_INTEGER,
+        false => LEAST_FLOAT,
+    };
+    let required = reference.least.unwrap_or(usual);
+    if !(LEAST_INTEGER..=1.0).contains(&required) {
+        return Err(invalid(
+            REFERENCE,
+            "`least` would let another model pass for this one",
+        )
+        .found(required)
+        .expected(format!("{LEAST_INTEGER} to 1"))
+        .into());
+    }
+    let mut least: Option<(f64, &str)> = None;
+    for ((text, vector), task) in reference.texts.iter().zip(&reference.vectors).zip(tasks) {
+        let found = encoder.encode_with(&EncodeOptions::new(task), &[Input::Text(text)])?;
+        let cosine = cosine(&found.vectors, vector);
+        if least.is_none_or(|(lowest, _)| cosine.is_nan() || cosine < lowest) {
+            least = Some((cosine, text));
+        }
+    }
+    let (least_cosine, text) = least.unwrap_or((1.0, ""));
+    // A NaN is below everything.
+    if least_cosine >= required {
+        return Ok(Some(Parity {
+            texts: count,
+            least_cosine,
+            required,
+        }));
+    }
+    Err(
+        invalid(REFERENCE, "the model does not make the vectors it should")
+            .found(format!("cosine {least_cosine:.4} for {text:?}"))
+            .expected(format!("at least {required} for each of {count} texts"))
+            .into(),
+    )
+}
+
+/// NaN for vectors of different lengths.
+fn cosine(found: &[f32], expected: &[f64]) -> f64 {
+    if found.len() != expected.len() {
+        return f64::NAN;
+    }
+    let (mut dot, mut a, mut b) = (0.0, 0.0, 0.0);
+    for (&x, &y) in found.iter().zip(expected) {
+        let x = f64::from(x);
+        dot += x * y;
+        a += x * x;
+        b += y * y;
+    }
+    dot / (a * b).sqrt()
+}

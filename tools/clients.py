@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Official clients against the service: what `make test-clients` runs.
+
+    clients.py --binary B
+
+Installs the pinned clients of tests/clients/requirements.txt into a virtual environment in the
+cache folder (once; that alone needs a network), serves with B on a port of its own, and runs
+tests/clients/*.py against it. The model is a copy of the default one whose manifest allows
+shorter vectors: what they are worth plays no part here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import List, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from cache import cache_folder  # noqa: E402
+from console import SetupError, fail, say  # noqa: E402
+from setup import ENCODER, PROJECT  # noqa: E402
+
+TESTS = PROJECT / "tests" / "clients"
+REQUIREMENTS = TESTS / "requirements.txt"
+#: Longest that the service may take to start.
+STARTING = 60.0
+#: Name of the model that is asked, and the lengths that its vectors may have.
+MODEL = "short"
+LENGTHS = [64, 128]
+
+
+def environment(root: Path) -> Path:
+    """The Python that has the clients; made anew when what is pinned changes."""
+    folder = root / "clients-venv"
+    python = folder / "bin" / "python"
+    stamp = folder / "requirements.txt"
+    wanted = REQUIREMENTS.read_text(encoding="utf-8") + sys.version
+    if python.exists() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    say("clients", f"installing into {folder}")
+    if folder.exists():
+        shutil.rmtree(folder)
+    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", str(REQUIREMENTS)]
+    for command in ([sys.executable, "-m", "venv", str(folder)], [str(python), *pip]):
+        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
+            raise SetupError(f"`{' '.join(command)}` failed; its message is above")
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def copy_of(binary: Path, model: str, models: Path) -> None:
+    """A copy of a model in the folder `models`, under another name and for shorter vectors."""
+    command = [str(binary), "models", "list", "--json"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, universal_newlines=True)
+    known = {entry["name"]: Path(entry["folder"]) for entry in json.loads(done.stdout or "[]")}
+    if model not in known:
+        raise SetupError(f"there is no model {model}: run `make encoder-for-tests`")
+    shutil.copytree(known[model], models / MODEL)
+    manifest = models / MODEL / "model.toml"
+    text = manifest.read_text(encoding="utf-8").replace(f'name = "{model}"', f'name = "{MODEL}"', 1)
+    manifest.write_text(f"matryoshka = {LENGTHS}\n{text}", encoding="utf-8")
+
+
+def serve(binary: Path, folder: Path) -> "tuple[subprocess.Popen[bytes], str]":
+    """The service with a data folder of its own, once it answers."""
+    log = folder / "log"
+    # A port that was free a moment ago; whoever is quicker makes the start fail, loudly.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [str(binary), "serve", "--data", str(folder / "data"), "--listen", address]
+    command += ["--models-dir", str(folder / "models")]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=str(folder))
+    url = f"http://{address}"
+    until = time.monotonic() + STARTING
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return process, url
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    process.kill()
+    raise SetupError(f"the service did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def run(binary: Path, model: str) -> None:
+    python = environment(cache_folder(os.environ))
+    with tempfile.TemporaryDirectory() as temporary:
+        copy_of(binary, model, Path(temporary) / "models")
+        process, url = serve(binary, Path(temporary))
+        try:
+            failed: List[str] = []
+            for test in sorted(TESTS.glob("*.py")):
+                say("clients", test.name)
+                if subprocess.run([str(python), str(test), url, MODEL]).returncode != 0:
+                    failed.append(test.name)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+    if failed:
+        raise SetupError(f"failed: {', '.join(failed)}")
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    parser = argparse.ArgumentParser(prog="clients.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--binary", type=Path, required=True)
+    parser.add_argument("--model", default=ENCODER)
+    options = parser.parse_args(arguments)
+    try:
+        run(options.binary.absolute(), options.model)
+    except SetupError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
