@@ -6,6 +6,7 @@
 //! so that a URL may be logged. Requests are retried by the crate. Memory is bounded: a file
 //! goes and comes in parts, however large it is.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::Future;
 use std::io::{ErrorKind, Read};
@@ -268,6 +269,19 @@ impl Objects {
                 Err(e) => return Err(self.cannot("remove objects from", "", e)),
             }
         }
+        // What is removed after these must not be gone before them.
+        let folders: BTreeSet<PathBuf> = below
+            .iter()
+            .filter_map(|name| Some(self.file(name)?.parent()?.to_path_buf()))
+            .collect();
+        for folder in folders {
+            match File::open(&folder).and_then(|folder| folder.sync_all()) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                synced => synced.map_err(|e| {
+                    Error::operator_from(format!("cannot sync {}", folder.display()), e)
+                })?,
+            }
+        }
         Ok(())
     }
 
@@ -392,7 +406,7 @@ impl Objects {
 
     /// Puts an object on the disk, with the folders it lies in, where the store is this
     /// machine's; others promise as much by their answer.
-    fn settle(&self, below: &str) -> Result<()> {
+    pub fn settle(&self, below: &str) -> Result<()> {
         let (Some(root), Some(file)) = (&self.folder, self.file(below)) else {
             return Ok(());
         };

@@ -228,13 +228,15 @@ impl Bulk {
                 let started = Instant::now();
                 let (kind, durability) = (self.kind, self.durability);
                 let mut once = self.once.take();
+                let earlier = answers.len();
                 let write = move || {
                     let mut answers = Answers::default();
                     let outcome = catalog.write(&name, |index, still| {
-                        // What was done by the index that the alias stood for before was
-                        // taken over, its record too.
                         if once.as_ref().is_some_and(|once| !once.is_of(index)) {
+                            // What was done by the index that the alias stood for before was
+                            // taken over, its record too.
                             once = key.once(index, &body.bytes)?.map(Arc::new);
+                            answers.go_on(once.as_deref(), earlier, index)?;
                         }
                         let target = Target {
                             index,
@@ -482,6 +484,37 @@ struct Answers {
 }
 
 impl Answers {
+    /// Goes on on another index, with what is recorded there of the request: `earlier` answers
+    /// of the steps before, those that are recorded of this step, and perhaps more, where the
+    /// same request was sent again and carried out further.
+    ///
+    /// # Errors
+    /// `alias_moved` where less is recorded, so that this index did not take the place of the
+    /// other.
+    fn go_on(&mut self, once: Option<&Once>, earlier: usize, index: &Index) -> Result<()> {
+        let mut there = Vec::new();
+        for step in once.iter().flat_map(|once| once.steps()) {
+            there.extend(Once::read::<Vec<BulkItem>>(step)?);
+        }
+        let here = earlier + self.recorded;
+        if there.len() < here {
+            return Err(Problem::new(
+                Code::AliasMoved,
+                format!(
+                    "the alias was moved to index {:?}, which knows nothing of what was done",
+                    index.name()
+                ),
+            )
+            .into());
+        }
+        if there.len() > here {
+            self.items.truncate(self.recorded);
+            self.items.extend(there.into_iter().skip(here));
+            self.recorded = self.items.len();
+        }
+        Ok(())
+    }
+
     /// The record of those that are not recorded yet and `more`.
     fn record(&self, more: Vec<BulkItem>) -> Result<Option<Vec<u8>>> {
         let mut items = self.items[self.recorded..].to_vec();
@@ -503,7 +536,12 @@ impl Answers {
 fn rejected_alone(id: Option<String>, error: Error) -> Result<BulkItem> {
     match error {
         Error::User(problem)
-            if !problem.code.is_about_the_model() && problem.code != Code::AliasMoved =>
+            if !problem.code.is_about_the_model()
+                // These pass: the document may be sent again as it is.
+                && !matches!(
+                    problem.code,
+                    Code::AliasMoved | Code::Overloaded | Code::Timeout
+                ) =>
         {
             Ok(BulkItem::rejected(id, Failure::from(&*problem)))
         }

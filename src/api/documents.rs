@@ -386,15 +386,21 @@ pub(super) async fn remove_where(
     let catalog = app.catalog.clone();
     let remove = move || {
         let request: DeleteRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let (index, deleted) = catalog.write(&name, |index, still| {
+        let mut deleted = 0;
+        let (index, done_before) = catalog.write(&name, |index, still| {
             let once = key.once(index, &body.bytes)?;
-            let deleted = index.delete_where_once(&request.filter.0, still, once.as_ref())?;
-            Ok((index.clone(), deleted))
+            let filter = &request.filter.0;
+            let done = index.delete_where_once(filter, still, once.as_ref(), &mut deleted)?;
+            Ok((index.clone(), done))
         })?;
         if parameters.refresh == Refresh::Wait {
             index.refresh()?;
         }
-        json::answer(StatusCode::OK, &DeleteAnswer { deleted })
+        let mut response = json::answer(StatusCode::OK, &DeleteAnswer { deleted })?;
+        if done_before {
+            mark_replayed(&mut response);
+        }
+        Ok(response)
     };
     Ok(permit.run(remove).await?)
 }

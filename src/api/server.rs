@@ -1,7 +1,9 @@
 //! The server: listening, serving, stopping.
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
+    /// Locked as long as this serves.
+    _lock: File,
 }
 
 impl Server {
@@ -52,6 +56,7 @@ impl Server {
     /// that is taken, not allowed, or reachable from other machines while
     /// `server.allow_public` is off.
     pub async fn bind(config: &Config, catalog: Arc<Catalog>) -> Result<Server> {
+        let lock = lock(&config.data.folder)?;
         let listen = &config.server.listen;
         let address = resolve(listen, config.server.allow_public).await?;
         let cannot = |e: std::io::Error| {
@@ -73,6 +78,7 @@ impl Server {
             listener,
             address,
             app: Arc::new(App::new(config, catalog)),
+            _lock: lock,
         })
     }
 
@@ -137,6 +143,28 @@ impl Server {
         tokio::task::spawn_blocking(finish)
             .await
             .map_err(|e| Error::Bug(format!("stopping failed: {e}")))
+    }
+}
+
+/// Makes sure that one server at a time works on a data folder.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("server.lock");
+    let cannot = |e: std::io::Error| {
+        Error::operator_from(format!("cannot lock {}", path.display()), e)
+            .advice("check the data folder and its permissions")
+    };
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true);
+    let file = file.open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::operator(format!(
+            "another server works on the data folder {}",
+            folder.display()
+        ))
+        .advice("stop it, or choose another folder with --data")),
+        Err(TryLockError::Error(e)) => Err(cannot(e)),
     }
 }
 

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tracing::{error, info, warn};
 
 use super::aliases::Aliases;
-use super::open::{is_marked, remove_folder, sync_parent, with_suffix};
+use super::open::{is_in_use, is_marked, remove_folder, sync_parent, with_suffix};
 use super::snapshots::Location;
 use super::write::moved;
 use super::{Definition, Index, Reindex, Still, check_name};
@@ -462,6 +462,12 @@ impl Catalog {
             .into());
         }
         self.close(name)?;
+        if is_in_use(&self.path(name)) {
+            return Err(Error::operator(format!(
+                "index {name:?} is not removed: another process has it open"
+            ))
+            .advice("ask a running server to (DELETE, docs/rest.md), or stop it"));
+        }
         // Renamed first: from that moment the name is free and nothing half-removed
         // is ever opened.
         let leaving = self.folder.join(format!("{name}.removing"));

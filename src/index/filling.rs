@@ -19,6 +19,8 @@ const LOOKED_UP: usize = 16;
 /// Documents after which the new index makes visible what it has, which is when it builds
 /// its graphs.
 const REFRESH_EVERY: u64 = 50_000;
+/// Operations of the log that are followed in one piece.
+const FOLLOWED_AT_ONCE: u64 = 100_000;
 
 /// One index that is filled from another.
 pub(super) struct Filling<'a> {
@@ -58,6 +60,16 @@ impl Filling<'_> {
     /// What the log says happened after one operation up to another. Somebody holds a view
     /// from before.
     pub(super) fn follow(&self, after: u64, up_to: u64) -> Result<(), Stop> {
+        // A piece at a time: what a long log names is not held in memory all at once.
+        let mut after = after;
+        while up_to - after > FOLLOWED_AT_ONCE {
+            self.follow_piece(after, after + FOLLOWED_AT_ONCE)?;
+            after += FOLLOWED_AT_ONCE;
+        }
+        self.follow_piece(after, up_to)
+    }
+
+    fn follow_piece(&self, after: u64, up_to: u64) -> Result<(), Stop> {
         let behind = |done: u64| {
             let last = self.source.store.last_seq();
             self.reindex

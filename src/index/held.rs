@@ -91,12 +91,6 @@ impl Held {
         Some(thing.what.clone())
     }
 
-    /// Keeps it no longer.
-    pub(crate) fn remove(&self, id: &str) {
-        let gone = self.inner.state.lock().things.remove(id);
-        drop(gone);
-    }
-
     /// How many things are kept.
     pub fn len(&self) -> usize {
         self.inner.state.lock().things.len()
@@ -187,9 +181,8 @@ mod tests {
         }
         assert!(held.get(&short).is_none());
         assert!(held.get(&long).is_some());
-        held.remove(&long);
-        assert_eq!((held.len(), long_kept.strong_count()), (0, 0));
-        // The thread that looked after them has ended, or ends: another one is looked after.
+        assert_eq!((held.len(), long_kept.strong_count()), (1, 1));
+        // Another one is looked after as well.
         let (_, again) = thing(&held, 30, 8);
         let begun = Instant::now();
         while again.strong_count() > 0 {

@@ -35,6 +35,8 @@ const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 /// Records taken over from another index in one batch.
 const TAKEN_AT_ONCE: usize = 1_000;
+/// The same in bytes.
+const TAKEN_BYTES: usize = 4 << 20;
 
 /// `once/KEY/0` is the [`Head`] of a record, `once/KEY/STEP` what a step came to.
 const RECORDS: &str = "once/";
@@ -174,22 +176,13 @@ impl Index {
             );
         }
         let key = digest(&[key.as_bytes()]);
-        if !self.once.lock().insert(key.clone()) {
+        let Some(mut once) = self.claim(key, digest(request)) else {
             return Err(Problem::new(
                 Code::RequestInProgress,
                 "the request of this idempotency key is still being carried out",
             )
             .field("idempotency-key")
             .into());
-        }
-        // From here on dropping it gives the key back.
-        let mut once = Once {
-            key,
-            request: digest(request),
-            since: now(),
-            steps: Vec::new(),
-            next: AtomicU32::new(1),
-            under_way: self.once.clone(),
         };
         let Some(head) = self.store.meta(&record(&once.key, 0))? else {
             return Ok(once);
@@ -220,7 +213,24 @@ impl Index {
             })?;
         let next = u32::try_from(once.steps.len()).unwrap_or(u32::MAX);
         once.next = AtomicU32::new(next.saturating_add(1));
+        if !once.steps.is_empty() {
+            // What is answered for again is on the disk, also where the sync that the first
+            // answer waited for has failed.
+            self.store.sync()?;
+        }
         Ok(once)
+    }
+
+    /// Takes a key until what is returned is dropped; None where another has it.
+    fn claim(&self, key: String, request: String) -> Option<Once> {
+        self.once.lock().insert(key.clone()).then(|| Once {
+            key,
+            request,
+            since: now(),
+            steps: Vec::new(),
+            next: AtomicU32::new(1),
+            under_way: self.once.clone(),
+        })
     }
 
     /// Forgets the records of requests that nobody will send again.
@@ -230,30 +240,50 @@ impl Index {
             let mut old: Vec<(String, u64)> = Vec::new();
             self.store.for_each_meta(BY_AGE, |name, _| {
                 let is_old = name < oldest.as_str();
-                if is_old
-                    && let Some((since, key)) = name[BY_AGE.len()..].split_once('/')
-                    && !self.once.lock().contains(key)
-                {
+                if is_old && let Some((since, key)) = name[BY_AGE.len()..].split_once('/') {
                     old.push((key.to_string(), u64::from_str_radix(since, 16).unwrap_or(0)));
                 }
                 Ok(is_old && old.len() < FORGOTTEN_AT_ONCE)
             })?;
-            if old.is_empty() {
-                return Ok(());
-            }
+            let looked_at = old.len();
             for (key, since) in old {
-                self.forget(&key, since)?;
+                // One that is under way just now is looked at the next time.
+                let Some(claimed) = self.claim(key, String::new()) else {
+                    continue;
+                };
+                let key = &claimed.key;
+                let head = self.store.meta(&record(key, 0))?;
+                let head: Option<Head> = head.map(|head| Once::read(&head)).transpose()?;
+                match head {
+                    // Its key was used again meanwhile.
+                    Some(head) if head.since != since => {
+                        let age = format!("{BY_AGE}{since:016x}/{key}");
+                        self.store.delete_metas(&[age])?;
+                    }
+                    _ => self.forget(key, since)?,
+                }
+            }
+            if looked_at < FORGOTTEN_AT_ONCE {
+                return Ok(());
             }
         }
     }
 
-    /// Takes over the records of an index that this one takes the place of.
+    /// Takes over the records of an index that this one takes the place of, those that it
+    /// does not have yet: most of them are taken over while writes go on, and the rest while
+    /// they wait.
     pub(super) fn take_over_requests(&self, from: &Index) -> Result<()> {
-        for prefix in [RECORDS, BY_AGE] {
+        // Ages first: no record is ever without one, and so kept for good.
+        for prefix in [BY_AGE, RECORDS] {
             let mut some = Vec::new();
+            let mut bytes = 0;
             from.store.for_each_meta(prefix, |name, value| {
-                some.push((name.to_string(), value.to_vec()));
-                if some.len() == TAKEN_AT_ONCE {
+                if self.store.meta(name)?.as_deref() != Some(value) {
+                    bytes += value.len();
+                    some.push((name.to_string(), value.to_vec()));
+                }
+                if some.len() == TAKEN_AT_ONCE || bytes > TAKEN_BYTES {
+                    bytes = 0;
                     self.store.put_metas(&std::mem::take(&mut some))?;
                 }
                 Ok(true)

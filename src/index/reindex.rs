@@ -283,6 +283,16 @@ impl Catalog {
         definition.check()?;
         if let Some(alias) = &request.alias {
             self.check_alias(alias, source.name())?;
+            if *alias == request.into {
+                return Err(Problem::new(
+                    Code::InvalidRequest,
+                    "the alias and the new index cannot have one name",
+                )
+                .field("alias")
+                .found(alias)
+                .expected("another name than that of the new index")
+                .into());
+            }
         }
         let reindex = Arc::new(Reindex::new(source.name(), &request));
         {
@@ -522,6 +532,7 @@ impl Catalog {
                 break;
             }
         }
+        new.take_over_requests(source)?;
         reindex.enters(ReindexPhase::Swapping);
         let _changing = self.changing.lock();
         if let Some(alias) = &reindex.alias {

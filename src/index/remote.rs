@@ -421,6 +421,9 @@ impl Remote<'_> {
                 && there.get(&keeper.object.name()) == Some(&file.bytes)
             {
                 file.object = keeper.object.clone();
+                // One that was cut short may not have come to that.
+                self.objects
+                    .settle(&self.below(OBJECTS, &file.object.name()))?;
             }
         }
         Ok(())

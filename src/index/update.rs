@@ -122,12 +122,16 @@ impl Index {
     /// `invalid_filter`, also for a filter that every document passes, which is more likely a
     /// mistake. On an operator error some may have been deleted already.
     pub fn delete_where(&self, filter: &Json) -> Result<u64> {
-        self.delete_where_once(filter, &|| true, None)
+        let mut deleted = 0;
+        self.delete_where_once(filter, &|| true, None, &mut deleted)?;
+        Ok(deleted)
     }
 
     /// The same, as long as the writer still means this index (see [`Index::change_as`]), and
     /// as a request that is to be carried out once: one that was interrupted goes on, and
     /// counts what it deleted before as well.
+    ///
+    /// Adds to `deleted` as it goes; whether all of it had been done before.
     ///
     /// # Errors
     /// `alias_moved`, besides; some may have been deleted then.
@@ -136,16 +140,16 @@ impl Index {
         filter: &Json,
         still: Still<'_>,
         once: Option<&Once>,
-    ) -> Result<u64> {
-        let mut deleted = 0;
+        deleted: &mut u64,
+    ) -> Result<bool> {
         if let Some(once) = once
             && let Some(last) = once.steps().last()
         {
             let so_far: Deletion = Once::read(last)?;
+            *deleted = so_far.deleted;
             if so_far.done {
-                return Ok(so_far.deleted);
+                return Ok(true);
             }
-            deleted = so_far.deleted;
         }
         let definition = self.definition();
         let bound = Filter::from_json(filter)?.bind(&definition.fields, &definition.id_field)?;
@@ -174,9 +178,10 @@ impl Index {
                     Some((Change::Delete(id.as_deref()?), version))
                 })
                 .collect();
+            let before = *deleted;
             let answer = |changed: &[Changed]| {
                 once::to_bytes(&Deletion {
-                    deleted: deleted + count_deleted(changed),
+                    deleted: before + count_deleted(changed),
                     done: false,
                 })
                 .map(Some)
@@ -188,9 +193,10 @@ impl Index {
                 step: step.as_ref(),
             };
             let changed = self.change_as(&changes, how)?;
-            deleted += count_deleted(&changed);
+            *deleted += count_deleted(&changed);
         }
         if let Some(once) = once {
+            let deleted = *deleted;
             let answer = |_: &[Changed]| {
                 once::to_bytes(&Deletion {
                     deleted,
@@ -205,7 +211,7 @@ impl Index {
             };
             self.change_as(&[], how)?;
         }
-        Ok(deleted)
+        Ok(false)
     }
 }
 

@@ -75,7 +75,15 @@ pub(super) fn begin(
 ) -> Option<String> {
     let next = next(plan, &ranking, plan.offset, plan.offset)?;
     let session = Session {
-        request: request.clone(),
+        // As it began, whatever the definition says by then.
+        request: SearchRequest {
+            mode: Some(plan.mode),
+            candidates: Some(plan.candidates),
+            ef: Some(plan.ef),
+            fusion: Some(plan.fusion),
+            match_words: Some(plan.match_words),
+            ..request.clone()
+        },
         ground,
         ranking: (!goes_through(plan)).then_some(ranking),
         counts,
@@ -138,19 +146,17 @@ pub(super) fn go_on(
         ranking,
     };
     let mut answer = answer(&shown, part, &session.counts)?;
-    match next(&plan, ranking, from, position.before) {
-        Some(next) => {
-            let page = page + 1;
-            let mut positions = session.positions.lock();
-            if positions.iter().all(|known| known.page < page) {
-                positions.push_back(Position { page, ..next });
-                if positions.len() > POSITIONS {
-                    positions.pop_front();
-                }
+    // After the last page it is kept for its time, for a caller whose answer was lost.
+    if let Some(next) = next(&plan, ranking, from, position.before) {
+        let page = page + 1;
+        let mut positions = session.positions.lock();
+        if positions.iter().all(|known| known.page < page) {
+            positions.push_back(Position { page, ..next });
+            if positions.len() > POSITIONS {
+                positions.pop_front();
             }
-            answer.cursor = Some(self::token(id, page));
         }
-        None => index.held().remove(id),
+        answer.cursor = Some(self::token(id, page));
     }
     // The time that it is kept for begins with the answer.
     let _ = index.held().get(id);

@@ -286,7 +286,9 @@ const RESTORE: &str =
 /// Whether a store could not be opened because it is open.
 fn is_lock(e: &rocksdb::Error) -> bool {
     let text: &str = e.as_ref();
-    e.kind() == rocksdb::ErrorKind::IOError && text.to_lowercase().contains("lock")
+    // RocksDB's words; a path may have others in it.
+    e.kind() == rocksdb::ErrorKind::IOError
+        && (text.contains("While lock file") || text.contains("lock hold by current process"))
 }
 
 /// A RocksDB error, with what an operator can do about its kind.

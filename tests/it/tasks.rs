@@ -241,3 +241,43 @@ fn from_the_command_line() {
     assert!(list.contains("broken  cannot be opened: "), "{list}");
     assert!(list.contains("notes  0 documents"), "{list}");
 }
+
+#[test]
+fn an_index_that_a_server_has_open_is_not_removed_beside_it() {
+    use crate::support::binary::Place;
+    let place = Place::new();
+    place.write("notes.toml", crate::support::world::DEFINITION);
+    place.ok(&["index", "create", "notes.toml"]);
+    let catalog = gleaner::index::Catalog::new(&place.config()).unwrap();
+    let notes = catalog.get("notes").unwrap();
+    let said = place.run(&["index", "delete", "notes"]);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    assert!(said.err.contains("another process has it open"), "{said:?}");
+    // What is written is still there afterwards.
+    crate::support::world::put(&notes, vec![crate::support::world::note("a", "light", 3.0)]);
+    drop((notes, catalog));
+    place.look("notes", |notes| assert_eq!(notes.view().documents, 1));
+    place.ok(&["index", "delete", "notes"]);
+}
+
+#[test]
+fn one_server_at_a_time_works_on_a_data_folder() {
+    use crate::support::service::Service;
+    let first = Service::new();
+    let folder = first.folder().join("data");
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_gleaner"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&folder)
+        .env_clear()
+        .env("HOME", first.folder())
+        .current_dir(first.folder())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(
+        said.contains("another server works on the data folder"),
+        "{said}"
+    );
+    assert_eq!(first.get("/health").status, 200);
+}

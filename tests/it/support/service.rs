@@ -110,6 +110,11 @@ impl Service {
         }
     }
 
+    /// The folder that holds its data folder.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.as_ref().unwrap().path()
+    }
+
     /// Stops the server as a signal does and starts another on the same folder.
     pub fn restart(mut self, change: impl FnOnce(&mut Config)) -> Service {
         self.end();
