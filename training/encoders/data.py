@@ -130,6 +130,29 @@ def titles_of_scifact(data: Path) -> Source:
     return _pairs("scifact-titles", pairs, "none stated")
 
 
+def sentences_of_scifact(data: Path) -> Source:
+    """What an abstract concludes as a query for the rest of it: the last or the last but one of its
+    sentences, which read like the claims and share fewer words with the rest than titles do."""
+    documents, _, _, _ = read_beir(data / "retrieval" / "scifact", "train")
+    pairs = []
+    for title, text in documents:
+        sentences = re.split(r"(?<=[a-z)][.!?])\s+(?=[A-Z])", text.strip())
+        for place in (-1, -2):
+            if len(sentences) < 4:
+                break
+            words = sentences[place].split()
+            if 6 <= len(words) <= 32:
+                rest = [s for i, s in enumerate(sentences) if i != len(sentences) + place]
+                pairs.append((_without_heading(sentences[place]), joined(title, " ".join(rest))))
+                break
+    return _pairs("scifact-sentences", pairs, "none stated")
+
+
+def _without_heading(sentence: str) -> str:
+    """Without the heading that structured abstracts put before their parts."""
+    return re.sub(r"^(?:[A-Z]{4,}[A-Z /&]*[:.]?\s+)+(?=[A-Z])", "", sentence)
+
+
 def titles_of_nfcorpus(data: Path) -> Source:
     """NFCorpus keeps no titles apart: each text is title, "pubmed ncbi abstract", abstract."""
     documents, _, _, _ = read_beir(data / "retrieval" / "nfcorpus", "train")
@@ -196,9 +219,9 @@ def _documented(path: Path) -> List[Tuple[str, str]]:
         summary, _, rest = text.partition("\n\n")
         summary = " ".join(summary.split())
         # Examples and references are code and names; what is said in words comes before.
-        rest = re.split(r"\n(?:Examples?|References|See Also)\s*\n[-=]{3,}", rest)[0]
+        rest = re.split(r"(?:^|\n)(?:Examples?|References|See Also)\s*\n\s*[-=]{3,}", rest)[0]
         rest = " ".join(re.sub(r"[-=]{4,}|:\w+:|`", " ", rest).split())
-        if 5 <= len(summary.split()) <= 40 and len(rest.split()) >= 30 and ">>>" not in summary:
+        if 5 <= len(summary.split()) <= 40 and len(rest.split()) >= 25 and ">>>" not in summary:
             found.append((summary, rest[:2000]))
     return found
 
@@ -222,6 +245,7 @@ SOURCES: Dict[str, Callable[[Path], Source]] = {
     "nfcorpus": nfcorpus,
     "medquad": medquad,
     "scifact-titles": titles_of_scifact,
+    "scifact-sentences": sentences_of_scifact,
     "nfcorpus-titles": titles_of_nfcorpus,
     "docstrings": docstrings,
     "graph-docstrings": graph_docstrings,
