@@ -21,7 +21,20 @@ def main(arguments: Optional[List[str]] = None) -> int:
     choose.add_argument("--scale", type=float, default=1.0, help="part of the held-out queries to use")
     report = commands.add_parser("report", help="measure on the evaluation sets; writes reports/encoders/")
     report.add_argument("--share", type=float, help="instead of the chosen mix")
-    for command in (train, choose, report):
+    compare = commands.add_parser("compare", help="the poolings over frozen lower layers, several seeds")
+    compare.add_argument("recipe", type=Path)
+    compare.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
+    compare.add_argument("--seeds", type=int, default=3)
+    compare.add_argument("--poolings", nargs="*", help="only these")
+    export = commands.add_parser("export", help="write a run as compact layers, with its card; checks parity")
+    export.add_argument("--to", type=Path, required=True, help="models/NAME")
+    export.add_argument("--graphs", type=Path, help="folder for the ONNX graphs")
+    assemble = commands.add_parser("assemble", help="compact layers and the base's embeddings to a full folder")
+    assemble.add_argument("model", type=Path, help="models/NAME")
+    assemble.add_argument("folder", type=Path, help="what to write")
+    table = commands.add_parser("table", help="the tables of docs/encoders.md from what was reported")
+    table.add_argument("--into", type=Path, help="a file with the marks; standard output otherwise")
+    for command in (train, choose, report, export):
         command.add_argument("--out", type=Path, help="the run's folder")
     report.add_argument("--base", action="store_true", help="the encoder as it was instead of a run")
     for command in (choose, report):
@@ -82,6 +95,53 @@ def do_report(options: argparse.Namespace) -> int:
     if not options.base and (place.REPORTS / "encoders" / "all-minilm-l6-v2.json").is_file():
         for collection, row in against(found, read_report("all-minilm-l6-v2", place.REPORTS)).items():
             print(f"{collection}: {row['difference']:+.4f} nDCG@10 against the encoder as it was, p {row['p']:.4f}")
+    return 0
+
+
+def do_compare(options: argparse.Namespace) -> int:
+    from .compare import compare
+    from .recipe import Recipe
+
+    recipe = Recipe.read(options.recipe, options.set)
+    seeds = range(1, options.seeds + 1)
+    compare(recipe, seeds, place.data(), place.base(), place.work(), place.REPORTS, options.poolings)
+    return 0
+
+
+def do_export(options: argparse.Namespace) -> int:
+    from .card import write_card
+    from .export import ParityError, export
+    from .run import load
+
+    bert, pooling, recipe = load(options.out, place.base())
+    try:
+        parity = export(
+            options.to.name, bert, pooling, place.base(), options.to, recipe.max_tokens, options.graphs
+        )
+    except ParityError as problem:
+        print(f"error: {problem}; nothing was written", file=sys.stderr)
+        return 1
+    write_card(options.out, options.to, parity, bert.shape.hidden, place.REPORTS)
+    for form, cosine in parity.items():
+        print(f"{form}: least cosine {cosine:.6f}")
+    return 0
+
+
+def do_assemble(options: argparse.Namespace) -> int:
+    from .export import assemble
+
+    assemble(options.model, place.base(), options.folder)
+    return 0
+
+
+def do_table(options: argparse.Namespace) -> int:
+    from .tables import tables, write_into
+
+    text = tables(place.REPORTS)
+    if options.into:
+        write_into(options.into, text)
+    else:
+        print(text)
     return 0
 
 

@@ -55,14 +55,14 @@ def translations(count: int = 60, seed: int = 0) -> Source:
     encoder cannot know which is whose partner, a trained one can."""
     generator = random.Random(seed)
     half = len(WORDS) // 2
-    partner = {WORDS[i]: WORDS[half + i] for i in range(half)}
+    partner = {WORDS[i]: WORDS[half + i] for i in range(16)}
     texts: List[str] = []
     queries: List[str] = []
     relevant: List[Dict[int, float]] = []
     for i in range(count):
-        subject = generator.sample(WORDS[:half], 3)
+        subject = generator.sample(list(partner), 3)
         queries.append(" ".join(subject))
-        filler = generator.choices(WORDS[half:], k=2)
+        filler = generator.choices(WORDS[half + 16 :], k=2)
         words = [partner[w] for w in subject] + filler
         generator.shuffle(words)
         texts.append(" ".join(words))
