@@ -34,6 +34,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     assemble.add_argument("folder", type=Path, help="what to write")
     table = commands.add_parser("table", help="the tables of docs/encoders.md from what was reported")
     table.add_argument("--into", type=Path, help="a file with the marks; standard output otherwise")
+    commands.add_parser("speed", help="what the poolings cost; writes reports/encoders-speed.json")
     for command in (train, choose, report, export):
         command.add_argument("--out", type=Path, help="the run's folder")
     report.add_argument("--base", action="store_true", help="the encoder as it was instead of a run")
@@ -131,6 +132,13 @@ def do_assemble(options: argparse.Namespace) -> int:
     from .export import assemble
 
     assemble(options.model, place.base(), options.folder)
+    return 0
+
+
+def do_speed(options: argparse.Namespace) -> int:
+    from .speed import speed
+
+    speed(place.base(), place.REPORTS)
     return 0
 
 

@@ -33,17 +33,14 @@ class Measured:
     def __init__(self, held: Held | Source, bert: Bert, tokens: Tokens, recipe: Recipe, cache: Path) -> None:
         self.name = held.name
         self.relevant = held.relevant
-        stem = f"{held.name}-{len(held.texts)}-{recipe.first_layer}-{recipe.max_tokens}"
-        self.texts = frozen(bert, tokens, held.texts, recipe.max_tokens, recipe, cache / f"{stem}-texts.npy")
-        self.queries = frozen(bert, tokens, held.queries, recipe.max_tokens, recipe, cache / f"{stem}-queries.npy")
+        self.texts, self.queries = (
+            freeze(bert, tokens.ids(part, recipe.max_tokens), recipe.first_layer, cache, precision=recipe.precision)
+            for part in (held.texts, held.queries)
+        )
 
     def measure(self, student: Student, precision: str) -> Dict[str, np.ndarray]:
         queries = encode_frozen(student, self.queries, precision)
         return measures(queries, encode_frozen(student, self.texts, precision), self.relevant)
-
-
-def frozen(bert: Bert, tokens: Tokens, texts: List[str], most: int, recipe: Recipe, path: Path) -> Frozen:
-    return freeze(bert, tokens.ids(texts, most), recipe.first_layer, path, precision=recipe.precision)
 
 
 @torch.no_grad()
@@ -76,21 +73,14 @@ def compare(
     sources, about = gather(recipe, data, bert, tokens, cache)
     folder = cache / "states"
     started = time.monotonic()
-    for name, prepared in sources.items():
-        stem = f"train-{name}-{len(prepared.texts)}-{recipe.first_layer}"
-        prepared.frozen_texts = freeze(
-            bert, prepared.texts, recipe.first_layer, folder / f"{stem}-{recipe.text_tokens}.npy", precision=recipe.precision
-        )
-        prepared.frozen_queries = freeze(
-            bert,
-            prepared.queries,
-            recipe.first_layer,
-            folder / f"{stem}-queries-{recipe.query_tokens}.npy",
-            precision=recipe.precision,
+    for prepared in sources.values():
+        prepared.frozen_texts, prepared.frozen_queries = (
+            freeze(bert, rows, recipe.first_layer, folder, precision=recipe.precision)
+            for rows in (prepared.texts, prepared.queries)
         )
     chosen = list(collections or EVALUATION)
     measured = [Measured(evaluation(data, name), bert, tokens, recipe, folder) for name in chosen]
-    held = [Measured(h, bert, tokens, recipe, folder / "held") for h in held_out(data)]
+    held = [Measured(h, bert, tokens, recipe, folder) for h in held_out(data)]
     print(f"states: {time.monotonic() - started:.0f} s", flush=True)
     start = {name: value.clone() for name, value in bert.state_dict().items()}
 

@@ -7,6 +7,7 @@ seeds on a processor.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from .model import Bert
 from .pooling import masked_mean
-from .texts import by_length
+from .texts import by_length, padded
 
 
 @dataclass
@@ -54,19 +55,22 @@ def freeze(
     bert: Bert,
     rows: Sequence[np.ndarray],
     first: int,
-    path: Path,
+    folder: Path,
     budget: int = 4096,
     precision: str = "fp32",
 ) -> Frozen:
-    """Computes the states below `first`, or reads them where `path` holds them already."""
-    from .texts import padded
-
+    """Computes the states below `first`, or reads them where `folder` holds them already. The
+    encoder below `first` has to be the same for one folder."""
+    identity = hashlib.sha256(f"{first} {precision}".encode())
+    for row in rows:
+        identity.update(row.tobytes())
+    path = folder / f"states-{identity.hexdigest()[:16]}.npy"
     lengths = [len(row) for row in rows]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     hidden = bert.shape.hidden
     below_path = path.with_suffix(".below.npy")
     if not (path.is_file() and below_path.is_file()):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
         states = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=(int(starts[-1]), hidden))
         below = np.empty((len(rows), first, hidden), dtype=np.float16)

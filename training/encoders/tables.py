@@ -39,6 +39,16 @@ def stars(p: float) -> str:
     return "*" if p < 0.05 else ""
 
 
+def speeds(reports: Path) -> Dict[str, str]:
+    """Milliseconds a query and passages a second by pooling."""
+    path = reports / "encoders-speed.json"
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))["poolings"]
+    cells = {name: f"{row['ms_per_query']:.2f} / {row['passages_per_second']:.0f}" for name, row in found.items()}
+    return {name: cells.get(name, cells["mean"]) for name in (*NAMES, "as-it-is")}
+
+
 def line(title: str, found: Sequence[Dict[str, object]], base: Sequence[Dict[str, object]], extra: str) -> str:
     cells = []
     for collection in EVALUATION:
@@ -60,7 +70,9 @@ def poolings(name: str, reports: Path) -> str:
         return ""
     base = found["as-it-is"]
     lines = ["nDCG@10 / recall@100, means over the seeds; * differs from the first row, p < .05.", ""]
-    lines += header("p against the mean, four sets pooled; seeds: mean nDCG@10")
+    lines += header("p against the mean, four sets pooled; every seed's mean | ms a query / passages a second")
+    lines[-1] += "---|"
+    costs = speeds(reports)
     for pooling in ("as-it-is", *NAMES):
         if pooling not in found:
             continue
@@ -71,7 +83,7 @@ def poolings(name: str, reports: Path) -> str:
             extra = ", ".join(f"{value:.4f}" for value in each)
             if pooling != "mean" and "mean" in found:
                 extra = f"{pooled_p(runs, found['mean']):.4f}; {extra}"
-        lines.append(line(TITLES[pooling], runs, base, extra))
+        lines.append(line(TITLES[pooling], runs, base, f"{extra} | {costs.get(pooling, '-')}"))
     return "\n".join(lines)
 
 

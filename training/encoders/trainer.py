@@ -24,6 +24,10 @@ from .teacher import Mined
 from .texts import Tokens, device_of, padded
 
 
+#: Seconds that one step can count for at most.
+LONGEST_STEP = 30.0
+
+
 class Student(nn.Module):
     """An encoder with its pooling. Layers below `first` are not run: their states are given."""
 
@@ -251,7 +255,8 @@ class Trainer:
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient of step {self.step} ({name}) is not finite")
         self.optimizer.step()
-        took = time.monotonic() - started
+        # A step during which the process was suspended does not use up the budget.
+        took = min(time.monotonic() - started, LONGEST_STEP)
         self.step += 1
         self.stage_step += 1
         self.stage_seconds += took

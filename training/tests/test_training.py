@@ -153,8 +153,8 @@ class Runs(unittest.TestCase):
             cached = self.trainer(made, f"cached-{pooling}")
             prepared = cached.sources["translations"]
             for part in ("texts", "queries"):
-                path = self.folder / f"{pooling}-{part}.npy"
-                setattr(prepared, f"frozen_{part}", freeze(cached.student.bert, getattr(prepared, part), 1, path))
+                frozen = freeze(cached.student.bert, getattr(prepared, part), 1, self.folder / "states")
+                setattr(prepared, f"frozen_{part}", frozen)
             cached.run()
             for name, value in plain.student.bert.trained_state().items():
                 if name.endswith("key.bias"):
