@@ -80,7 +80,7 @@ def compare(
         )
     chosen = list(collections or EVALUATION)
     measured = [Measured(evaluation(data, name), bert, tokens, recipe, folder) for name in chosen]
-    held = [Measured(h, bert, tokens, recipe, folder) for h in held_out(data)]
+    held = [Measured(h, bert, tokens, recipe, folder) for h in held_out(data, 0.3)]
     print(f"states: {time.monotonic() - started:.0f} s", flush=True)
     start = {name: value.clone() for name, value in bert.state_dict().items()}
 
