@@ -19,6 +19,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
     choose = commands.add_parser("choose", help="choose the mix with the weights from before, on held-out queries")
     choose.add_argument("--scale", type=float, default=1.0, help="part of the held-out queries to use")
+    choose.add_argument("--tokens", type=int, help="cut texts there instead of where they will be served")
     report = commands.add_parser("report", help="measure on the evaluation sets; writes reports/encoders/")
     report.add_argument("--share", type=float, help="instead of the chosen mix")
     compare = commands.add_parser("compare", help="the poolings over frozen lower layers, several seeds")
@@ -66,7 +67,7 @@ def do_choose(options: argparse.Namespace) -> int:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    choose(options.out, place.data(), place.base(), options.scale, options.precision)
+    choose(options.out, place.data(), place.base(), options.scale, options.precision, options.tokens)
     return 0
 
 

@@ -76,7 +76,7 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
         "",
     ]
     if "validation" in run:
-        lines += ["## Chosen on held-out queries, nDCG@10", "", *validation_table(run["validation"], run["share"]), ""]
+        lines += ["## Chosen on held-out queries, nDCG@10, texts of up to " + str(run.get("validation_tokens", recipe["max_tokens"])) + " tokens", "", *validation_table(run["validation"], run["share"]), ""]
     if measured:
         lines += ["## Measured", "", "Evaluation sets only report. fp32, paired randomisation test over the queries.", "", *measured, ""]
     lines += ["## Parity", "", "Least cosine to the trained encoder over varied texts, alone and in batches:", ""]

@@ -24,10 +24,10 @@ from .texts import Tokens, encode
 #: Held-out queries to choose by, and how many texts they are searched among: the answers, and
 #: others drawn from the rest of the source. (source, queries, texts)
 VALIDATION = [
-    ("scifact", 164, 2500),
-    ("nfcorpus", 200, 3395),
-    ("medquad", 250, 1200),
-    ("graph-docstrings", 250, 1200),
+    ("scifact", 164, 1200),
+    ("nfcorpus", 120, 1500),
+    ("medquad", 200, 600),
+    ("graph-docstrings", 250, 600),
 ]
 #: Of those, what training never touched.
 UNTOUCHED = ["graph-docstrings"]

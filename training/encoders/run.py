@@ -120,7 +120,14 @@ def load(out: Path, base: Path, share: Optional[float] = None) -> Tuple[Bert, Po
     return bert.to(device), pooling.to(device), recipe
 
 
-def choose(out: Path, data: Path, base: Path, scale: float = 1.0, precision: Optional[str] = None) -> None:
+def choose(
+    out: Path,
+    data: Path,
+    base: Path,
+    scale: float = 1.0,
+    precision: Optional[str] = None,
+    max_tokens: Optional[int] = None,
+) -> None:
     """Measures every mix on what was held out and keeps the one with the best mean over the
     sources; a mix may not be worse than the encoder was on what training never touched."""
     tokens = Tokens(base)
@@ -134,9 +141,9 @@ def choose(out: Path, data: Path, base: Path, scale: float = 1.0, precision: Opt
         bert, pooling, _ = load(out, base, share)
         if share == 0.0:
             pooling = Mean()
-        rows[str(share)] = validation(bert, pooling, tokens, helds, recipe.max_tokens, precision)
+        rows[str(share)] = validation(bert, pooling, tokens, helds, max_tokens or recipe.max_tokens, precision)
         print(f"share {share}: " + summary(rows[str(share)]), flush=True)
-    write_run(out, {"validation": rows, "share": best(rows)})
+    write_run(out, {"validation": rows, "validation_tokens": max_tokens or recipe.max_tokens, "share": best(rows)})
     print(f"chosen: {best(rows)}")
 
 
