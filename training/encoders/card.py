@@ -20,6 +20,7 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
     name = out.name
     quality: List[Dict[str, object]] = []
     measured: List[str] = []
+    precision = "fp32"
     path = reports / "encoders" / f"{run_folder.name}.json"
     if path.is_file():
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -29,6 +30,7 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
         if (reports / "encoders" / "all-minilm-l6-v2.json").is_file():
             base = read_report("all-minilm-l6-v2", reports)
             differences = against(read_report(run_folder.name, reports), base)
+        precision = report.get("precision", "fp32")
         measured = ["| collection | nDCG@10 | recall@100 | nDCG@10 against the base | p |", "|---|---|---|---|---|"]
         for collection, values in report["means"].items():
             difference = differences.get(collection)
@@ -59,13 +61,14 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
         )
     lines += [
         "",
-        "Held-out queries trained nothing; the mix and every setting were chosen on them and on",
-        "documentation of a package that no training touched (graph-docstrings).",
+        "Held-out queries trained nothing. The mix was chosen on them and on the documentation of a",
+        "package that no training touched (graph-docstrings); every other setting was fixed beforehand.",
         "",
         "## How",
         "",
-        f"Seed {recipe['seed']}, {run['steps']} steps, {run['seconds'] / 60:.0f} minutes ({run['device']}, torch {run['torch']}), of which",
-        f"{run.get('share', 1.0):g} parts trained weights and {1 - run.get('share', 1.0):g} parts those of the base were averaged.",
+        f"Seed {recipe['seed']}, {run['steps']} steps, {run['seconds'] / 60:.0f} minutes ({run['device']}, torch {run['torch']}).",
+        f"The weights are {run.get('share', 1.0):g} parts of the trained ones and {1 - run.get('share', 1.0):g} parts of the base's.",
+        *(["The recipe's time limit ended the run: a faster machine takes more steps in it."] if cut_off(run) else []),
         "",
         "```sh",
         f"PYTHONPATH=training python -m encoders train training/recipes/{recipe['name']}.toml --out RUN",
@@ -76,14 +79,20 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
         "",
     ]
     if "validation" in run:
-        lines += ["## Chosen on held-out queries, nDCG@10, texts of up to " + str(run.get("validation_tokens", recipe["max_tokens"])) + " tokens", "", *validation_table(run["validation"], run["share"]), ""]
+        cut = run.get("validation_tokens", recipe["max_tokens"])
+        lines += [f"## Chosen on held-out queries, nDCG@10, texts of up to {cut} tokens", ""]
+        lines += [*validation_table(run["validation"], run["share"]), ""]
     if measured:
-        lines += ["## Measured", "", "Evaluation sets only report. fp32, paired randomisation test over the queries.", "", *measured, ""]
+        lines += ["## Measured", "", f"Evaluation sets only report. PyTorch in {precision}, paired randomisation test over the queries.", "", *measured, ""]
     lines += ["## Parity", "", "Least cosine to the trained encoder over varied texts, alone and in batches:", ""]
     lines += [f"- {form}: {cosine:.5f}" for form, cosine in parity.items()]
     sizes = ", ".join(f"`{file}` {(out / file).stat().st_size / 1e6:.2f} MB" for file in (LAYERS, HEAD) if (out / file).is_file())
     lines += ["", f"Files: {sizes}.", ""]
     (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def cut_off(run: Dict[str, object]) -> bool:
+    return run["steps"] < sum(stage["steps"] for stage in run["recipe"]["stages"])
 
 
 def validation_table(rows: Dict[str, Dict[str, Dict[str, float]]], chosen: float) -> List[str]:

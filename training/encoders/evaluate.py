@@ -107,7 +107,7 @@ def report(
         found[collection] = measure(model, pooling, tokens, evaluation(data, collection), max_tokens, precision)
         line = "  ".join(f"{key} {value:.4f}" for key, value in means(found[collection]).items())
         print(f"{name}  {collection} ({EVALUATION[collection]})  {line}", flush=True)
-    write(name, found, reports, {**(about or {}), "seconds": round(time.monotonic() - started, 1)})
+    write(name, found, reports, {**(about or {}), "precision": precision, "max_tokens": max_tokens, "seconds": round(time.monotonic() - started, 1)})
     return found
 
 
