@@ -97,6 +97,10 @@ class Readers(unittest.TestCase):
             return {"scifact": {"ndcg@10": scifact}, "graph-docstrings": {"ndcg@10": untouched}}
 
         self.assertEqual(best({"0.0": row(0.6, 0.6), "0.5": row(0.65, 0.61), "1.0": row(0.8, 0.59)}), 0.5)
+        # Either kind counts half, however many sources it has.
+        more = {"medquad": {"ndcg@10": 0.9}, "nfcorpus": {"ndcg@10": 0.4}}
+        rows = {"0.0": row(0.6, 0.6), "0.5": row(0.65, 0.66), "1.0": row(0.71, 0.62)}
+        self.assertEqual(best({share: {**values, **more} for share, values in rows.items()}), 0.5)
 
 
 if __name__ == "__main__":
