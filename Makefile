@@ -120,6 +120,36 @@ crash-test: setup ## kills the server 200 times while it is written to; writes r
 		cargo test $(CARGO_FLAGS) --test it -- crash:: --nocapture
 	@cat reports/crash.json
 
+# Python with PyTorch, apart from everything else: only training needs it.
+TRAINING := $(CACHE)/training-venv
+TRAIN := PYTHONPATH=training "$(TRAINING)/bin/python" -m encoders
+
+.PHONY: training-env
+training-env: ## install what training needs into the cache folder (6 GB with torch's libraries)
+	@if ! cmp -s training/requirements.txt "$(TRAINING)/installed.txt"; then \
+		$(PYTHON) -m venv "$(TRAINING)"; \
+		"$(TRAINING)/bin/pip" install --quiet --requirement training/requirements.txt; \
+		cp training/requirements.txt "$(TRAINING)/installed.txt"; \
+	fi
+
+.PHONY: test-training
+test-training: training-env ## the tests of training: poolings, losses, exports, small runs
+	$(call step,training tests,"$(TRAINING)/bin/python" -m unittest discover --top-level-directory training --start-directory training/tests)
+
+# Every step goes on where it was stopped; what is there already is not made again.
+.PHONY: train-encoders
+train-encoders: setup training-env ## train and measure the encoders of docs/encoders.md (hours on two cores)
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the collections to train and measure on"
+else
+	$(call step,the encoder as it is,$(TRAIN) report --base)
+	$(call step,train,$(TRAIN) train training/recipes/default.toml --out "$(CACHE)/training/runs/default")
+	$(call step,choose,$(TRAIN) choose --out "$(CACHE)/training/runs/default")
+	$(call step,measure,$(TRAIN) report --out "$(CACHE)/training/runs/default")
+	$(call step,poolings,$(TRAIN) compare training/recipes/poolings.toml --seeds 3)
+	@$(TRAIN) table --into docs/encoders.md
+endif
+
 .PHONY: clean
 clean: ## remove what was built here; downloads and RocksDB stay in the cache
 	@if [ -f "$(CACHE)/env.sh" ]; then $(ENV) cargo clean; fi
