@@ -787,7 +787,7 @@ mod tests {
             // Another whose time is up before a session is free.
             let none = ask();
             assert_eq!(none.done, [false; 4]);
-            assert_eq!(none.vectors, []);
+            assert!(none.vectors.is_empty());
             queue.runner().held.store(false, Ordering::Relaxed);
             // In the order of the texts; what was running is there.
             let found = asked.join().unwrap();

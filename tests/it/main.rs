@@ -25,6 +25,7 @@ mod paging;
 mod quality;
 mod readers;
 mod reindex;
+mod rerankers;
 mod rest;
 mod schemas;
 mod scripts;
