@@ -94,6 +94,10 @@ bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a m
 bench-encoders: $(BENCH_BUILD) ## encoding under mixed load, beside its peers; writes reports/embeddings.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_encoders.py
 
+.PHONY: bench-rerank
+bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes reports/rerank.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench rerank
+
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py vectors --markdown docs/benchmarks.md

@@ -189,9 +189,8 @@ struct Asked {
 
 fn parse(bytes: &[u8], most: usize) -> Result<Asked, Problem> {
     let call: RerankCall = json::parse(bytes, Code::InvalidRequest)?;
-    let wrong = |message: &str, field: &str| {
-        Problem::new(Code::InvalidRequest, message).field(field)
-    };
+    let wrong =
+        |message: &str, field: &str| Problem::new(Code::InvalidRequest, message).field(field);
     if call.documents.is_empty() {
         return Err(wrong("there is nothing to score", "documents")
             .found("an empty list")
@@ -291,10 +290,7 @@ fn document_text(document: &Json, fields: Option<&[String]>, n: usize) -> Result
         (Json::Object(_), None) => text_of(document)
             .map(str::to_owned)
             .ok_or_else(|| wrong("no text", "a string in `text`, or rank_fields".into())),
-        _ => Err(wrong(
-            &document.to_string(),
-            "a string or an object".into(),
-        )),
+        _ => Err(wrong(&document.to_string(), "a string or an object".into())),
     }
 }
 

@@ -108,7 +108,9 @@ fn cascade_in(file: &Path) -> Result<Cascade> {
             .expected("TOML as `gleaner eval cascade` prints it")
     };
     let text = std::fs::read_to_string(file).map_err(|e| unusable(&e))?;
-    let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| unusable(&e.message()))?;
+    let mut table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| unusable(&e.message()))?;
     for key in ["search", "rerank", "cascade"] {
         if let Some(toml::Value::Table(inner)) = table.get(key) {
             table = inner.clone();

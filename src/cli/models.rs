@@ -442,11 +442,7 @@ struct PairsMeasured {
 }
 
 /// Measures queries with passages of one to eight sentences, one query at a time.
-fn measure_pairs(
-    reranker: &CrossEncoder,
-    model: String,
-    time: Duration,
-) -> Result<PairsMeasured> {
+fn measure_pairs(reranker: &CrossEncoder, model: String, time: Duration) -> Result<PairsMeasured> {
     let passages: Vec<String> = (0..TEXTS).map(text).collect();
     let options = ScoreOptions::default();
     reranker.score(SENTENCES[0], &passages, &options)?;

@@ -287,7 +287,10 @@ impl Traces {
             .zip(&chosen)
             .map(|(query, scored)| tokens(query, scored))
             .sum();
-        let touched = chosen.iter().filter(|scored| scored.contains(&true)).count();
+        let touched = chosen
+            .iter()
+            .filter(|scored| scored.contains(&true))
+            .count();
         // The depth at which all queries together come to about as many tokens.
         let deepest = self.queries.iter().map(|q| q.documents.len()).max();
         let cut = |depth: usize| {
@@ -343,14 +346,8 @@ impl fmt::Display for CascadeReport {
             "{} queries; nDCG@10 {:.4} without the reranker, {:.4} with everything re-ranked",
             self.queries, self.first, self.full
         )?;
-        writeln!(
-            f,
-            "share of   share of                        cut at"
-        )?;
-        writeln!(
-            f,
-            "tokens     queries    threshold  nDCG@10   a depth"
-        )?;
+        writeln!(f, "share of   share of                        cut at")?;
+        writeln!(f, "tokens     queries    threshold  nDCG@10   a depth")?;
         let values = self.curve.iter().map(|point| point.ndcg);
         let least = values.fold(self.first.min(self.full), f64::min);
         let range = (self.full.max(self.first) - least).max(1e-9);

@@ -112,9 +112,10 @@ impl std::str::FromStr for EvalMode {
     fn from_str(text: &str) -> Result<Self, Problem> {
         match text {
             "rerank" => Ok(EvalMode::Rerank),
-            other => other.parse().map(EvalMode::Legs).map_err(|problem: Problem| {
-                problem.expected("lexical, dense, hybrid or rerank")
-            }),
+            other => other
+                .parse()
+                .map(EvalMode::Legs)
+                .map_err(|problem: Problem| problem.expected("lexical, dense, hybrid or rerank")),
         }
     }
 }

@@ -4,9 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rerank::Rerank;
 use crate::document::{FieldType, Fields, MAX_STEPS, UnknownFields, is_below, is_path};
 use crate::error::{Code, Problem, Result};
-use super::rerank::Rerank;
 use crate::lexical::{Scoring, Synonyms, Typos};
 use crate::vector::{Builder, MOST_DIMENSIONS, Metric, Storage, VectorOptions};
 
@@ -390,9 +390,11 @@ impl Definition {
             let code = Code::InvalidDefinition;
             rerank.check(&self.fields, code, "search.rerank")?;
             if rerank.by_default && rerank.model.is_none() {
-                return Err(wrong("search.rerank.model", "searches are re-ranked by nothing")
-                    .found("no name")
-                    .expected("the name of a reranker"));
+                return Err(
+                    wrong("search.rerank.model", "searches are re-ranked by nothing")
+                        .found("no name")
+                        .expected("the name of a reranker"),
+                );
             }
         }
         search

@@ -99,9 +99,8 @@ impl Rerank {
     /// # Errors
     /// A problem with this code.
     pub fn check(&self, fields: &Fields, code: Code, path: &str) -> Result<(), Problem> {
-        let wrong = |name: &str, message: &str| {
-            Problem::new(code, message).field(format!("{path}.{name}"))
-        };
+        let wrong =
+            |name: &str, message: &str| Problem::new(code, message).field(format!("{path}.{name}"));
         let range = "a setting of re-ranking is out of range";
         if !(1..=MAX_RERANK_DEPTH).contains(&self.depth) {
             return Err(wrong("depth", range)
@@ -117,9 +116,11 @@ impl Rerank {
                 .expected(format!("1 to {MAX_TIME_MS}")));
         }
         if self.fields.len() > MAX_FIELDS {
-            return Err(wrong("fields", "a document's text is made of too many fields")
-                .found(self.fields.len())
-                .expected(format!("at most {MAX_FIELDS}")));
+            return Err(
+                wrong("fields", "a document's text is made of too many fields")
+                    .found(self.fields.len())
+                    .expected(format!("at most {MAX_FIELDS}")),
+            );
         }
         let is_text = |kind| matches!(kind, FieldType::Text | FieldType::Keyword);
         for name in &self.fields {

@@ -129,10 +129,12 @@ impl CrossEncoder {
         let template = tokenizer.pair_template()?;
         // A token of the query and one of the passage.
         if manifest.max_tokens < template.specials() + 2 {
-            return Err(invalid(MANIFEST, "`max_tokens` leaves no room for two texts")
-                .found(manifest.max_tokens)
-                .expected(format!("{} or more", template.specials() + 2))
-                .into());
+            return Err(
+                invalid(MANIFEST, "`max_tokens` leaves no room for two texts")
+                    .found(manifest.max_tokens)
+                    .expected(format!("{} or more", template.specials() + 2))
+                    .into(),
+            );
         }
         let (graph, first) = PairGraph::open(folder, &manifest, &tokenizer, options)?;
         let sessions = options.session_count();

@@ -237,7 +237,10 @@ mod tests {
             rows.push((row, x + f64::from(n % 3) * 0.1 > 0.7));
         }
         let gate = Gate::fit(&rows);
-        assert!(gate.weights[1] > 5.0 && gate.weights[5].abs() < 1.0, "{gate:?}");
+        assert!(
+            gate.weights[1] > 5.0 && gate.weights[5].abs() < 1.0,
+            "{gate:?}"
+        );
         // At the optimum the likelihood's slope is zero: the sum of chances is that of facts.
         let sum: f64 = rows.iter().map(|(row, _)| gate.chance(row)).sum();
         let facts = rows.iter().filter(|row| row.1).count() as f64;

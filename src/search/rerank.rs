@@ -178,7 +178,10 @@ impl Stage {
         };
         let named = matches!(
             &request.rerank,
-            Some(RerankRequest::Settings(RerankSettings { model: Some(_), .. }))
+            Some(RerankRequest::Settings(RerankSettings {
+                model: Some(_),
+                ..
+            }))
         );
         Ok(Some(Stage {
             settings,
@@ -280,7 +283,10 @@ impl Reranking {
         let firsts: Vec<f32> = scored.iter().map(|(one, ..)| one.score).collect();
         let scores: Vec<f32> = scored.iter().map(|&(_, score, _)| score).collect();
         let blended = blend(&firsts, &scores, made.weight);
-        made.floor = blended.iter().map(|b| b.score).fold(f32::INFINITY, f32::min);
+        made.floor = blended
+            .iter()
+            .map(|b| b.score)
+            .fold(f32::INFINITY, f32::min);
         made.summary.scored = scored.len();
         for ((candidate, rerank, tokens), blended) in scored.into_iter().zip(blended) {
             let one = Scored {

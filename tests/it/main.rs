@@ -26,6 +26,7 @@ mod quality;
 mod readers;
 mod reindex;
 mod rerankers;
+mod reranking;
 mod rest;
 mod schemas;
 mod scripts;

@@ -233,7 +233,9 @@ impl Writer<'_> {
     fn classifier(&mut self, classifier: &Classifier, x: &str) -> String {
         let first = self.graph.integer("first", 0);
         let along = [("axis", Attribute::Int(1))];
-        let state = self.graph.node("Gather", &[x, &first], "first.state", &along);
+        let state = self
+            .graph
+            .node("Gather", &[x, &first], "first.state", &along);
         let pooled = self.plain(&classifier.pooler, &state, "pooler");
         let pooled = self.graph.node("Tanh", &[&pooled], "pooled", &[]);
         self.plain(&classifier.labels, &pooled, "logits")
@@ -244,7 +246,9 @@ impl Writer<'_> {
         let part = |part: &str| format!("{output}.{part}");
         let shape = [dense.inputs, dense.outputs];
         let weight = self.graph.floats(&part("weight"), &shape, &dense.weight);
-        let bias = self.graph.floats(&part("bias"), &[dense.outputs], &dense.bias);
+        let bias = self
+            .graph
+            .floats(&part("bias"), &[dense.outputs], &dense.bias);
         let product = self
             .graph
             .node("MatMul", &[x, &weight], &part("product"), &[]);

@@ -244,9 +244,12 @@ impl<'a> Source<'a> {
             Purpose::Encoder => (None, None),
             Purpose::CrossEncoder { labels } => {
                 let second = types.chunks_exact(hidden).nth(1).ok_or_else(|| {
-                    invalid(CONFIG, "a cross-encoder tells two texts apart by their type")
-                        .found(format!("type_vocab_size {}", config.token_types))
-                        .expected("2")
+                    invalid(
+                        CONFIG,
+                        "a cross-encoder tells two texts apart by their type",
+                    )
+                    .found(format!("type_vocab_size {}", config.token_types))
+                    .expected("2")
                 })?;
                 let difference = second.iter().zip(&types).map(|(b, a)| b - a).collect();
                 let classifier = Classifier {
