@@ -71,7 +71,7 @@ encoder-for-tests: setup
 	$(call step,encoder,$(ENV) $(SETUP) encoder --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-clients
-test-clients: encoder-for-tests ## the official OpenAI client against the service; fetches it once
+test-clients: encoder-for-tests ## the official OpenAI and Cohere clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: schemas
