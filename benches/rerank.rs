@@ -18,7 +18,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use gleaner::config::{Config, cache_folder};
@@ -105,7 +105,10 @@ fn main() -> Result<()> {
         "bare ONNX Runtime, batches of {tokens_of_best} tokens{}  {bare_rate:>7.1} pairs/s",
         if padded { ", padded" } else { "" }
     );
-    for (what, seconds) in [("one query after the other", ours), ("all at once", together)] {
+    for (what, seconds) in [
+        ("one query after the other", ours),
+        ("all at once", together),
+    ] {
         println!(
             "gleaner, {what:<26} {:>7.1} pairs/s, {:.3} of bare",
             rate(seconds),
@@ -189,7 +192,10 @@ fn random(home: &Path, runtime: &RuntimeOptions) -> Result<PathBuf> {
     };
     std::fs::write(folder.join("tokenizer.json"), read("tokenizer.json")?)?;
     let mut config: serde_json::Map<String, Value> = serde_json::from_slice(&read("config.json")?)?;
-    config.insert("architectures".into(), json!(["BertForSequenceClassification"]));
+    config.insert(
+        "architectures".into(),
+        json!(["BertForSequenceClassification"]),
+    );
     config.insert("num_labels".into(), json!(1));
     std::fs::write(folder.join("config.json"), serde_json::to_vec(&config)?)?;
     std::fs::write(
@@ -217,12 +223,17 @@ fn random(home: &Path, runtime: &RuntimeOptions) -> Result<PathBuf> {
 }
 
 fn ask(reranker: &CrossEncoder, (query, documents): &Call) -> Result<()> {
+    // As a search does it: pairs in their order, because the time may be up.
     let options = ScoreOptions {
         task: Task::Query,
+        deadline: Some(Instant::now() + Duration::from_secs(600)),
         ..ScoreOptions::default()
     };
     let found = reranker.score(query, documents, &options)?;
-    ensure!(found.scores.iter().all(Option::is_some), "a pair was left out");
+    ensure!(
+        found.scores.iter().all(Option::is_some),
+        "a pair was left out"
+    );
     Ok(())
 }
 
@@ -233,7 +244,8 @@ fn at_once(reranker: &CrossEncoder, calls: &[Call]) -> Result<()> {
             .map(|call| scope.spawn(move || ask(reranker, call)))
             .collect();
         for one in asked {
-            one.join().map_err(|_| anyhow::anyhow!("a call panicked"))??;
+            one.join()
+                .map_err(|_| anyhow::anyhow!("a call panicked"))??;
         }
         Ok(())
     })
@@ -275,7 +287,8 @@ fn run(bare: &mut [BarePairs], batches: &[Vec<Pair>]) -> Result<f64> {
             })
             .collect();
         for run in runs {
-            run.join().map_err(|_| anyhow::anyhow!("a run panicked"))??;
+            run.join()
+                .map_err(|_| anyhow::anyhow!("a run panicked"))??;
         }
         Ok(())
     })?;
