@@ -71,7 +71,7 @@ models-for-tests: setup
 	$(call step,models,$(ENV) $(SETUP) models --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-clients
-test-clients: models-for-tests ## the official OpenAI client against the service; fetches it once
+test-clients: models-for-tests ## the official OpenAI and Cohere clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: schemas
@@ -93,6 +93,10 @@ bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a m
 .PHONY: bench-encoders
 bench-encoders: $(BENCH_BUILD) ## encoding under mixed load, beside its peers; writes reports/embeddings.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_encoders.py
+
+.PHONY: bench-rerank
+bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes reports/rerank.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench rerank
 
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json

@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod lexical;
 pub mod model;
 pub mod objects;
+pub mod rerank;
 pub mod search;
 pub mod store;
 pub mod vector;

@@ -28,6 +28,7 @@ mod items;
 mod json;
 mod models;
 mod reindex;
+mod rerank;
 mod search;
 mod server;
 mod snapshots;
@@ -46,6 +47,9 @@ pub use health::{HealthAnswer, ReadyAnswer};
 pub use indexes::{CompactAnswer, IndexAnswer, IndexEntry, IndexList, RefreshAnswer};
 pub use models::{ModelEntry, ModelList};
 pub use reindex::ReindexAnswer;
+pub use rerank::{
+    ApiVersion, BilledUnits, Meta, MetaTokens, RerankAnswer, RerankCall, RerankResult, RerankUsage,
+};
 pub use search::{SearchBatch, SearchBatchAnswer, SearchResult};
 pub use server::Server;
 pub use snapshots::{RestoreAnswer, RestoreRequest, SnapshotList};

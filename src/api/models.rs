@@ -39,8 +39,9 @@ pub struct ModelEntry {
     pub owned_by: &'static str,
     /// What it does.
     pub kind: ModelKind,
-    /// Values per vector.
-    pub dimensions: usize,
+    /// Values per vector, where it makes some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
     /// Shorter vectors that it makes as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matryoshka: Vec<usize>,
@@ -59,7 +60,7 @@ impl ModelEntry {
             created: changed(&summary.folder),
             owned_by: "gleaner",
             kind: summary.kind?,
-            dimensions: summary.dimensions?,
+            dimensions: summary.dimensions,
             max_tokens: summary.max_tokens?,
             matryoshka: summary.matryoshka,
             experts: summary.experts,

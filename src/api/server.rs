@@ -23,8 +23,8 @@ use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
 use super::{
-    aliases, documents, embeddings, export, health, indexes, models, reindex, search, snapshots,
-    tasks,
+    aliases, documents, embeddings, export, health, indexes, models, reindex, rerank, search,
+    snapshots, tasks,
 };
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
@@ -256,6 +256,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/rerank", post(rerank::rerank))
+        // Where clients of Cohere's second version look for it.
+        .route("/v2/rerank", post(rerank::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{name}", get(models::show))
         .fallback(no_route)

@@ -3,6 +3,7 @@
 //! With `--json` a command prints one document on standard output; logs and progress go
 //! to standard error. Exit status: 0 success, 1 failure, 2 usage.
 
+mod cascade;
 mod eval;
 mod export;
 mod index;

@@ -10,8 +10,8 @@ use super::Context;
 use crate::config::cache_folder;
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::{
-    Manifest, ModelSummary, Parity, Precision, PrepareOptions, Registry, Task, TextEncoder,
-    check_reference, layers_base, prepare,
+    CrossEncoder, Manifest, ModelKind, ModelSummary, Parity, Precision, PrepareOptions, Registry,
+    ScoreOptions, Task, TextEncoder, check_pairs, check_reference, layers_base, prepare,
 };
 
 /// List, add, check, measure and remove models.
@@ -96,9 +96,12 @@ struct Added {
 #[derive(Serialize)]
 struct Checked {
     model: String,
+    kind: ModelKind,
     fingerprint: String,
-    dimensions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
     max_tokens: usize,
+    /// A query, or a query with one passage.
     encode_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<Parity>,
@@ -198,10 +201,17 @@ impl Models {
             Models::Check { model, expert } => {
                 let checked = check(&registry, model, expert.as_deref())?;
                 context.print(&checked, |c| {
+                    let does = match c.dimensions {
+                        Some(dimensions) => format!("{dimensions} dimensions"),
+                        None => c.kind.as_str().to_owned(),
+                    };
+                    let what = match c.kind {
+                        ModelKind::TextEncoder => "a query",
+                        ModelKind::Reranker => "a pair",
+                    };
                     format!(
-                        "{}: good; {} dimensions, up to {} tokens, a query takes {:.1} ms{}",
+                        "{}: good; {does}, up to {} tokens, {what} takes {:.1} ms{}",
                         c.model,
-                        c.dimensions,
                         c.max_tokens,
                         c.encode_ms,
                         compared(c.reference.as_ref())
@@ -219,13 +229,37 @@ impl Models {
                     ..runtime.clone()
                 };
                 let registry = Registry::new(folders.clone(), runtime.clone());
-                let encoder = registry.open_expert(&model, expert.as_deref())?;
                 let time = Duration::try_from_secs_f64(seconds).map_err(|_| {
                     Problem::new(Code::InvalidRequest, "nothing can be measured in that time")
                         .field("seconds")
                         .found(seconds)
                         .expected("seconds, more than 0")
                 })?;
+                if kind_of(&registry, &model)? == ModelKind::Reranker {
+                    let measured = PairsMeasured {
+                        device: runtime.device,
+                        sessions: runtime.session_count(),
+                        threads_per_session: runtime.threads_per_session,
+                        ..measure_pairs(&registry.open_reranker(&model)?, model, time)?
+                    };
+                    return context.print(&measured, |m| {
+                        format!(
+                            "{}: a query with {} passages takes {:.1} ms (p99 {:.1}); {:.0} \
+                             pairs of {:.0} tokens a second, {:.0} tokens; {} sessions of {} \
+                             threads",
+                            m.model,
+                            m.passages,
+                            m.query_ms_p50,
+                            m.query_ms_p99,
+                            m.pairs_per_second,
+                            m.pair_tokens,
+                            m.tokens_per_second,
+                            m.sessions,
+                            m.threads_per_session
+                        )
+                    });
+                }
+                let encoder = registry.open_expert(&model, expert.as_deref())?;
                 let measured = Measured {
                     model,
                     device: runtime.device,
@@ -273,6 +307,9 @@ impl Models {
 
 fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Checked> {
     let folder = registry.folder(&model)?;
+    if expert.is_none() && kind_of(registry, &model)? == ModelKind::Reranker {
+        return check_reranker(registry, &folder, model);
+    }
     let encoder = registry.open_expert(&model, expert)?;
     encoder.encode(Task::Query, &["a first probe warms up"])?;
     let started = Instant::now();
@@ -285,10 +322,40 @@ fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Che
     };
     Ok(Checked {
         fingerprint: encoder.fingerprint().to_string(),
-        dimensions: encoder.dimensions(),
+        kind: ModelKind::TextEncoder,
+        dimensions: Some(encoder.dimensions()),
         max_tokens: encoder.max_tokens(),
         encode_ms,
         reference,
+        model,
+    })
+}
+
+/// What a model does; an encoder where its folder does not say, which opening it will.
+fn kind_of(registry: &Registry, model: &str) -> Result<ModelKind> {
+    let folder = registry.folder(model)?;
+    let listed = registry.list().into_iter().find(|m| m.folder == folder);
+    let kind = listed.and_then(|model| model.kind);
+    Ok(kind.unwrap_or(ModelKind::TextEncoder))
+}
+
+fn check_reranker(registry: &Registry, folder: &Path, model: String) -> Result<Checked> {
+    let reranker = registry.open_reranker(&model)?;
+    let options = ScoreOptions::default();
+    reranker.score("a first probe", &["warms up"], &options)?;
+    let started = Instant::now();
+    reranker.score(
+        "how do plants make sugar out of light?",
+        &[SENTENCES[0]],
+        &options,
+    )?;
+    Ok(Checked {
+        encode_ms: started.elapsed().as_secs_f64() * 1e3,
+        kind: ModelKind::Reranker,
+        fingerprint: reranker.fingerprint().to_string(),
+        dimensions: None,
+        max_tokens: reranker.max_tokens(),
+        reference: check_pairs(folder, &reranker)?,
         model,
     })
 }
@@ -307,18 +374,19 @@ const SENTENCES: [&str; 8] = [
 /// Texts encoded in one call.
 const TEXTS: usize = 64;
 
+/// A text of one to eight sentences.
+fn text(n: usize) -> String {
+    let sentences = (0..=n % SENTENCES.len()).map(|k| SENTENCES[(n + k) % SENTENCES.len()]);
+    sentences.collect::<Vec<_>>().join(" ")
+}
+
 /// Measures queries one at a time, and then texts of one to eight sentences all at once.
 fn measure(encoder: &TextEncoder, time: Duration) -> Result<Measured> {
     let queries: Vec<String> = SENTENCES
         .iter()
         .map(|s| s.split(' ').take(8).collect::<Vec<_>>().join(" "))
         .collect();
-    let texts: Vec<String> = (0..TEXTS)
-        .map(|n| {
-            let sentences = (0..=n % SENTENCES.len()).map(|k| SENTENCES[(n + k) % SENTENCES.len()]);
-            sentences.collect::<Vec<_>>().join(" ")
-        })
-        .collect();
+    let texts: Vec<String> = (0..TEXTS).map(text).collect();
     encoder.encode(Task::Document, &texts)?;
     let mut took = Vec::new();
     let mut query_tokens = 0_u64;
@@ -358,6 +426,55 @@ fn measure(encoder: &TextEncoder, time: Duration) -> Result<Measured> {
     })
 }
 
+#[derive(Serialize)]
+struct PairsMeasured {
+    model: String,
+    fingerprint: String,
+    device: crate::model::Device,
+    sessions: usize,
+    threads_per_session: usize,
+    passages: usize,
+    query_ms_p50: f64,
+    query_ms_p99: f64,
+    pair_tokens: f64,
+    pairs_per_second: f64,
+    tokens_per_second: f64,
+}
+
+/// Measures queries with passages of one to eight sentences, one query at a time.
+fn measure_pairs(reranker: &CrossEncoder, model: String, time: Duration) -> Result<PairsMeasured> {
+    let passages: Vec<String> = (0..TEXTS).map(text).collect();
+    let options = ScoreOptions::default();
+    reranker.score(SENTENCES[0], &passages, &options)?;
+    let mut took = Vec::new();
+    let mut tokens = 0_u64;
+    let started = Instant::now();
+    while took.is_empty() || started.elapsed() < time {
+        let asked = Instant::now();
+        let query = SENTENCES[took.len() % SENTENCES.len()];
+        let found = reranker.score(query, &passages, &options)?;
+        took.push(asked.elapsed().as_secs_f64() * 1e3);
+        tokens += found.tokens.iter().map(|&t| u64::from(t)).sum::<u64>();
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let pairs = (took.len() * passages.len()) as f64;
+    took.sort_by(f64::total_cmp);
+    let quantile = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
+    Ok(PairsMeasured {
+        model,
+        fingerprint: reranker.fingerprint().to_string(),
+        device: crate::model::Device::Cpu,
+        sessions: 0,
+        threads_per_session: 0,
+        passages: passages.len(),
+        query_ms_p50: quantile(0.5),
+        query_ms_p99: quantile(0.99),
+        pair_tokens: tokens as f64 / pairs,
+        pairs_per_second: pairs / seconds,
+        tokens_per_second: tokens as f64 / seconds,
+    })
+}
+
 /// Refuses where an index needs the model, or may: one that cannot be opened does not say.
 fn refuse_if_used(
     context: &Context,
@@ -368,13 +485,14 @@ fn refuse_if_used(
     let catalog = context.catalog()?;
     for name in catalog.names_on_disk()? {
         let index = catalog.get(&name)?;
-        let embedding = index.definition().embedding.as_ref();
-        let Some(used) = embedding.and_then(|e| e.model.as_deref()) else {
-            continue;
-        };
+        let definition = index.definition();
+        let embedding = definition.embedding.as_ref();
+        let encoder = embedding.and_then(|e| e.model.as_deref());
+        let rerank = definition.search.rerank.as_ref();
+        let reranker = rerank.and_then(|r| r.model.as_deref());
         // The same model may go by the name of its folder and of its manifest.
-        let same = used == model || registry.folder(used).is_ok_and(|f| f == folder);
-        if same {
+        let same = |used: &str| used == model || registry.folder(used).is_ok_and(|f| f == folder);
+        if encoder.into_iter().chain(reranker).any(same) {
             return Err(
                 Problem::new(Code::InvalidRequest, "an index uses this model")
                     .field("model")
@@ -402,7 +520,7 @@ fn remove(folder: &Path) -> Result<()> {
 fn compared(parity: Option<&Parity>) -> String {
     parity.map_or_else(String::new, |parity| {
         format!(
-            "; cosine {:.5} or more with its {} reference vectors",
+            "; {:.5} or more alike with its {} references",
             parity.least_cosine, parity.texts
         )
     })
@@ -410,6 +528,9 @@ fn compared(parity: Option<&Parity>) -> String {
 
 fn line(model: &ModelSummary) -> String {
     let mut line = model.name.clone();
+    if model.kind == Some(ModelKind::Reranker) {
+        line += "  reranker";
+    }
     if let Some(dimensions) = model.dimensions {
         line += &format!("  {dimensions} dimensions");
     }

@@ -124,6 +124,10 @@ pub struct Limits {
     pub embedding_inputs: usize,
     /// Most tokens of all those texts together.
     pub embedding_tokens: usize,
+    /// Most documents in one request to `/v1/rerank`.
+    pub rerank_documents: usize,
+    /// Most tokens of all its pairs of query and document together.
+    pub rerank_tokens: usize,
     /// Longest time a hybrid search waits for its query's encoding, in milliseconds;
     /// past it the words answer alone and the answer says so.
     pub encode_ms: u64,
@@ -144,6 +148,8 @@ impl Default for Limits {
             cursor_s: 600,
             embedding_inputs: 2_048,
             embedding_tokens: 300_000,
+            rerank_documents: 1_000,
+            rerank_tokens: 300_000,
             encode_ms: 2_000,
             idempotency_hours: 24,
         }
@@ -380,6 +386,16 @@ impl Config {
             (
                 "limits.embedding_tokens",
                 n(limits.embedding_tokens),
+                1..=MAX_TOKENS,
+            ),
+            (
+                "limits.rerank_documents",
+                n(limits.rerank_documents),
+                1..=MAX_COUNT,
+            ),
+            (
+                "limits.rerank_tokens",
+                n(limits.rerank_tokens),
                 1..=MAX_TOKENS,
             ),
             (

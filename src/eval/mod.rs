@@ -4,6 +4,7 @@
 //! published ones. A run is ranked before it comes here; nothing is ranked again.
 
 mod beir;
+mod cascade;
 mod judgments;
 mod measures;
 mod report;
@@ -11,8 +12,9 @@ mod retrieval;
 mod run;
 
 pub use beir::{BeirDocument, BeirFolder};
+pub use cascade::{CascadePoint, CascadeReport, Traces, trace};
 pub use judgments::{Judgments, Qrels};
 pub use measures::{Evaluation, Measure, evaluate};
 pub use report::{Measures, RetrievalReport};
-pub use retrieval::{load_corpus, measure};
+pub use retrieval::{EvalMode, load_corpus, measure};
 pub use run::{Hit, Run};

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rerank::Rerank;
 use crate::document::{FieldType, Fields, MAX_STEPS, UnknownFields, is_below, is_path};
 use crate::error::{Code, Problem, Result};
 use crate::lexical::{Scoring, Synonyms, Typos};
@@ -262,6 +263,9 @@ pub struct SearchDefaults {
     /// Which words of a query must be in a document.
     #[serde(rename = "match")]
     pub match_words: MatchWords,
+    /// Re-ranking of the first documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<Rerank>,
 }
 
 impl Default for SearchDefaults {
@@ -272,6 +276,7 @@ impl Default for SearchDefaults {
             ef: 128,
             fusion: Fusion::default(),
             match_words: MatchWords::Any,
+            rerank: None,
         }
     }
 }
@@ -380,6 +385,17 @@ impl Definition {
             return Err(wrong("search.ef", "out of range")
                 .found(search.ef)
                 .expected(format!("1 to {MAX_EF}")));
+        }
+        if let Some(rerank) = &search.rerank {
+            let code = Code::InvalidDefinition;
+            rerank.check(&self.fields, code, "search.rerank")?;
+            if rerank.by_default && rerank.model.is_none() {
+                return Err(
+                    wrong("search.rerank.model", "searches are re-ranked by nothing")
+                        .found("no name")
+                        .expected("the name of a reranker"),
+                );
+            }
         }
         search
             .fusion

@@ -19,7 +19,7 @@ use crate::document::{Document, UnknownFields, validate};
 use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::lexical::{QueryOptions, WordIndex, WordOptions, WordQuery};
-use crate::model::TextEncoder;
+use crate::model::{CrossEncoder, TextEncoder};
 use crate::store::{Store, StoreOptions, StoredVectors};
 use crate::vector::{
     Inherited, MOST_DIMENSIONS, Owner, VectorIndex, VectorOptions, VectorReader, next_number,
@@ -311,6 +311,14 @@ impl Index {
                 synonyms: self.described.synonyms(),
             },
         )
+    }
+
+    /// A reranker, opened when it is first needed.
+    ///
+    /// # Errors
+    /// As [`Registry::open_reranker`](crate::model::Registry::open_reranker).
+    pub fn reranker(&self, name: &str) -> Result<CrossEncoder> {
+        self.settings.models.open_reranker(name)
     }
 
     /// The encoder of the index, opened when it is first needed.

@@ -13,7 +13,7 @@ use super::manifest::Manifest;
 use super::parallel;
 use super::passages;
 use super::pooling::normalize;
-use super::queue::{Bounds, Counts, Queue};
+use super::queue::{Bounds, Counts, Queue, Waiting};
 use super::request::{EncodeOptions, Input, LongTexts, Prompt, Task};
 use super::runtime::RuntimeOptions;
 use super::session::EncoderSession;
@@ -275,12 +275,12 @@ impl TextEncoder {
         // What each text's windows weigh, once their tokens are given away.
         let shapes: Vec<Shape> = texts.iter().map(|text| asked.shape(inner, text)).collect();
         let rows: Vec<Tokenized> = texts.into_iter().flatten().collect();
-        let encoded = inner.queue.encode(
-            options.task,
-            rows,
-            options.refuse_when_full,
-            options.cancellation.clone(),
-        )?;
+        let waiting = Waiting {
+            refuse: options.refuse_when_full,
+            cancellation: options.cancellation.clone(),
+            deadline: None,
+        };
+        let encoded = inner.queue.encode(options.task, rows, waiting)?;
         let mut next = 0;
         let mut vector = vec![0.0; full];
         for (&place, shape) in missing.iter().zip(shapes) {
@@ -533,6 +533,7 @@ impl<'a> Asked<'a> {
                         Tokenized {
                             ids: tokenizer.with_specials(&[&whole[..kept]]),
                             skip: 0,
+                            second: usize::MAX,
                             truncated: kept < whole.len(),
                         }
                     }
@@ -554,6 +555,7 @@ impl<'a> Asked<'a> {
             .map(|window| Tokenized {
                 ids: tokenizer.with_specials(&[prompt, &text[window]]),
                 skip: self.skip,
+                second: usize::MAX,
                 truncated: false,
             })
             .collect()

@@ -1,4 +1,4 @@
-//! Queries: planning, the legs, fusion, highlighting, explanation.
+//! Queries: planning, the legs, fusion, re-ranking, highlighting, explanation.
 //!
 //! What holds for every answer:
 //! * The same question on the same view gives the same answer; ties break by document id.
@@ -19,6 +19,7 @@ mod page;
 mod passage;
 mod ranking;
 mod request;
+mod rerank;
 mod response;
 mod run;
 mod short;
@@ -29,8 +30,9 @@ pub use fusion::{Candidate, LegHit, fuse};
 pub use options::{Collapse, CursorRequest, Missing, Sort, SortOrder};
 pub use passage::{Passage, Place};
 pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
+pub use rerank::{RerankRequest, RerankSettings};
 pub use response::{
-    Degraded, Explanation, FusionExplanation, Hit, InnerHit, LegExplanation, SearchResponse,
-    Shortfall, Timings, Total, TotalCounts,
+    Degraded, Explanation, FusionExplanation, Hit, InnerHit, LegExplanation, RerankExplanation,
+    RerankSummary, SearchResponse, Shortfall, Timings, Total, TotalCounts,
 };
-pub use run::search;
+pub use run::{search, search_while};

@@ -208,6 +208,7 @@ impl Page<'_> {
                 })
             }),
         });
+        let reranking = self.ranking.rerank.as_ref();
         Ok(Explanation {
             lexical,
             dense,
@@ -215,8 +216,11 @@ impl Page<'_> {
                 method: plan.fusion.method,
                 lexical_weight: plan.fusion.lexical,
                 dense_weight: plan.fusion.dense,
-                score: candidate.score,
+                score: reranking
+                    .and_then(|r| r.first_score(candidate.ordinal))
+                    .unwrap_or(candidate.score),
             }),
+            rerank: reranking.and_then(|r| r.explain(candidate)),
             beyond_candidates: candidate.beyond,
         })
     }

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::filter::OrdinalSet;
 use crate::index::{Index, Mode, View};
 use crate::lexical::WordQuery;
+use crate::model::Cancellation;
 
 /// Answers a search on the index's current view, or goes on with one on the view that its
 /// cursor holds. Blocking: encodes on this thread while the words are searched on another.
@@ -25,11 +26,24 @@ use crate::lexical::WordQuery;
 /// The caller's problem with the request; operator errors of the store or, where the
 /// vectors alone were asked for, of the encoder.
 pub fn search(index: &Index, request: &SearchRequest) -> Result<SearchResponse> {
+    search_while(index, request, &Cancellation::default())
+}
+
+/// The same for a caller who may leave: what is left of re-ranking is then not done.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_while(
+    index: &Index,
+    request: &SearchRequest,
+    cancellation: &Cancellation,
+) -> Result<SearchResponse> {
     let started = Instant::now();
     if let Some(token) = request.cursor.as_ref().and_then(|c| c.token.as_deref()) {
         return cursor::go_on(index, request, token, started);
     }
-    let plan = request.plan(index.definition(), index.limits())?;
+    let mut plan = request.plan(index.definition(), index.limits())?;
+    plan.cancellation = cancellation.clone();
     let ground = Ground::new(index, &plan)?;
     let filter_ms = ms(started);
     let legs = ground.legs(index, &plan);
@@ -134,11 +148,17 @@ pub(super) fn answer(page: &Page<'_>, part: Part, counts: &Counts) -> Result<Sea
     let k = legs.plan.k;
     let hits = page.fetch(part.from, k)?;
     let found = &ranking.found;
+    let reranking = ranking.rerank.as_ref();
+    let lost = [
+        found.degraded.as_ref(),
+        reranking.and_then(|r| r.degraded.as_ref()),
+    ];
     let timings = Timings {
         encode_ms: found.encode_ms,
         words_ms: found.words_ms,
         vectors_ms: found.vectors_ms,
         fusion_ms: found.fusion_ms,
+        rerank_ms: reranking.map_or(0.0, |r| r.took_ms),
         fetch_ms: ms(fetching),
         ..Timings::default()
     };
@@ -153,7 +173,8 @@ pub(super) fn answer(page: &Page<'_>, part: Part, counts: &Counts) -> Result<Sea
         facets: counts.facets.clone(),
         mode: legs.plan.mode,
         short,
-        degraded: found.degraded.iter().cloned().collect(),
+        rerank: reranking.map(|r| r.summary.clone()),
+        degraded: lost.into_iter().flatten().cloned().collect(),
         cursor: None,
         seq: legs.view.seq,
         timings,

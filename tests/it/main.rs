@@ -25,6 +25,8 @@ mod paging;
 mod quality;
 mod readers;
 mod reindex;
+mod rerankers;
+mod reranking;
 mod rest;
 mod schemas;
 mod scripts;

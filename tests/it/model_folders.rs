@@ -146,7 +146,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 /// Writes trained layers as `training/README.md` lays them out: those of `trained`, for the
 /// embeddings of the base's weights.
-fn write_layers(folder: &Path, trained: &TinyModel, base: &Path, about: &str) {
+pub(crate) fn write_layers(folder: &Path, trained: &TinyModel, base: &Path, about: &str) {
     fs::create_dir_all(folder).unwrap();
     let hash = |bytes: &[u8]| -> String {
         let digest = sha2::Sha256::digest(bytes);

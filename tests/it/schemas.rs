@@ -19,6 +19,10 @@ fn generated() -> Vec<(&'static str, Schema)> {
             "embeddings-request",
             schemars::schema_for!(gleaner::api::EmbeddingsRequest),
         ),
+        (
+            "rerank-request",
+            schemars::schema_for!(gleaner::api::RerankCall),
+        ),
         ("search-request", schemars::schema_for!(SearchRequest)),
         ("search-response", schemars::schema_for!(SearchResponse)),
         ("problem", schemars::schema_for!(Problem)),
