@@ -142,19 +142,28 @@ test-training: training-env ## the tests of training: poolings, losses, exports,
 
 # Every step goes on where it was stopped; what is there already is not made again.
 .PHONY: train-encoders
-train-encoders: setup training-env ## train and measure the encoders of docs/encoders.md (hours on two cores)
+train-encoders: setup training-env ## train and measure the poolings over frozen layers, and what each costs; writes docs/encoders.md (an hour on two cores)
 ifeq ($(BENCH_BUILD),)
 	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the collections to train and measure on"
 else
 	$(call step,the encoder as it is,$(TRAIN) report --base)
-	$(call step,train,$(TRAIN) train training/recipes/default.toml --out "$(CACHE)/training/runs/default")
-	$(call step,choose,$(TRAIN) choose --out "$(CACHE)/training/runs/default")
-	$(call step,measure,$(TRAIN) report --out "$(CACHE)/training/runs/default")
 	$(call step,poolings,$(TRAIN) compare training/recipes/poolings.toml --seeds 3)
+	$(call step,speed,$(TRAIN) speed)
+	@$(TRAIN) table --into docs/encoders.md
+endif
+
+.PHONY: train-encoders-whole
+train-encoders-whole: setup training-env ## the same with the whole encoder trained, the runs that are not in training/measured yet: minutes on a GPU, days without
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the collections to train and measure on"
+else
+	$(call step,poolings,$(TRAIN) grid training/recipes/whole.toml)
 	@$(TRAIN) table --into docs/encoders.md
 endif
 
 .PHONY: clean
 clean: ## remove what was built here; downloads and RocksDB stay in the cache
 	@if [ -f "$(CACHE)/env.sh" ]; then $(ENV) cargo clean; fi
-	rm -rf bin reports
+	rm -rf bin
+	@# What took hours to measure is added to, not made anew.
+	@if [ -d reports ]; then find reports -mindepth 1 -maxdepth 1 ! -name encoders -exec rm -rf {} +; fi
