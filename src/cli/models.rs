@@ -10,8 +10,8 @@ use super::Context;
 use crate::config::cache_folder;
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::{
-    CrossEncoder, Manifest, ModelKind, ModelSummary, Parity, Precision, PrepareOptions, Registry,
-    ScoreOptions, Task, TextEncoder, check_pairs, check_reference, layers_base, prepare,
+    CrossEncoder, MANIFEST, Manifest, ModelKind, ModelSummary, Parity, Precision, PrepareOptions,
+    Registry, ScoreOptions, Task, TextEncoder, check_pairs, check_reference, layers_base, prepare,
 };
 
 /// List, add, check, measure and remove models.
@@ -43,6 +43,10 @@ pub(super) enum Models {
         /// Where the weights come from.
         #[arg(long)]
         origin: Option<String>,
+        /// Take the place of a model of that name. An index that was filled with the old one
+        /// is refused until it is filled anew, unless the vectors are the same.
+        #[arg(long)]
+        replace: bool,
     },
     /// Load a model, verify its files, encode a probe, and compare with its reference
     /// vectors where it has some.
@@ -155,6 +159,7 @@ impl Models {
                 base,
                 licence,
                 origin,
+                replace,
             } => {
                 let name = name
                     .or_else(|| Some(source.file_name()?.to_str()?.to_lowercase()))
@@ -166,7 +171,17 @@ impl Models {
                 let into = into
                     .or_else(|| folders.first().cloned())
                     .ok_or_else(|| Error::operator("no folder for models is configured"))?;
-                let target = into.join(&name);
+                let target = into.join(model_name(&name)?);
+                if !replace && target.join(MANIFEST).is_file() {
+                    return Err(Problem::new(
+                        Code::InvalidModel,
+                        "there is a model of this name already",
+                    )
+                    .field("name")
+                    .found(target.display())
+                    .expected("another name (--name), or --replace")
+                    .into());
+                }
                 let prepared = prepare(
                     &source,
                     &target,
@@ -551,6 +566,30 @@ fn line(model: &ModelSummary) -> String {
         line += &format!("  cannot be used: {problem}");
     }
     format!("{line}  ({})", model.folder.display())
+}
+
+/// Longest name of a model, in bytes.
+const NAME_BYTES: usize = 100;
+
+/// A name that is a folder of its own on every system, and can be written in a definition.
+fn model_name(name: &str) -> Result<&str> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty()
+        || name.len() > NAME_BYTES
+        || name.starts_with('.')
+        || !name.chars().all(good)
+    {
+        return Err(
+            Problem::new(Code::InvalidModel, "a model cannot have this name")
+                .field("name")
+                .found(name)
+                .expected(format!(
+                    "letters, digits, `-`, `_` and `.`, not first, at most {NAME_BYTES}"
+                ))
+                .into(),
+        );
+    }
+    Ok(name)
 }
 
 /// Where set-up has put the model that trained layers belong to.

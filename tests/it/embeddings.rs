@@ -245,6 +245,18 @@ fn what_cannot_be_done_is_refused_with_its_field() {
             "encoding_format",
         ),
         (
+            json!({"model": MODEL, "input": text, "encoding_format": 3}),
+            400,
+            "invalid_request",
+            "encoding_format",
+        ),
+        (
+            json!({"model": MODEL, "input": text, "task": ["query"]}),
+            400,
+            "invalid_request",
+            "task",
+        ),
+        (
             json!({"model": MODEL, "input": text, "task": "both"}),
             400,
             "invalid_request",

@@ -389,7 +389,8 @@ fn a_reranker_is_added_if_it_gives_its_reference_scores() {
     };
     reference(0.0);
     for precision in ["fp32", "int8"] {
-        let added = place.json(&["models", "add", "published", "--precision", precision]);
+        let add = ["models", "add", "published", "--precision", precision];
+        let added = place.json(&[&add[..], &["--replace"]].concat());
         assert_eq!(added["kind"], "reranker");
         assert_eq!(added["reference"]["texts"], 3);
         let checked = place.json(&["models", "check", "published"]);
@@ -407,7 +408,10 @@ fn a_reranker_is_added_if_it_gives_its_reference_scores() {
         "{measured}"
     );
     reference(0.7);
-    let said = place.refused(Code::InvalidModel, &["models", "add", "published"]);
+    let said = place.refused(
+        Code::InvalidModel,
+        &["models", "add", "published", "--replace"],
+    );
     assert!(said.contains("reference.json"), "{said}");
     place.json(&["models", "remove", "published"]);
 }
@@ -484,7 +488,7 @@ fn trained_layers_and_a_classifier_are_put_together_with_their_base() {
     assert!((logit - expected).abs() < 1e-3, "{logit} {expected}");
     let calibrated = 1.0 / (1.0 + (-(logit - 0.25) / 1.5).exp());
     assert!((found.scores[0].unwrap() - calibrated).abs() < 1e-5);
-    place.json(&["models", "add", "layers", "--base", "base"]);
+    place.json(&["models", "add", "layers", "--base", "base", "--replace"]);
     // Nothing of it is left beside the models.
     assert_eq!(fs::read_dir(place.path("models")).unwrap().count(), 1);
 }
