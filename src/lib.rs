@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod combine;
 pub mod config;
 pub mod document;
 pub mod error;

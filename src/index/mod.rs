@@ -12,6 +12,7 @@
 mod aliases;
 mod carry;
 mod catalog;
+mod combiner;
 mod definition;
 mod digests;
 mod document;
@@ -31,6 +32,7 @@ mod write;
 
 pub use carry::Carry;
 pub use catalog::{Catalog, Defined, Settings};
+pub use combiner::ActiveCombiner;
 pub use definition::{
     Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
     Passages, SearchDefaults, check_name,

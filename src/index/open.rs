@@ -9,11 +9,13 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::catalog::Settings;
+use super::combiner::ActiveCombiner;
 use super::held::Held;
 use super::redefine::Described;
 use super::view::Epoch;
 use super::write::Writer;
 use super::{Definition, Embedding, View};
+use crate::combine::Combiner;
 use crate::config::Limits;
 use crate::document::{Document, UnknownFields, validate};
 use crate::error::{Code, Error, Problem, Result};
@@ -53,6 +55,8 @@ pub struct Index {
     /// Requests under way that are to be carried out once.
     pub(super) once: Arc<Mutex<HashSet<String>>>,
     held: Held,
+    /// The combiner that searches use.
+    pub(super) combiner: ArcSwap<ActiveCombiner>,
 }
 
 impl Index {
@@ -243,6 +247,10 @@ impl Index {
             writer: Mutex::new(Writer::new((*live).clone(), seq)),
             once: Arc::default(),
             held: Held::new(),
+            combiner: ArcSwap::from_pointee(ActiveCombiner {
+                version: 0,
+                combiner: Combiner::shipped()?,
+            }),
         })
     }
 

@@ -13,6 +13,7 @@
 mod cursor;
 mod facets;
 mod fusion;
+mod learned;
 mod legs;
 mod options;
 mod page;
@@ -30,7 +31,7 @@ pub use options::{Collapse, CursorRequest, Missing, Sort, SortOrder};
 pub use passage::{Passage, Place};
 pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
 pub use response::{
-    Degraded, Explanation, FusionExplanation, Hit, InnerHit, LegExplanation, SearchResponse,
-    Shortfall, Timings, Total, TotalCounts,
+    Degraded, Explanation, FeatureExplanation, FusionExplanation, Hit, InnerHit,
+    LearnedExplanation, LegExplanation, SearchResponse, Shortfall, Timings, Total, TotalCounts,
 };
 pub use run::search;

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::fusion::{Candidate, fuse};
+use super::learned::fuse_learned;
 use super::legs::{Found, Legs};
 use super::page::order;
 use super::response::InnerHit;
@@ -19,7 +20,7 @@ use super::run::ms;
 use crate::document::Value;
 use crate::error::Result;
 use crate::filter::OrdinalSet;
-use crate::index::{MAX_CANDIDATES, Mode};
+use crate::index::{FusionMethod, MAX_CANDIDATES, Mode};
 use crate::lexical::{SortAmong, SortBy, SortKey, SortPlace, SortQuery, SortedHit};
 
 /// Documents that each leg is asked for at most to fill a page with groups.
@@ -106,7 +107,7 @@ pub(super) fn rank(legs: &Legs<'_>, reach: usize, after: Option<&SortPlace>) -> 
 /// By relevance.
 fn relevant(legs: &Legs<'_>, reach: usize) -> Result<Ranking> {
     let mut found = legs.search(legs.plan.candidates.max(reach))?;
-    let (list, ranked) = fused(legs, &mut found);
+    let (list, ranked) = fused(legs, &mut found)?;
     let is_all = found.is_all();
     let lower = ranked - list.len() as u64;
     Ok(Ranking {
@@ -130,10 +131,16 @@ fn is_fused(legs: &Legs<'_>, found: &Found) -> bool {
 
 /// One list of what the legs found, without what scores too low; and how many there were
 /// with it.
-fn fused(legs: &Legs<'_>, found: &mut Found) -> (Vec<Candidate>, u64) {
+fn fused(legs: &Legs<'_>, found: &mut Found) -> Result<(Vec<Candidate>, u64)> {
     let started = Instant::now();
     let plan = legs.plan;
-    let mut list = fuse(&found.lexical, &found.dense, plan.candidates, &plan.fusion);
+    let mut list = if is_fused(legs, found) && plan.fusion.method == FusionMethod::Learned {
+        let (list, learned) = fuse_learned(legs, found)?;
+        found.learned = Some(learned);
+        list
+    } else {
+        fuse(&found.lexical, &found.dense, plan.candidates, &plan.fusion)
+    };
     if !is_fused(legs, found) {
         // One leg answered alone: its own scores rank and are reported.
         for one in list.iter_mut() {
@@ -148,7 +155,7 @@ fn fused(legs: &Legs<'_>, found: &mut Found) -> (Vec<Candidate>, u64) {
         list.retain(|one| one.score >= least);
     }
     found.fusion_ms += ms(started);
-    (list, ranked)
+    Ok((list, ranked))
 }
 
 /// All that matches, in an order of its own.
@@ -217,7 +224,7 @@ fn scan(legs: &Legs<'_>, reach: usize, after: Option<&SortPlace>) -> Result<Rank
 /// The candidates in an order of fields' values.
 fn reorder(legs: &Legs<'_>) -> Result<Ranking> {
     let mut found = legs.search(legs.plan.candidates)?;
-    let (candidates, ranked) = fused(legs, &mut found);
+    let (candidates, ranked) = fused(legs, &mut found)?;
     let started = Instant::now();
     let scores: HashMap<u32, f32> = candidates.iter().map(|c| (c.ordinal, c.score)).collect();
     let query = SortQuery {
@@ -298,7 +305,7 @@ fn collapse(legs: &Legs<'_>, reach: usize) -> Result<Ranking> {
     let mut depth = legs.plan.candidates.max(reach);
     let mut found = legs.search(depth)?;
     loop {
-        let (list, ranked) = fused(legs, &mut found);
+        let (list, ranked) = fused(legs, &mut found)?;
         let lower = ranked - list.len() as u64;
         let list = first_of_groups(legs, list)?;
         let is_all = found.is_all();
