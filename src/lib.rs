@@ -7,6 +7,7 @@ pub mod config;
 pub mod document;
 pub mod error;
 pub mod eval;
+pub mod feedback;
 pub mod filter;
 pub mod index;
 pub mod ingest;

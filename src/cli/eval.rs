@@ -1,6 +1,6 @@
 //! `gleaner eval`: how good the answers are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::Context;
 use crate::error::{Error, Result};
 use crate::eval::{BeirFolder, load_corpus, measure};
-use crate::index::{Catalog, Definition, FusionMethod, Mode};
+use crate::index::{Catalog, Definition, FusionMethod, Index, Mode};
 use crate::ingest::{Progress, Reporter, Show};
 use crate::search::SearchRequest;
 
@@ -74,17 +74,66 @@ impl Retrieval {
         let folder = BeirFolder::open(&self.beir)?;
         // A misspelt split is noticed before anything is encoded.
         folder.qrels(&self.split)?;
-        let definition = match &self.index {
-            Some(file) => Definition::from_file(file)?,
-            None => Definition::from_toml(BEIR_DEFINITION)?,
+        let definition = definition(self.index.as_deref())?;
+        let loaded = Loaded::new(context, &folder, definition, self.keep.as_deref())?;
+        let index = &loaded.index;
+        let mut fusion = index.definition().search.fusion;
+        if let Some(weight) = self.lexical_weight {
+            fusion.method = FusionMethod::MinMax;
+            fusion.lexical = weight;
+            fusion.dense = 1.0 - weight;
+        }
+        if self.rrf {
+            fusion.method = FusionMethod::Rrf;
+        }
+        let request = SearchRequest {
+            candidates: self.candidates,
+            fusion: Some(fusion),
+            ..SearchRequest::default()
         };
-        let temporary = match &self.keep {
+        let report = measure(
+            index,
+            &folder,
+            &self.split,
+            &modes,
+            &request,
+            self.run_dir.as_deref(),
+        )?;
+        context.print(&report, |report| report.to_string())
+    }
+}
+
+/// The definition in a file, or that for BEIR collections.
+pub(super) fn definition(file: Option<&Path>) -> Result<Definition> {
+    match file {
+        Some(file) => Definition::from_file(file),
+        None => Definition::from_toml(BEIR_DEFINITION),
+    }
+}
+
+/// A collection in an index.
+pub(super) struct Loaded {
+    pub index: Arc<Index>,
+    // In this order: the index is closed before its folder goes.
+    _catalog: Catalog,
+    _temporary: Option<TemporaryFolder>,
+}
+
+impl Loaded {
+    /// Loads a collection, or opens the index that was kept of it.
+    pub(super) fn new(
+        context: &Context,
+        folder: &BeirFolder,
+        definition: Definition,
+        keep: Option<&Path>,
+    ) -> Result<Loaded> {
+        let temporary = match keep {
             Some(_) => None,
             None => Some(TemporaryFolder::new()?),
         };
         let mut config = context.config.clone();
-        config.data.folder = match (&self.keep, &temporary) {
-            (Some(folder), _) => folder.clone(),
+        config.data.folder = match (keep, &temporary) {
+            (Some(folder), _) => folder.to_path_buf(),
             (None, Some(folder)) => folder.0.clone(),
             (None, None) => return Err(Error::Bug("no folder for the index".into())),
         };
@@ -101,35 +150,18 @@ impl Retrieval {
         if !loaded.is_file() {
             let progress = Arc::new(Progress::new());
             let reporter = Reporter::start(progress.clone(), Show::Auto);
-            let outcome = load_corpus(&index, &folder, &config.ingest, &progress);
+            let outcome = load_corpus(&index, folder, &config.ingest, &progress);
             reporter.finish();
             outcome?;
             std::fs::write(&loaded, "").map_err(|e| {
                 Error::operator_from(format!("cannot write {}", loaded.display()), e)
             })?;
         }
-        let mut fusion = index.definition().search.fusion;
-        if let Some(weight) = self.lexical_weight {
-            fusion.lexical = weight;
-            fusion.dense = 1.0 - weight;
-        }
-        if self.rrf {
-            fusion.method = FusionMethod::Rrf;
-        }
-        let request = SearchRequest {
-            candidates: self.candidates,
-            fusion: Some(fusion),
-            ..SearchRequest::default()
-        };
-        let report = measure(
-            &index,
-            &folder,
-            &self.split,
-            &modes,
-            &request,
-            self.run_dir.as_deref(),
-        )?;
-        context.print(&report, |report| report.to_string())
+        Ok(Loaded {
+            index,
+            _catalog: catalog,
+            _temporary: temporary,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod eval;
 mod export;
+mod fusion;
 mod index;
 mod ingest;
 mod models;
@@ -79,6 +80,9 @@ enum Command {
     /// Measure the quality of answers.
     #[command(subcommand)]
     Eval(eval::Eval),
+    /// Fit and measure how the legs' answers become one.
+    #[command(subcommand)]
+    Fusion(fusion::FusionCommand),
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
@@ -156,6 +160,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Fusion(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }

@@ -96,7 +96,7 @@ pub fn fit_coupled(
         .map(|(example, selection)| Example {
             positives: selection.positives.clone(),
             negatives: example.negatives.clone(),
-            weight: example.weight,
+            weight: selection.positives.iter().map(|(_, w)| w).sum(),
             features: Default::default(),
         })
         .collect();
@@ -110,10 +110,11 @@ pub fn fit_coupled(
         largest = LargestWeights::default();
         let mut by_relevance = [0.0; PARAMETERS];
         let mut by_selection = [0.0; CANDIDATES + SHOWN];
-        let mut all = 0.0;
+        let (mut all, mut observed) = (0.0, 0.0);
         for ((one, shown), of) in ready.iter().zip(selections).zip(&selected) {
             let weight = f64::from(one.example.weight);
             all += weight;
+            observed += f64::from(of.weight);
             let relevance_scores = one.scores(&relevance);
             let rows = rows(one.example, shown);
             let selection_scores: Vec<f64> = rows
@@ -126,13 +127,13 @@ pub fn fit_coupled(
             let gradient = softmax_gradient(of, &selection_scores, |n| of_selection[n]);
             for (row, g) in rows.iter().zip(gradient) {
                 for (sum, f) in by_selection.iter_mut().zip(row) {
-                    *sum += weight * g * f;
+                    *sum += f64::from(of.weight) * g * f;
                 }
             }
         }
         penalise(&mut by_relevance, &relevance, &origin, all, &options.fit);
         for (g, p) in by_selection.iter_mut().zip(&selection) {
-            *g = *g / all.max(f64::MIN_POSITIVE) + 2.0 * SELECTION_PENALTY * p;
+            *g = *g / f64::max(observed, f64::MIN_POSITIVE) + 2.0 * SELECTION_PENALTY * p;
         }
         relevance_steps.step(&mut relevance, &by_relevance);
         selection_steps.step(&mut selection, &by_selection);

@@ -4,15 +4,19 @@
 //! published ones. A run is ranked before it comes here; nothing is ranked again.
 
 mod beir;
+mod fusion;
 mod judgments;
 mod measures;
 mod report;
 mod retrieval;
 mod run;
+mod significance;
 
 pub use beir::{BeirDocument, BeirFolder};
+pub use fusion::{JudgedQuery, judged_queries};
 pub use judgments::{Judgments, Qrels};
 pub use measures::{Evaluation, Measure, evaluate};
 pub use report::{Measures, RetrievalReport};
 pub use retrieval::{load_corpus, measure};
 pub use run::{Hit, Run};
+pub use significance::randomisation_test;

@@ -9,13 +9,12 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::catalog::Settings;
-use super::combiner::ActiveCombiner;
+use super::combiner::{self, ActiveCombiner};
 use super::held::Held;
 use super::redefine::Described;
 use super::view::Epoch;
 use super::write::Writer;
 use super::{Definition, Embedding, View};
-use crate::combine::Combiner;
 use crate::config::Limits;
 use crate::document::{Document, UnknownFields, validate};
 use crate::error::{Code, Error, Problem, Result};
@@ -57,6 +56,8 @@ pub struct Index {
     held: Held,
     /// The combiner that searches use.
     pub(super) combiner: ArcSwap<ActiveCombiner>,
+    /// Held while what is kept of combiners is read and written again.
+    pub(super) combiners_changing: Mutex<()>,
 }
 
 impl Index {
@@ -219,6 +220,7 @@ impl Index {
             None => None,
         };
 
+        let combiner = combiner::active(&store)?;
         let live = Arc::new(live);
         let seq = store.last_seq();
         let view = View {
@@ -247,10 +249,8 @@ impl Index {
             writer: Mutex::new(Writer::new((*live).clone(), seq)),
             once: Arc::default(),
             held: Held::new(),
-            combiner: ArcSwap::from_pointee(ActiveCombiner {
-                version: 0,
-                combiner: Combiner::shipped()?,
-            }),
+            combiner: ArcSwap::from_pointee(combiner),
+            combiners_changing: Mutex::new(()),
         })
     }
 

@@ -34,4 +34,4 @@ pub use response::{
     Degraded, Explanation, FeatureExplanation, FusionExplanation, Hit, InnerHit,
     LearnedExplanation, LegExplanation, SearchResponse, Shortfall, Timings, Total, TotalCounts,
 };
-pub use run::search;
+pub use run::{Candidates, candidates, search};
