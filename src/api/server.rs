@@ -23,7 +23,7 @@ use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
 use super::{
-    aliases, documents, embeddings, export, health, indexes, models, reindex, search, snapshots,
+    aliases, documents, embeddings, export, feedback, health, indexes, models, reindex, search, snapshots,
     tasks,
 };
 use crate::config::Config;
@@ -219,7 +219,22 @@ fn router(app: Arc<App>) -> Router {
                 .delete(indexes::remove),
         )
         .route("/v1/indexes/{name}/compact", post(indexes::compact))
+        .route("/v1/feedback", post(feedback::add))
         .route("/v1/indexes/{name}/export", get(export::export))
+        .route("/v1/indexes/{name}/feedback", get(feedback::status))
+        .route(
+            "/v1/indexes/{name}/feedback/activate",
+            post(feedback::activate),
+        )
+        .route(
+            "/v1/indexes/{name}/feedback/export",
+            get(feedback::export),
+        )
+        .route("/v1/indexes/{name}/feedback/fit", post(feedback::fit))
+        .route(
+            "/v1/indexes/{name}/feedback/rollback",
+            post(feedback::roll_back),
+        )
         .route(
             "/v1/indexes/{name}/reindex",
             get(reindex::show)

@@ -5,6 +5,7 @@
 
 mod eval;
 mod export;
+mod feedback;
 mod fusion;
 mod index;
 mod ingest;
@@ -80,6 +81,9 @@ enum Command {
     /// Measure the quality of answers.
     #[command(subcommand)]
     Eval(eval::Eval),
+    /// Add, export and learn from what people say about answers.
+    #[command(subcommand)]
+    Feedback(feedback::FeedbackCommand),
     /// Fit and measure how the legs' answers become one.
     #[command(subcommand)]
     Fusion(fusion::FusionCommand),
@@ -160,6 +164,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Feedback(command) => command.run(&context),
         Command::Fusion(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),

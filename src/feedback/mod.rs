@@ -17,6 +17,7 @@ mod learn;
 mod log;
 
 pub use event::{EventKind, FeedbackEvent, MAX_GRADE, MAX_SHOWN, Shown};
+pub(crate) use export::write as write_feedback;
 pub use export::{FEEDBACK_COLUMNS, FeedbackExport, export_feedback};
 pub use fit::{FitReport, FitRequest, fit_feedback};
 pub use learn::{
