@@ -23,8 +23,8 @@ use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
 use super::{
-    aliases, documents, embeddings, export, feedback, health, indexes, models, reindex, search, snapshots,
-    tasks,
+    aliases, documents, embeddings, export, feedback, health, indexes, models, reindex, search,
+    snapshots, tasks,
 };
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
@@ -226,10 +226,7 @@ fn router(app: Arc<App>) -> Router {
             "/v1/indexes/{name}/feedback/activate",
             post(feedback::activate),
         )
-        .route(
-            "/v1/indexes/{name}/feedback/export",
-            get(feedback::export),
-        )
+        .route("/v1/indexes/{name}/feedback/export", get(feedback::export))
         .route("/v1/indexes/{name}/feedback/fit", post(feedback::fit))
         .route(
             "/v1/indexes/{name}/feedback/rollback",

@@ -153,7 +153,9 @@ impl Tasks {
             return Err(Problem::new(
                 Code::TaskRunning,
                 match kind {
-                    TaskKind::Fit => format!("a combiner of index {index:?} is being fitted already"),
+                    TaskKind::Fit => {
+                        format!("a combiner of index {index:?} is being fitted already")
+                    }
                     _ => format!("index {index:?} is being compacted already"),
                 },
             )

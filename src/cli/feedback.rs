@@ -90,7 +90,9 @@ impl FeedbackCommand {
                         added: events.len(),
                     })
                 })?;
-                context.print(&added, |done| format!("{}: added {} events", done.index, done.added))
+                context.print(&added, |done| {
+                    format!("{}: added {} events", done.index, done.added)
+                })
             }
             FeedbackCommand::Export { index, to, force } => {
                 let index = catalog.get(&index)?;
@@ -154,7 +156,10 @@ fn in_use(status: &CombinerStatus) -> String {
         true => "none".to_string(),
         false => kept.join(", "),
     };
-    let before = status.before.last().map(|version| format!("; before: {}", named(*version)));
+    let before = status
+        .before
+        .last()
+        .map(|version| format!("; before: {}", named(*version)));
     format!(
         "combiner in use: {}{}; versions kept: {kept}",
         named(status.active),
@@ -177,7 +182,9 @@ fn fitted(report: &FitReport) -> String {
         held.after,
         held.before,
         held.p,
-        [1, 2, 3, 5, 10].map(|rank| format!("{:.2}", report.propensities.of(rank))).join(" "),
+        [1, 2, 3, 5, 10]
+            .map(|rank| format!("{:.2}", report.propensities.of(rank)))
+            .join(" "),
         report.propensities.interventions,
         report.largest_weights.relevance,
         match (report.won, report.activated) {
@@ -205,9 +212,8 @@ fn read(file: &std::path::Path) -> Result<Vec<Vec<u8>>> {
                 ..problem
             })
         })?;
-        let event: FeedbackEvent = serde_json::from_value(json).map_err(|e| {
-            Problem::new(Code::InvalidFile, format!("{line} is not an event: {e}"))
-        })?;
+        let event: FeedbackEvent = serde_json::from_value(json)
+            .map_err(|e| Problem::new(Code::InvalidFile, format!("{line} is not an event: {e}")))?;
         events.push(event.checked(&line, now)?.to_bytes()?);
     }
     if events.is_empty() {

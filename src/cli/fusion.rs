@@ -1,21 +1,32 @@
 //! `gleaner fusion`: fitting and measuring how the legs' answers become one.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Subcommand;
+use indexmap::IndexMap;
+use serde::Serialize;
 
 use super::Context;
 use super::eval::{Loaded, definition};
+use crate::combine::{FitOptions, fit};
 use crate::error::{Error, Result};
-use crate::eval::{BeirFolder, JudgedQuery, judged_queries};
+use crate::eval::{BeirFolder, JudgedQuery, balanced, judged_queries, measure_fusions};
+use crate::feedback::{SimulationOptions, simulate};
 
 /// Fit and measure how the legs' answers become one.
 #[derive(Debug, Subcommand)]
 pub(super) enum FusionCommand {
     /// Write what is known of the candidates of judged queries, a JSON line for each query.
     Features(FeaturesCommand),
+    /// Fit a combiner on what `features` wrote, one query in five held out.
+    Fit(FitCommand),
+    /// Measure both legs and every fusion side by side, with paired tests.
+    Measure(MeasureCommand),
+    /// Let simulated people click, and learn from it with and without correcting for bias.
+    Simulate(SimulateCommand),
 }
 
 /// A split of a collection in the BEIR layout.
@@ -91,10 +102,80 @@ pub(super) struct FeaturesCommand {
     out: PathBuf,
 }
 
+/// Fit a combiner on what `features` wrote.
+#[derive(Debug, clap::Args)]
+pub(super) struct FitCommand {
+    /// Files that `gleaner fusion features` wrote; all count alike.
+    #[arg(required = true, value_name = "NAME.jsonl")]
+    files: Vec<PathBuf>,
+    /// Where to write the combiner; without it, it is only measured.
+    #[arg(long, value_name = "FILE.toml")]
+    out: Option<PathBuf>,
+    /// Fit on all files but one in turn as well, and measure on that one: how the combiner
+    /// does on what it has never seen.
+    #[arg(long)]
+    leave_one_out: bool,
+    /// Steps.
+    #[arg(long, default_value_t = FitOptions::default().steps)]
+    steps: usize,
+    /// How strongly the dependence on the query is held to none.
+    #[arg(long, default_value_t = FitOptions::default().query_penalty)]
+    query_penalty: f64,
+}
+
+/// Measure both legs and every fusion side by side.
+#[derive(Debug, clap::Args)]
+pub(super) struct MeasureCommand {
+    #[command(flatten)]
+    sets: Sets,
+}
+
+/// Let simulated people click, and learn from it.
+#[derive(Debug, clap::Args)]
+pub(super) struct SimulateCommand {
+    /// Files that `gleaner fusion features` wrote.
+    #[arg(required = true, value_name = "NAME.jsonl")]
+    files: Vec<PathBuf>,
+    /// Times that each query is asked.
+    #[arg(long, default_value_t = SimulationOptions::default().impressions)]
+    impressions: usize,
+    /// A document at rank k is looked at with probability 1 / k ^ this.
+    #[arg(long, default_value_t = SimulationOptions::default().position_bias)]
+    position_bias: f64,
+    /// Weight of the words in the ranking that is shown.
+    #[arg(long, default_value_t = SimulationOptions::default().lexical)]
+    lexical_weight: f32,
+    /// Seed of chance.
+    #[arg(long, default_value_t = SimulationOptions::default().seed)]
+    seed: u64,
+}
+
+/// What fitting came to.
+#[derive(Serialize)]
+struct Fitted {
+    sets: IndexMap<String, FittedSet>,
+}
+
+/// On one set's queries that were held out: nDCG@10.
+#[derive(Serialize)]
+struct FittedSet {
+    queries: usize,
+    held_out: usize,
+    lexical: f64,
+    dense: f64,
+    minmax: f64,
+    fitted: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<f64>,
+}
+
 impl FusionCommand {
     pub(super) fn run(self, context: &Context) -> Result<()> {
         match self {
             FusionCommand::Features(command) => command.run(context),
+            FusionCommand::Fit(command) => command.run(context),
+            FusionCommand::Measure(command) => command.run(context),
+            FusionCommand::Simulate(command) => command.run(context),
         }
     }
 }
@@ -123,4 +204,129 @@ fn write_lines(path: &Path, queries: &[JudgedQuery]) -> Result<()> {
 fn cannot_write(path: &Path, e: std::io::Error) -> Error {
     Error::operator_from(format!("cannot write {}", path.display()), e)
         .advice("check the folder and its permissions")
+}
+
+/// A set's name and its queries.
+type Named = (String, Vec<JudgedQuery>);
+
+fn read(files: &[PathBuf]) -> Result<Vec<Named>> {
+    let read = |file: &PathBuf| {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        Ok((name.into_owned(), JudgedQuery::read(file)?))
+    };
+    files.iter().map(read).collect()
+}
+
+impl FitCommand {
+    fn run(self, context: &Context) -> Result<()> {
+        let sets = read(&self.files)?;
+        let options = FitOptions {
+            steps: self.steps,
+            query_penalty: self.query_penalty,
+            ..FitOptions::default()
+        };
+        let of = |skipped: Option<usize>| {
+            let chosen = sets.iter().enumerate().filter(|(i, _)| Some(*i) != skipped);
+            let examples = balanced(chosen.map(|(_, (_, queries))| queries.as_slice()));
+            let names: Vec<String> = sets
+                .iter()
+                .map(|(name, queries)| {
+                    let fitted = queries.iter().filter(|one| !one.is_held_out()).count();
+                    format!("{name} ({fitted})")
+                })
+                .collect();
+            let description = format!("fitted on queries of {}", names.join(", "));
+            fit(&examples, None, &options, &description)
+        };
+        let combiner = of(None);
+        let mut fitted = Fitted {
+            sets: IndexMap::new(),
+        };
+        for (i, (name, queries)) in sets.iter().enumerate() {
+            let held: Vec<&JudgedQuery> = queries.iter().filter(|one| one.is_held_out()).collect();
+            let mean = |of: &dyn Fn(&JudgedQuery) -> f64| {
+                held.iter().map(|one| of(one)).sum::<f64>() / held.len().max(1) as f64
+            };
+            let by = |of: fn(&[f32]) -> f32| {
+                mean(&|one| {
+                    let scores: Vec<f32> = one.candidates.iter().map(|row| of(row)).collect();
+                    one.ndcg_by(&scores)
+                })
+            };
+            let left_out = self.leave_one_out.then(|| of(Some(i)));
+            let set = FittedSet {
+                queries: queries.len(),
+                held_out: held.len(),
+                lexical: by(|row| row[0]),
+                dense: by(|row| row[5]),
+                minmax: by(|row| row[1] + row[4]),
+                fitted: mean(&|one| one.ndcg(&combiner)),
+                left_out: left_out.map(|other| mean(&|one| one.ndcg(&other))),
+            };
+            fitted.sets.insert(name.clone(), set);
+        }
+        if let Some(out) = &self.out {
+            let text = toml::to_string(&combiner)
+                .map_err(|e| Error::Bug(format!("a combiner does not serialise: {e}")))?;
+            std::fs::write(out, text).map_err(|e| cannot_write(out, e))?;
+        }
+        context.print(&fitted, |fitted| {
+            let mut text = String::from(
+                "nDCG@10 on queries held out\nset         queries  lexical   dense  minmax  fitted  left out\n",
+            );
+            for (name, set) in &fitted.sets {
+                // Writing into a string cannot fail.
+                let _ = writeln!(
+                    text,
+                    "{name:11} {:7} {:8.4} {:7.4} {:7.4} {:7.4}  {}",
+                    set.held_out,
+                    set.lexical,
+                    set.dense,
+                    set.minmax,
+                    set.fitted,
+                    set.left_out.map_or("-".into(), |value| format!("{value:8.4}"))
+                );
+            }
+            text
+        })
+    }
+}
+
+impl MeasureCommand {
+    fn run(self, context: &Context) -> Result<()> {
+        let mut reports = IndexMap::new();
+        self.sets.each(context, |set, folder, loaded| {
+            let report = measure_fusions(&loaded.index, folder, &set.split)?;
+            reports.insert(set.name.clone(), report);
+            Ok(())
+        })?;
+        context.print(&reports, |reports| {
+            let tables = reports
+                .iter()
+                .map(|(name, report)| format!("{name}: {report}"));
+            tables.collect::<Vec<_>>().join("\n")
+        })
+    }
+}
+
+impl SimulateCommand {
+    fn run(self, context: &Context) -> Result<()> {
+        let options = SimulationOptions {
+            impressions: self.impressions,
+            position_bias: self.position_bias,
+            lexical: self.lexical_weight,
+            seed: self.seed,
+            ..SimulationOptions::default()
+        };
+        let mut reports = IndexMap::new();
+        for (name, queries) in read(&self.files)? {
+            reports.insert(name, simulate(&queries, &options)?);
+        }
+        context.print(&reports, |reports| {
+            let tables = reports
+                .iter()
+                .map(|(name, report)| format!("{name}: {report}"));
+            tables.collect::<Vec<_>>().join("\n")
+        })
+    }
 }

@@ -50,7 +50,9 @@ impl Propensities {
     /// 1 / rank.
     pub fn assumed() -> Propensities {
         Propensities {
-            by_rank: (1..=RANKS).map(|rank| (1.0 / rank as f64).max(LEAST)).collect(),
+            by_rank: (1..=RANKS)
+                .map(|rank| (1.0 / rank as f64).max(LEAST))
+                .collect(),
             estimated: 0,
             interventions: 0,
         }
@@ -67,13 +69,22 @@ impl Propensities {
     pub fn estimate(exposures: &[Exposure]) -> Propensities {
         // Times shown and clicked at each rank.
         let mut pairs: HashMap<u64, BTreeMap<usize, (f64, f64)>> = HashMap::new();
-        for one in exposures.iter().filter(|one| (1..=RANKS).contains(&one.rank)) {
-            let at = pairs.entry(one.pair).or_default().entry(one.rank).or_default();
+        for one in exposures
+            .iter()
+            .filter(|one| (1..=RANKS).contains(&one.rank))
+        {
+            let at = pairs
+                .entry(one.pair)
+                .or_default()
+                .entry(one.rank)
+                .or_default();
             at.0 += 1.0;
             at.1 += f64::from(u8::from(one.clicked));
         }
-        let mut moved: Vec<(u64, BTreeMap<usize, (f64, f64)>)> =
-            pairs.into_iter().filter(|(_, ranks)| ranks.len() > 1).collect();
+        let mut moved: Vec<(u64, BTreeMap<usize, (f64, f64)>)> = pairs
+            .into_iter()
+            .filter(|(_, ranks)| ranks.len() > 1)
+            .collect();
         // Sums of floats depend on their order.
         moved.sort_unstable_by_key(|(pair, _)| *pair);
         let interventions = moved.len();
@@ -127,8 +138,7 @@ impl Shared {
     /// variance.
     fn ratio(&self) -> Option<(f64, f64)> {
         let (a, b) = self.clicks;
-        (a >= CLICKS && b >= CLICKS)
-            .then(|| ((self.rates.0 / self.rates.1).ln(), a * b / (a + b)))
+        (a >= CLICKS && b >= CLICKS).then(|| ((self.rates.0 / self.rates.1).ln(), a * b / (a + b)))
     }
 }
 
@@ -174,11 +184,16 @@ fn falling(values: &[f64]) -> Vec<f64> {
         {
             pools.pop();
             let all = count + pool.1;
-            pool = ((before * count as f64 + pool.0 * pool.1 as f64) / all as f64, all);
+            pool = (
+                (before * count as f64 + pool.0 * pool.1 as f64) / all as f64,
+                all,
+            );
         }
         pools.push(pool);
     }
-    let spread = pools.iter().flat_map(|&(mean, count)| std::iter::repeat_n(mean, count));
+    let spread = pools
+        .iter()
+        .flat_map(|&(mean, count)| std::iter::repeat_n(mean, count));
     spread.collect()
 }
 
@@ -188,7 +203,9 @@ mod tests {
 
     /// What the log shows by chance is drawn from a fixed sequence.
     fn chance(state: &mut u64) -> f64 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*state >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -202,14 +219,22 @@ mod tests {
                 let rank = 1 + (chance(&mut state) * 8.0) as usize;
                 let looked = 1.0 / (rank as f64).sqrt();
                 let clicked = chance(&mut state) < looked * pleases;
-                exposures.push(Exposure { pair, rank, clicked });
+                exposures.push(Exposure {
+                    pair,
+                    rank,
+                    clicked,
+                });
             }
         }
         let found = Propensities::estimate(&exposures);
         assert_eq!(found.estimated, 8);
         for rank in 1..=8 {
             let truth = 1.0 / (rank as f64).sqrt();
-            assert!((found.of(rank) - truth).abs() < 0.06, "rank {rank}: {} for {truth}", found.of(rank));
+            assert!(
+                (found.of(rank) - truth).abs() < 0.06,
+                "rank {rank}: {} for {truth}",
+                found.of(rank)
+            );
         }
         assert!(found.of(9) < found.of(8) && found.of(1_000) >= LEAST);
     }
@@ -217,7 +242,11 @@ mod tests {
     #[test]
     fn without_documents_that_moved_they_are_assumed() {
         let exposures: Vec<Exposure> = (0..1_000)
-            .map(|pair| Exposure { pair, rank: 1 + pair as usize % 10, clicked: pair % 3 == 0 })
+            .map(|pair| Exposure {
+                pair,
+                rank: 1 + pair as usize % 10,
+                clicked: pair % 3 == 0,
+            })
             .collect();
         let found = Propensities::estimate(&exposures);
         assert_eq!((found.estimated, found.interventions), (0, 0));

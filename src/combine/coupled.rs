@@ -123,7 +123,12 @@ pub fn fit_coupled(
                 .collect();
             let of_relevance = weights(&selection_scores, of, options, &mut largest.relevance);
             one.add_gradient(&relevance, weight, |n| of_relevance[n], &mut by_relevance);
-            let of_selection = weights(&relevance_scores, one.example, options, &mut largest.selection);
+            let of_selection = weights(
+                &relevance_scores,
+                one.example,
+                options,
+                &mut largest.selection,
+            );
             let gradient = softmax_gradient(of, &selection_scores, |n| of_selection[n]);
             for (row, g) in rows.iter().zip(gradient) {
                 for (sum, f) in by_selection.iter_mut().zip(row) {
@@ -168,7 +173,11 @@ fn weights(
     largest: &mut f64,
 ) -> Vec<f64> {
     let counted: f64 = example.positives.iter().map(|(_, w)| f64::from(*w)).sum();
-    let sum: f64 = example.positives.iter().map(|&(p, w)| f64::from(w) * scores[p]).sum();
+    let sum: f64 = example
+        .positives
+        .iter()
+        .map(|&(p, w)| f64::from(w) * scores[p])
+        .sum();
     let level = if counted > 0.0 { sum / counted } else { 0.0 };
     let mut weights = vec![1.0; scores.len()];
     for &n in &example.negatives {

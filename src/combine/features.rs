@@ -90,7 +90,11 @@ pub fn features(evidence: &Evidence) -> Features {
             [
                 of_best,
                 by_words,
-                if words > 0.0 { rank(lexical.ranks[i]) } else { 0.0 },
+                if words > 0.0 {
+                    rank(lexical.ranks[i])
+                } else {
+                    0.0
+                },
                 evidence.covered[i].clamp(0.0, 1.0),
                 by_vectors,
                 dense.of_all(i),
@@ -122,7 +126,10 @@ fn of_query(
     let most = rarities.iter().copied().fold(0.0, f32::max);
     let mean = |leg: &Leg, top: usize, feature: usize| {
         let chosen = leg.first(top);
-        let sum: f64 = chosen.iter().map(|&i| f64::from(candidates[i][feature])).sum();
+        let sum: f64 = chosen
+            .iter()
+            .map(|&i| f64::from(candidates[i][feature]))
+            .sum();
         (sum / chosen.len().max(1) as f64) as f32
     };
     let (top_words, top_vectors) = (lexical.first(TOP), dense.first(TOP));
@@ -130,12 +137,20 @@ fn of_query(
     let overlap = shared as f32 / top_words.len().max(top_vectors.len()).max(1) as f32;
     [
         (1.0 + words).ln(),
-        if words > 0.0 { all / words / rarest } else { 0.0 },
+        if words > 0.0 {
+            all / words / rarest
+        } else {
+            0.0
+        },
         most / rarest,
         mean(lexical, 1, 3),
         mean(lexical, TOP, 3),
         // BM25 gives a word at most k1 + 1 times its rarity; 2.2 by default.
-        if all > 0.0 { lexical.most.max(0.0) / all / 2.2 } else { 0.0 },
+        if all > 0.0 {
+            lexical.most.max(0.0) / all / 2.2
+        } else {
+            0.0
+        },
         1.0 - mean(lexical, TOP, 0),
         1.0 - mean(dense, TOP, 5),
         dense.stands_out(),
@@ -180,7 +195,11 @@ impl Leg {
         let least = known().fold(f32::INFINITY, f32::min);
         let least_found = found.fold(f32::INFINITY, f32::min);
         Leg {
-            least_found: if least_found.is_finite() { least_found } else { least },
+            least_found: if least_found.is_finite() {
+                least_found
+            } else {
+                least
+            },
             least,
             most: known().fold(f32::NEG_INFINITY, f32::max),
             scores,
@@ -201,7 +220,9 @@ impl Leg {
     fn between(&self, i: usize, least: f32) -> f32 {
         match self.scores[i] {
             None => 0.0,
-            Some(score) if self.most > least => ((score - least) / (self.most - least)).clamp(0.0, 1.0),
+            Some(score) if self.most > least => {
+                ((score - least) / (self.most - least)).clamp(0.0, 1.0)
+            }
             Some(_) => 1.0,
         }
     }
@@ -209,15 +230,19 @@ impl Leg {
     /// Candidates of the first `top` ranks, in the order of the candidates. Those without a
     /// score, or with none by words, are not among them.
     fn first(&self, top: usize) -> Vec<usize> {
-        let is_first = |&i: &usize| {
-            self.ranks[i] < top && self.scores[i].is_some_and(|score| score != 0.0)
-        };
+        let is_first =
+            |&i: &usize| self.ranks[i] < top && self.scores[i].is_some_and(|score| score != 0.0);
         (0..self.scores.len()).filter(is_first).collect()
     }
 
     /// How far the best lies above the mean of all, in standard deviations, over 10.
     fn stands_out(&self) -> f32 {
-        let known: Vec<f64> = self.scores.iter().flatten().map(|&s| f64::from(s)).collect();
+        let known: Vec<f64> = self
+            .scores
+            .iter()
+            .flatten()
+            .map(|&s| f64::from(s))
+            .collect();
         let count = known.len().max(1) as f64;
         let mean = known.iter().sum::<f64>() / count;
         let variance = known.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / count;

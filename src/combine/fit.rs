@@ -160,7 +160,12 @@ impl<'a> Ready<'a> {
     fn raw(&self, parameters: &[f64; PARAMETERS]) -> ([f64; CANDIDATES], [f64; CANDIDATES]) {
         let z: [f64; CANDIDATES] = std::array::from_fn(|j| {
             let row = &parameters[j * (1 + QUERIES)..(j + 1) * (1 + QUERIES)];
-            row[0] + row[1..].iter().zip(&self.query).map(|(w, g)| w * g).sum::<f64>()
+            row[0]
+                + row[1..]
+                    .iter()
+                    .zip(&self.query)
+                    .map(|(w, g)| w * g)
+                    .sum::<f64>()
         });
         (z.map(softplus), z.map(sigmoid))
     }
@@ -168,7 +173,8 @@ impl<'a> Ready<'a> {
     /// Scores of all candidates as they enter the loss.
     pub fn scores(&self, parameters: &[f64; PARAMETERS]) -> Vec<f64> {
         let (raw, _) = self.raw(parameters);
-        let score = |row: &[f32; CANDIDATES]| row.iter().zip(&raw).map(|(&f, w)| f64::from(f) * w).sum();
+        let score =
+            |row: &[f32; CANDIDATES]| row.iter().zip(&raw).map(|(&f, w)| f64::from(f) * w).sum();
         self.example.features.candidates.iter().map(score).collect()
     }
 

@@ -55,7 +55,9 @@ impl Combiner {
 
     /// Whether it fits the features of this build; why not.
     pub fn check(&self) -> Result<(), String> {
-        let same = |names: &[String], known: &[&str]| names.iter().map(String::as_str).eq(known.iter().copied());
+        let same = |names: &[String], known: &[&str]| {
+            names.iter().map(String::as_str).eq(known.iter().copied())
+        };
         if !same(&self.candidate_features, &CANDIDATE_FEATURES)
             || !same(&self.query_features, &QUERY_FEATURES)
         {
@@ -63,7 +65,10 @@ impl Combiner {
         }
         let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
         let sound = self.weights.len() == CANDIDATES
-            && self.weights.iter().all(|row| row.len() == 1 + QUERIES && finite(row))
+            && self
+                .weights
+                .iter()
+                .all(|row| row.len() == 1 + QUERIES && finite(row))
             && self.means.len() == QUERIES
             && finite(&self.means)
             && self.deviations.len() == QUERIES
@@ -87,7 +92,11 @@ impl Combiner {
         let query = self.standardised(query);
         let raw: [f64; CANDIDATES] = std::array::from_fn(|j| {
             let row = &self.weights[j];
-            let sum: f64 = row[1..].iter().zip(&query).map(|(&w, g)| f64::from(w) * g).sum();
+            let sum: f64 = row[1..]
+                .iter()
+                .zip(&query)
+                .map(|(&w, g)| f64::from(w) * g)
+                .sum();
             softplus(f64::from(row[0]) + sum)
         });
         // Softplus is above 0.
@@ -99,7 +108,11 @@ impl Combiner {
     pub fn scores(&self, features: &Features) -> Vec<f32> {
         let weights = self.weights(&features.query);
         let score = |row: &[f32; CANDIDATES]| {
-            let sum: f64 = row.iter().zip(&weights).map(|(&f, &w)| f64::from(f) * f64::from(w)).sum();
+            let sum: f64 = row
+                .iter()
+                .zip(&weights)
+                .map(|(&f, &w)| f64::from(f) * f64::from(w))
+                .sum();
             (sum as f32).clamp(0.0, 1.0)
         };
         features.candidates.iter().map(score).collect()

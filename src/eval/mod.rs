@@ -13,10 +13,11 @@ mod run;
 mod significance;
 
 pub use beir::{BeirDocument, BeirFolder};
-pub use fusion::{JudgedQuery, judged_queries};
+pub use fusion::{FusionReport, FusionRow, JudgedQuery, balanced, judged_queries, measure_fusions};
 pub use judgments::{Judgments, Qrels};
 pub use measures::{Evaluation, Measure, evaluate};
 pub use report::{Measures, RetrievalReport};
 pub use retrieval::{load_corpus, measure};
 pub use run::{Hit, Run};
 pub use significance::randomisation_test;
+pub(crate) use significance::split_mix;

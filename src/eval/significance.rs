@@ -46,11 +46,15 @@ mod tests {
         // All of ten differences of one sign: 2 of 1,024 ways.
         let p = randomisation_test(&[1.0; 10], 100_000);
         assert!((p - 2.0 / 1024.0).abs() < 0.0008, "{p}");
-        let mixed: Vec<f64> = (0..100).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let mixed: Vec<f64> = (0..100)
+            .map(|i| if i % 2 == 0 { 1.0 } else { -1.0 })
+            .collect();
         assert_eq!(randomisation_test(&mixed, 1_000), 1.0);
         // A mean of half a deviation over 64 queries is no chance, a twentieth is.
         let shifted = |by: f64| -> Vec<f64> {
-            (0..64).map(|i| by + if i % 2 == 0 { 1.0 } else { -1.0 }).collect()
+            (0..64)
+                .map(|i| by + if i % 2 == 0 { 1.0 } else { -1.0 })
+                .collect()
         };
         assert!(randomisation_test(&shifted(0.5), 10_000) < 0.001);
         assert!(randomisation_test(&shifted(0.05), 10_000) > 0.5);

@@ -170,7 +170,12 @@ impl Check<'_> {
         }
         let chars = query.chars().count();
         if chars > MAX_QUERY_CHARS {
-            return Err(too_long(self.wrong("query", "the query is too long"), chars, MAX_QUERY_CHARS, "characters"));
+            return Err(too_long(
+                self.wrong("query", "the query is too long"),
+                chars,
+                MAX_QUERY_CHARS,
+                "characters",
+            ));
         }
         Ok(())
     }
@@ -181,9 +186,12 @@ impl Check<'_> {
                 .wrong(field, "nothing says which document is meant")
                 .found("nothing")
                 .expected("the id of a document")),
-            Some(id) if id.len() > MAX_ID_BYTES => {
-                Err(too_long(self.wrong(field, "the id is too long"), id.len(), MAX_ID_BYTES, "bytes"))
-            }
+            Some(id) if id.len() > MAX_ID_BYTES => Err(too_long(
+                self.wrong(field, "the id is too long"),
+                id.len(),
+                MAX_ID_BYTES,
+                "bytes",
+            )),
             Some(_) => Ok(()),
         }
     }
@@ -194,9 +202,12 @@ impl Check<'_> {
                 .wrong(field, "a name is empty")
                 .found("\"\"")
                 .expected("a name, or no such field")),
-            Some(name) if name.len() > MAX_NAME_BYTES => {
-                Err(too_long(self.wrong(field, "a name is too long"), name.len(), MAX_NAME_BYTES, "bytes"))
-            }
+            Some(name) if name.len() > MAX_NAME_BYTES => Err(too_long(
+                self.wrong(field, "a name is too long"),
+                name.len(),
+                MAX_NAME_BYTES,
+                "bytes",
+            )),
             _ => Ok(()),
         }
     }
@@ -229,7 +240,10 @@ impl Check<'_> {
             }
             if !ids.insert(one.id.as_str()) || !ranks.insert(one.rank) {
                 return Err(self
-                    .wrong(&format!("shown[{i}]"), "a document or a rank is there twice")
+                    .wrong(
+                        &format!("shown[{i}]"),
+                        "a document or a rank is there twice",
+                    )
                     .found(format!("{:?} at {}", one.id, one.rank))
                     .expected("each document once, at a rank of its own"));
             }
@@ -238,7 +252,10 @@ impl Check<'_> {
         for (i, id) in clicked.iter().enumerate() {
             if !ids.contains(id.as_str()) || !seen.insert(id) {
                 return Err(self
-                    .wrong(&format!("clicked[{i}]"), "what was clicked has to have been shown, and counts once")
+                    .wrong(
+                        &format!("clicked[{i}]"),
+                        "what was clicked has to have been shown, and counts once",
+                    )
                     .found(id)
                     .expected("the id of a document in shown"));
             }

@@ -26,15 +26,43 @@ const BATCH: usize = 8_192;
 
 /// The columns, their types and what they hold, in order.
 pub const FEEDBACK_COLUMNS: [(&str, &str, &str); 10] = [
-    ("number", "uint64", "number of the event in the index's log; rows of one event share it"),
+    (
+        "number",
+        "uint64",
+        "number of the event in the index's log; rows of one event share it",
+    ),
     ("type", "string", "judgment, impression or click"),
-    ("time", "timestamp in milliseconds, UTC", "when it happened, or came"),
-    ("query", "string, nullable", "the text searched for; null for a click that named its answer alone"),
-    ("answer", "string, nullable", "the caller's name for what was shown"),
-    ("session", "string, nullable", "the caller's name for who searched"),
+    (
+        "time",
+        "timestamp in milliseconds, UTC",
+        "when it happened, or came",
+    ),
+    (
+        "query",
+        "string, nullable",
+        "the text searched for; null for a click that named its answer alone",
+    ),
+    (
+        "answer",
+        "string, nullable",
+        "the caller's name for what was shown",
+    ),
+    (
+        "session",
+        "string, nullable",
+        "the caller's name for who searched",
+    ),
     ("document", "string", "id of the document"),
-    ("rank", "uint32, nullable", "where it was shown, from 1; null for judgments and for clicks whose impression is not known"),
-    ("clicked", "boolean", "whether it was clicked, by the impression itself or by a later click"),
+    (
+        "rank",
+        "uint32, nullable",
+        "where it was shown, from 1; null for judgments and for clicks whose impression is not known",
+    ),
+    (
+        "clicked",
+        "boolean",
+        "whether it was clicked, by the impression itself or by a later click",
+    ),
     ("grade", "uint8, nullable", "0 to 10 for judgments"),
 ];
 
@@ -77,8 +105,7 @@ pub(crate) fn write<W: Write + Send>(index: &Index, to: W) -> Result<(FeedbackEx
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
     let failed = |e| Error::operator_from("cannot write a Parquet file", e);
-    let mut writer =
-        ArrowWriter::try_new(to, schema.clone(), Some(properties)).map_err(failed)?;
+    let mut writer = ArrowWriter::try_new(to, schema.clone(), Some(properties)).map_err(failed)?;
     let mut done = FeedbackExport { events: 0, rows: 0 };
     let mut columns = Columns::default();
     for record in records(index)? {
@@ -135,7 +162,13 @@ impl Columns {
         match event.kind {
             EventKind::Impression => {
                 for one in event.shown.iter().flatten() {
-                    self.row(number, event, &one.id, Some(one.rank), clicked.contains(&one.id));
+                    self.row(
+                        number,
+                        event,
+                        &one.id,
+                        Some(one.rank),
+                        clicked.contains(&one.id),
+                    );
                 }
             }
             EventKind::Judgment | EventKind::Click => {
@@ -146,8 +179,18 @@ impl Columns {
         (self.rows - before) as u64
     }
 
-    fn row(&mut self, number: u64, event: &FeedbackEvent, id: &str, rank: Option<u32>, clicked: bool) {
-        let time = event.time.as_deref().and_then(|t| DateTime::parse_from_rfc3339(t).ok());
+    fn row(
+        &mut self,
+        number: u64,
+        event: &FeedbackEvent,
+        id: &str,
+        rank: Option<u32>,
+        clicked: bool,
+    ) {
+        let time = event
+            .time
+            .as_deref()
+            .and_then(|t| DateTime::parse_from_rfc3339(t).ok());
         self.number.append_value(number);
         self.kind.append_value(match event.kind {
             EventKind::Judgment => "judgment",
@@ -155,7 +198,8 @@ impl Columns {
             EventKind::Click => "click",
         });
         // It is filled in when an event is taken.
-        self.time.append_value(time.map_or(0, |t| t.timestamp_millis()));
+        self.time
+            .append_value(time.map_or(0, |t| t.timestamp_millis()));
         self.query.append_option(event.query.as_deref());
         self.answer.append_option(event.answer.as_deref());
         self.session.append_option(event.session.as_deref());

@@ -92,7 +92,7 @@ pub fn fit_feedback(index: &Index, request: &FitRequest) -> Result<FitReport> {
     let active = index.combiner();
     let shipped = Combiner::shipped()?;
     let held_back = queries.iter().filter(|one| one.is_held_back()).count();
-    let learned = learn(&queries, &shipped, &LearnOptions::default());
+    let learned = learn(&queries, Some(&shipped), &LearnOptions::default());
     let learned = match learned {
         Some(learned) if learned.queries >= LEAST_QUERIES && held_back >= LEAST_HELD_BACK => {
             learned
@@ -111,7 +111,12 @@ pub fn fit_feedback(index: &Index, request: &FitRequest) -> Result<FitReport> {
             .into());
         }
     };
-    let held_back = compare(&queries, &active.combiner, &learned.combiner, &learned.propensities);
+    let held_back = compare(
+        &queries,
+        &active.combiner,
+        &learned.combiner,
+        &learned.propensities,
+    );
     let won = held_back.after > held_back.before
         && held_back.p < SIGNIFICANT
         && held_back.queries >= LEAST_HELD_BACK;

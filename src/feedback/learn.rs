@@ -49,23 +49,27 @@ pub struct Seen {
     pub clicked: bool,
 }
 
-/// What clicks and negatives count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Weighing {
-    /// Clicks by the inverse propensity of their rank, negatives by the coupled estimation.
-    #[default]
-    Corrected,
-    /// All alike: what was clicked is relevant, all else is not.
-    Plain,
+/// How to learn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LearnOptions {
+    /// Count clicks by the inverse propensity of their rank, which corrects for where they
+    /// were shown; otherwise all alike.
+    pub by_propensity: bool,
+    /// Count negatives by the coupled estimation, which corrects for what was not shown at
+    /// all; otherwise all alike.
+    pub coupled: bool,
+    /// Of fitting.
+    pub fit: CoupledOptions,
 }
 
-/// How to learn.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct LearnOptions {
-    /// What clicks and negatives count.
-    pub weighing: Weighing,
-    /// Of the coupled estimation.
-    pub coupled: CoupledOptions,
+impl Default for LearnOptions {
+    fn default() -> Self {
+        LearnOptions {
+            by_propensity: true,
+            coupled: true,
+            fit: CoupledOptions::default(),
+        }
+    }
 }
 
 /// What was learned.
@@ -114,7 +118,10 @@ impl LoggedQuery {
 
     /// What is known to be relevant, with what each counts; and the same without what
     /// corrects clicks. Judgments outdo clicks.
-    fn positives(&self, propensities: &Propensities) -> (BTreeMap<usize, f64>, BTreeMap<usize, f64>) {
+    fn positives(
+        &self,
+        propensities: &Propensities,
+    ) -> (BTreeMap<usize, f64>, BTreeMap<usize, f64>) {
         let (mut corrected, mut observed) = (BTreeMap::new(), BTreeMap::new());
         for (&candidate, &grade) in self.judgments.iter().filter(|(_, grade)| **grade > 0) {
             corrected.insert(candidate, f64::from(grade));
@@ -129,11 +136,15 @@ impl LoggedQuery {
         (corrected, observed)
     }
 
-    fn example(&self, propensities: &Propensities, weighing: Weighing) -> Option<(Example, Selection)> {
+    fn example(
+        &self,
+        propensities: &Propensities,
+        by_propensity: bool,
+    ) -> Option<(Example, Selection)> {
         let (corrected, observed) = self.positives(propensities);
-        let counted = match weighing {
-            Weighing::Corrected => &corrected,
-            Weighing::Plain => &observed,
+        let counted = match by_propensity {
+            true => &corrected,
+            false => &observed,
         };
         if counted.is_empty() {
             return None;
@@ -180,32 +191,43 @@ impl LoggedQuery {
     }
 }
 
-/// Learns from the queries that are not held back, beginning from `from` and held to it the
-/// more, the fewer they are. None where nothing of what was said concerns a candidate.
-pub fn learn(queries: &[LoggedQuery], from: &Combiner, options: &LearnOptions) -> Option<Learned> {
+/// Learns from the queries that are not held back, beginning from `from`, or weights that
+/// depend on no query, and held to it the more, the fewer they are. None where nothing of
+/// what was said concerns a candidate.
+pub fn learn(
+    queries: &[LoggedQuery],
+    from: Option<&Combiner>,
+    options: &LearnOptions,
+) -> Option<Learned> {
     let used: Vec<&LoggedQuery> = queries.iter().filter(|one| !one.is_held_back()).collect();
     let exposures: Vec<Exposure> = used.iter().flat_map(|one| one.exposures()).collect();
     let propensities = Propensities::estimate(&exposures);
     let (examples, selections): (Vec<Example>, Vec<Selection>) = used
         .iter()
-        .filter_map(|one| one.example(&propensities, options.weighing))
+        .filter_map(|one| one.example(&propensities, options.by_propensity))
         .unzip();
     if examples.is_empty() {
         return None;
     }
     let coupled = CoupledOptions {
-        fit: for_log(&options.coupled.fit, examples.len()),
-        ..options.coupled
+        fit: for_log(&options.fit.fit, examples.len()),
+        ..options.fit
     };
     let description = format!("{} queries of feedback", examples.len());
-    let (combiner, largest_weights) = match options.weighing {
-        Weighing::Corrected => {
-            let fitted = fit_coupled(&examples, &selections, Some(from), &coupled, &description);
+    let (combiner, largest_weights) = match options.coupled {
+        true => {
+            let fitted = fit_coupled(&examples, &selections, from, &coupled, &description);
             (fitted.combiner, fitted.weights)
         }
-        Weighing::Plain => {
-            let fitted = fit(&examples, Some(from), &coupled.fit, &description);
-            (fitted, LargestWeights { relevance: 1.0, selection: 1.0 })
+        false => {
+            let fitted = fit(&examples, from, &coupled.fit, &description);
+            (
+                fitted,
+                LargestWeights {
+                    relevance: 1.0,
+                    selection: 1.0,
+                },
+            )
         }
     };
     Some(Learned {

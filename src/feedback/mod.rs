@@ -15,12 +15,12 @@ mod export;
 mod fit;
 mod learn;
 mod log;
+mod simulate;
 
 pub use event::{EventKind, FeedbackEvent, MAX_GRADE, MAX_SHOWN, Shown};
 pub(crate) use export::write as write_feedback;
 pub use export::{FEEDBACK_COLUMNS, FeedbackExport, export_feedback};
 pub use fit::{FitReport, FitRequest, fit_feedback};
-pub use learn::{
-    Comparison, Impression, LearnOptions, Learned, LoggedQuery, Seen, Weighing, compare, learn,
-};
+pub use learn::{Comparison, Impression, LearnOptions, Learned, LoggedQuery, Seen, compare, learn};
 pub use log::{FeedbackCounts, FeedbackStatus, Record, counts, records, status};
+pub use simulate::{SimulatedFit, Simulation, SimulationOptions, simulate};

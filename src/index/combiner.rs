@@ -167,15 +167,21 @@ impl Index {
     pub fn activate_combiner(&self, version: u32) -> Result<CombinerStatus> {
         self.change_combiners(|kept| {
             if version != 0 && kept.versions.iter().all(|one| one.version != version) {
-                let known: Vec<String> =
-                    kept.versions.iter().map(|one| one.version.to_string()).collect();
+                let known: Vec<String> = kept
+                    .versions
+                    .iter()
+                    .map(|one| one.version.to_string())
+                    .collect();
                 return Err(Problem::new(
                     Code::InvalidRequest,
                     "the index has no combiner of that version",
                 )
                 .field("version")
                 .found(version)
-                .expected(format!("0 for the one that is shipped, or one of: {}", known.join(", ")))
+                .expected(format!(
+                    "0 for the one that is shipped, or one of: {}",
+                    known.join(", ")
+                ))
                 .into());
             }
             if kept.active != version {

@@ -273,10 +273,12 @@ impl Fusion {
         if self.method == FusionMethod::Learned
             && (self.lexical, self.dense) != (equal.lexical, equal.dense)
         {
-            return Err(Problem::new(code, "the learned fusion finds its own weights")
-                .field(format!("{field}.method"))
-                .found("learned, with weights")
-                .expected("no weights, or method minmax or rrf"));
+            return Err(
+                Problem::new(code, "the learned fusion finds its own weights")
+                    .field(format!("{field}.method"))
+                    .found("learned, with weights")
+                    .expected("no weights, or method minmax or rrf"),
+            );
         }
         if self.lexical + self.dense <= 0.0 {
             return wrong("lexical", self.lexical, "one of the weights above 0");

@@ -148,7 +148,9 @@ impl Learned {
                     contribution: weight * value,
                 })
                 .collect(),
-            query: query.map(|(name, &value)| ((*name).into(), value)).collect(),
+            query: query
+                .map(|(name, &value)| ((*name).into(), value))
+                .collect(),
         })
     }
 }

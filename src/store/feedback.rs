@@ -65,9 +65,7 @@ impl Store {
             rows.status().map_err(|e| self.read_fault(e))?;
             *end = match rows.key() {
                 None => return Ok(None),
-                Some(key) => {
-                    Some(codec::decode_seq(key).ok_or_else(|| self.corrupt("feedback"))?)
-                }
+                Some(key) => Some(codec::decode_seq(key).ok_or_else(|| self.corrupt("feedback"))?),
             };
         }
         match ends {
