@@ -7,6 +7,8 @@ functions  first sentences of docstrings against functions of installed Python p
            without their docstrings
 documented the same functions with the rest of their docstrings, where there is one
 snippets   what people asked for against one-line snippets, GLEANER_BENCH_DATA/code/conala_train.json
+answers    the same against functions around the snippets, with what was asked for in other
+           words as their docstrings
 """
 
 from __future__ import annotations
@@ -54,6 +56,19 @@ def medquad(folder: Path) -> List[Pair]:
 def snippets(folder: Path) -> List[Pair]:
     rows = json.loads((folder / "code" / "conala_train.json").read_text(encoding="utf-8"))
     return [(row["intent"].strip(), row["snippet"].strip()) for row in rows if row["intent"] and row["snippet"]]
+
+
+def answers(folder: Path) -> List[Pair]:
+    rows = json.loads((folder / "code" / "conala_train.json").read_text(encoding="utf-8"))
+    pairs = []
+    for row in rows:
+        asked, said = row["intent"], row["rewritten_intent"]
+        # What was said in the same words would be found by them alone.
+        if not asked or not said or not row["snippet"] or asked.strip().lower() == said.strip().lower():
+            continue
+        body = "\n".join("    " + line for line in row["snippet"].strip().splitlines())
+        pairs.append((asked.strip(), f'def answer():\n    """{said.strip()}"""\n{body}'))
+    return pairs
 
 
 def first_sentence(docstring: str) -> Tuple[str, str]:
@@ -149,6 +164,7 @@ def main() -> None:
         parser.error(f"{options.packages} is no virtual environment; `make training-env` makes one")
     write(options.out / "medquad", medquad(options.data))
     write(options.out / "snippets", snippets(options.data))
+    write(options.out / "answers", answers(options.data))
     write(options.out / "functions", functions(packages, documented=False))
     write(options.out / "documented", functions(packages, documented=True))
 

@@ -269,6 +269,9 @@ impl Fusion {
                 return wrong(name, weight, "a number from 0 to 1000000");
             }
         }
+        if self.lexical + self.dense <= 0.0 {
+            return wrong("lexical", self.lexical, "one of the weights above 0");
+        }
         let equal = Fusion::default();
         if self.method == FusionMethod::Learned
             && (self.lexical, self.dense) != (equal.lexical, equal.dense)
@@ -279,9 +282,6 @@ impl Fusion {
                     .found("learned, with weights")
                     .expected("no weights, or method minmax or rrf"),
             );
-        }
-        if self.lexical + self.dense <= 0.0 {
-            return wrong("lexical", self.lexical, "one of the weights above 0");
         }
         if !(self.rrf_k.is_finite() && self.rrf_k >= 1.0) {
             return wrong("rrf_k", self.rrf_k, "a number of at least 1");
