@@ -3,6 +3,8 @@
 beside SciFact's and NFCorpus' training splits.
 
 medquad    questions against answers, from GLEANER_BENCH_DATA/retrieval/medquad
+passages   a few sentences out of MedQuAD's answers against what is left of them (the inverse
+           cloze task, Lee et al. 2019): questions as long as paragraphs
 functions  first sentences of docstrings against functions of installed Python packages,
            without their docstrings
 documented the same functions with the rest of their docstrings, where there is one
@@ -50,6 +52,21 @@ def medquad(folder: Path) -> List[Pair]:
             row = json.loads(line)
             if row["question"] and row["answer"]:
                 pairs.append((row["question"].strip(), row["answer"].strip()))
+    return pairs
+
+
+def passages(folder: Path) -> List[Pair]:
+    pairs = []
+    for _, answer in medquad(folder):
+        sentences = re.split(r"(?<=[.!?])\s+", answer)
+        count = 1 + drawn(answer) % 3
+        if len(sentences) < count + 3:
+            continue
+        at = 1 + drawn("place of " + answer) % (len(sentences) - count - 1)
+        asked = " ".join(sentences[at : at + count])
+        rest = " ".join(sentences[:at] + sentences[at + count :])
+        if 8 <= len(asked.split()) <= 80 and asked not in rest:
+            pairs.append((asked, rest))
     return pairs
 
 
@@ -163,6 +180,7 @@ def main() -> None:
     if packages is None:
         parser.error(f"{options.packages} is no virtual environment; `make training-env` makes one")
     write(options.out / "medquad", medquad(options.data))
+    write(options.out / "passages", passages(options.data))
     write(options.out / "snippets", snippets(options.data))
     write(options.out / "answers", answers(options.data))
     write(options.out / "functions", functions(packages, documented=False))

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::eval::{Loaded, definition};
-use crate::combine::{FitOptions, fit};
+use crate::combine::{Combiner, FitOptions, fit};
 use crate::error::{Error, Result};
 use crate::eval::{BeirFolder, JudgedQuery, balanced, judged_queries, measure_fusions};
 use crate::feedback::{SimulationOptions, simulate};
@@ -105,7 +105,8 @@ pub(super) struct FeaturesCommand {
 /// Fit a combiner on what `features` wrote.
 #[derive(Debug, clap::Args)]
 pub(super) struct FitCommand {
-    /// Files that `gleaner fusion features` wrote; all count alike.
+    /// Files that `gleaner fusion features` wrote. All count alike; one that is named several
+    /// times counts as often.
     #[arg(required = true, value_name = "NAME.jsonl")]
     files: Vec<PathBuf>,
     /// Where to write the combiner; without it, it is only measured.
@@ -128,6 +129,9 @@ pub(super) struct FitCommand {
 pub(super) struct MeasureCommand {
     #[command(flatten)]
     sets: Sets,
+    /// The combiner to measure, as `fit` writes them [default: the one that is shipped].
+    #[arg(long, value_name = "FILE.toml")]
+    combiner: Option<PathBuf>,
 }
 
 /// Let simulated people click, and learn from it.
@@ -225,9 +229,9 @@ impl FitCommand {
             query_penalty: self.query_penalty,
             ..FitOptions::default()
         };
-        let of = |skipped: Option<usize>| {
-            let chosen = sets.iter().enumerate().filter(|(i, _)| Some(*i) != skipped);
-            let examples = balanced(chosen.map(|(_, (_, queries))| queries.as_slice()));
+        let of = |skipped: Option<&String>| {
+            let chosen = sets.iter().filter(|(name, _)| Some(name) != skipped);
+            let examples = balanced(chosen.map(|(_, queries)| queries.as_slice()));
             let names: Vec<String> = sets
                 .iter()
                 .map(|(name, queries)| {
@@ -242,7 +246,10 @@ impl FitCommand {
         let mut fitted = Fitted {
             sets: IndexMap::new(),
         };
-        for (i, (name, queries)) in sets.iter().enumerate() {
+        for (name, queries) in &sets {
+            if fitted.sets.contains_key(name) {
+                continue;
+            }
             let held: Vec<&JudgedQuery> = queries.iter().filter(|one| one.is_held_out()).collect();
             let mean = |of: &dyn Fn(&JudgedQuery) -> f64| {
                 held.iter().map(|one| of(one)).sum::<f64>() / held.len().max(1) as f64
@@ -253,7 +260,7 @@ impl FitCommand {
                     one.ndcg_by(&scores)
                 })
             };
-            let left_out = self.leave_one_out.then(|| of(Some(i)));
+            let left_out = self.leave_one_out.then(|| of(Some(name)));
             let set = FittedSet {
                 queries: queries.len(),
                 held_out: held.len(),
@@ -295,7 +302,15 @@ impl FitCommand {
 impl MeasureCommand {
     fn run(self, context: &Context) -> Result<()> {
         let mut reports = IndexMap::new();
+        let combiner = self
+            .combiner
+            .as_deref()
+            .map(Combiner::from_file)
+            .transpose()?;
         self.sets.each(context, |set, folder, loaded| {
+            if let Some(combiner) = &combiner {
+                loaded.index.try_combiner(combiner.clone());
+            }
             let report = measure_fusions(&loaded.index, folder, &set.split)?;
             reports.insert(set.name.clone(), report);
             Ok(())

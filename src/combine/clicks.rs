@@ -24,6 +24,9 @@ const LEAST: f64 = 0.05;
 /// Sweeps over the ranks until their differences have settled.
 const SWEEPS: usize = 500;
 
+/// Times that a document was shown and clicked, by rank.
+type ByRank = BTreeMap<usize, (f64, f64)>;
+
 /// A document that was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exposure {
@@ -67,8 +70,7 @@ impl Propensities {
 
     /// Estimates them from what was shown.
     pub fn estimate(exposures: &[Exposure]) -> Propensities {
-        // Times shown and clicked at each rank.
-        let mut pairs: HashMap<u64, BTreeMap<usize, (f64, f64)>> = HashMap::new();
+        let mut pairs: HashMap<u64, ByRank> = HashMap::new();
         for one in exposures
             .iter()
             .filter(|one| (1..=RANKS).contains(&one.rank))
@@ -81,7 +83,7 @@ impl Propensities {
             at.0 += 1.0;
             at.1 += f64::from(u8::from(one.clicked));
         }
-        let mut moved: Vec<(u64, BTreeMap<usize, (f64, f64)>)> = pairs
+        let mut moved: Vec<(u64, ByRank)> = pairs
             .into_iter()
             .filter(|(_, ranks)| ranks.len() > 1)
             .collect();

@@ -1,8 +1,8 @@
 //! What the combiner knows of a query and of each of its candidates.
 
 /// What is known of a candidate, each from 0 to 1, in this order. The first
-/// [`LEXICAL_FEATURES`] speak of the words, the next three of the vectors, the last of both.
-pub const CANDIDATE_FEATURES: [&str; 8] = [
+/// [`LEXICAL_FEATURES`] speak of the words, the next three of the vectors, the last two of both.
+pub const CANDIDATE_FEATURES: [&str; 9] = [
     "lexical_of_best",
     "lexical_min_max",
     "lexical_rank",
@@ -11,6 +11,7 @@ pub const CANDIDATE_FEATURES: [&str; 8] = [
     "dense_of_all",
     "dense_rank",
     "both",
+    "near_first",
 ];
 
 /// How many of [`CANDIDATE_FEATURES`] speak of the words; they come first.
@@ -37,6 +38,8 @@ const QUERIES: usize = QUERY_FEATURES.len();
 
 /// Documents at the top of a leg that query features look at.
 const TOP: usize = 10;
+/// How many documents count as the first few.
+const FIRST: usize = 3;
 /// Rank, from 0, at which a rank feature has fallen to a half.
 const HALF_RANK: f32 = 10.0;
 
@@ -50,6 +53,9 @@ pub struct Evidence {
     pub covered: Vec<f32>,
     /// By the index's metric, higher is nearer; None for a document without a vector.
     pub dense: Vec<Option<f32>>,
+    /// How near it is to the middle of the first few documents; None for a document without
+    /// a vector. Empty where that is not known.
+    pub near_first: Vec<Option<f32>>,
     /// Whether the words found it among their candidates.
     pub by_words: Vec<bool>,
     /// Whether the vectors did.
@@ -76,6 +82,7 @@ pub fn features(evidence: &Evidence) -> Features {
         &evidence.by_words,
     );
     let dense = Leg::new(evidence.dense.iter().copied(), &evidence.by_vectors);
+    let first = Leg::new(evidence.near_first.iter().copied(), &evidence.by_vectors);
     let best_lexical = lexical.most.max(0.0);
     let rank = |rank: usize| HALF_RANK / (HALF_RANK + rank as f32);
     let candidates: Vec<[f32; CANDIDATES]> = (0..evidence.lexical.len())
@@ -103,6 +110,7 @@ pub fn features(evidence: &Evidence) -> Features {
                     None => 0.0,
                 },
                 by_words.min(by_vectors),
+                first.of_all(i),
             ]
         })
         .collect();
@@ -158,6 +166,21 @@ fn of_query(
         mean(lexical, TOP, 5),
         mean(dense, TOP, 0),
     ]
+}
+
+/// The first few candidates by equal weights, with what each counts: those whose middle
+/// [`Evidence::near_first`] is measured from. Documents that are like what was found first
+/// are likely to be relevant as well (Rocchio 1971, with pseudo-relevance feedback).
+pub fn first_few(found: &Features) -> Vec<(usize, f32)> {
+    let mean = |row: &[f32; CANDIDATES]| (row[1] + row[4]) / 2.0;
+    let scores: Vec<f32> = found.candidates.iter().map(mean).collect();
+    let mut falling = scores.clone();
+    falling.sort_unstable_by(|a, b| b.total_cmp(a));
+    let least = falling.get(FIRST - 1).or(falling.last()).copied();
+    // Equals are all among them, so that no order of writing decides.
+    let is_first = |score: f32| score > 0.0 && least.is_some_and(|least| score >= least);
+    let chosen = scores.iter().copied().enumerate();
+    chosen.filter(|(_, score)| is_first(*score)).collect()
 }
 
 /// The scores of one leg over all candidates.
@@ -218,7 +241,7 @@ impl Leg {
     }
 
     fn between(&self, i: usize, least: f32) -> f32 {
-        match self.scores[i] {
+        match self.scores.get(i).copied().flatten() {
             None => 0.0,
             Some(score) if self.most > least => {
                 ((score - least) / (self.most - least)).clamp(0.0, 1.0)

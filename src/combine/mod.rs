@@ -19,7 +19,7 @@ mod model;
 pub use clicks::{Exposure, Propensities};
 pub use coupled::{CoupledFit, CoupledOptions, LargestWeights, Selection, fit_coupled};
 pub use features::{
-    CANDIDATE_FEATURES, Evidence, Features, LEXICAL_FEATURES, QUERY_FEATURES, features,
+    CANDIDATE_FEATURES, Evidence, Features, LEXICAL_FEATURES, QUERY_FEATURES, features, first_few,
 };
 pub use fit::{Example, FitOptions, fit};
 pub use model::{Combiner, Weights};

@@ -1,10 +1,12 @@
 //! The model: weights that depend on the query.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::features::{CANDIDATE_FEATURES, Features, QUERY_FEATURES};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Problem, Result};
 
 const CANDIDATES: usize = CANDIDATE_FEATURES.len();
 const QUERIES: usize = QUERY_FEATURES.len();
@@ -50,6 +52,25 @@ impl Combiner {
         let combiner: Combiner = toml::from_str(DEFAULT)
             .map_err(|e| Error::Bug(format!("the shipped combiner cannot be read: {e}")))?;
         combiner.check().map_err(Error::Bug)?;
+        Ok(combiner)
+    }
+
+    /// Reads what was fitted.
+    ///
+    /// # Errors
+    /// `invalid_file` for one that is none, or was fitted on other features.
+    pub fn from_file(path: &Path) -> Result<Combiner> {
+        let bad = |reason: String| {
+            Problem::new(Code::InvalidFile, "the combiner cannot be read")
+                .field("file")
+                .found(path.display())
+                .expected(format!(
+                    "what `gleaner fusion fit` of this version wrote; {reason}"
+                ))
+        };
+        let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+        let combiner: Combiner = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        combiner.check().map_err(bad)?;
         Ok(combiner)
     }
 

@@ -95,7 +95,7 @@ impl JudgedQuery {
 
     /// Whether it is held out of fitting: one in five, by its id.
     pub fn is_held_out(&self) -> bool {
-        crc32fast::hash(self.id.as_bytes()) % HELD_OUT == 0
+        crc32fast::hash(self.id.as_bytes()).is_multiple_of(HELD_OUT)
     }
 
     /// To fit on; None where no relevant document is among the candidates.

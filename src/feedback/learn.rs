@@ -103,7 +103,7 @@ pub struct Comparison {
 impl LoggedQuery {
     /// Whether it is held back: one in five, by its text.
     pub fn is_held_back(&self) -> bool {
-        crc32fast::hash(self.query.as_bytes()) % 5 == 0
+        crc32fast::hash(self.query.as_bytes()).is_multiple_of(5)
     }
 
     fn exposures(&self) -> impl Iterator<Item = Exposure> {

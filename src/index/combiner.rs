@@ -128,6 +128,14 @@ impl Index {
         self.combiner.load_full()
     }
 
+    /// Lets searches use a combiner until the index is opened again: for measuring one.
+    pub fn try_combiner(&self, combiner: Combiner) {
+        self.combiner.store(Arc::new(ActiveCombiner {
+            version: 0,
+            combiner,
+        }));
+    }
+
     /// Which combiner is in use, and which there are.
     pub fn combiner_status(&self) -> Result<CombinerStatus> {
         let kept = Combiners::read(&self.store)?;

@@ -12,11 +12,12 @@ use super::legs::{Found, Legs};
 use super::response::{FeatureExplanation, LearnedExplanation};
 use crate::combine::{
     CANDIDATE_FEATURES, Evidence, Features, LEXICAL_FEATURES, QUERY_FEATURES, Weights, features,
+    first_few,
 };
 use crate::error::Result;
 use crate::filter::OrdinalSet;
 use crate::index::ActiveCombiner;
-use crate::vector::VectorQuery;
+use crate::vector::{VectorHit, VectorQuery, check_vector};
 
 /// Where the minimum and maximum of a leg are stretched to 0 and 1, among the features.
 const LEXICAL_PART: usize = 1;
@@ -50,51 +51,123 @@ pub(super) fn known(legs: &Legs<'_>, found: &Found) -> Result<Known> {
         Some(words) => legs.view.words.evidence(words, &ordinals)?,
         None => Default::default(),
     };
-    let near = nearness(legs, found, &all)?;
+    let known = Nearness::new(legs, found, &all)?;
     let among = |place: Option<(usize, f32)>| place.is_some_and(|(rank, _)| rank < candidates);
     let of_words = |i: usize| words.documents.get(i).copied().unwrap_or_default();
-    let evidence = Evidence {
+    let mut evidence = Evidence {
         lexical: all
             .iter()
             .enumerate()
             .map(|(i, one)| one.lexical.map_or(of_words(i).score, |(_, score)| score))
             .collect(),
         covered: (0..all.len()).map(|i| of_words(i).covered).collect(),
-        dense: near,
+        dense: ordinals
+            .iter()
+            .map(|ordinal| known.score(*ordinal))
+            .collect(),
+        near_first: Vec::new(),
         by_words: all.iter().map(|one| among(one.lexical)).collect(),
         by_vectors: all.iter().map(|one| among(one.dense)).collect(),
         rarities: words.rarities,
         documents: legs.view.documents,
     };
+    let mut found = features(&evidence);
+    if let Some(middle) = known.middle(legs, &ordinals, &first_few(&found))? {
+        evidence.near_first = near(legs, &middle, &ordinals)?;
+        found = features(&evidence);
+    }
     Ok(Known {
         ordinals,
-        features: features(&evidence),
+        features: found,
     })
 }
 
-/// How near the vectors of documents are; None for those without.
-fn nearness(legs: &Legs<'_>, found: &Found, all: &[Candidate]) -> Result<Vec<Option<f32>>> {
-    let mut near: HashMap<u32, f32> = HashMap::new();
-    let unknown: OrdinalSet = all
-        .iter()
-        .filter(|one| one.dense.is_none())
-        .map(|one| one.ordinal)
-        .collect();
-    if let (Some(vector), Some(reader)) = (&found.vector, &legs.view.vectors)
-        && !unknown.is_empty()
-    {
-        let query = VectorQuery {
-            exact: true,
-            ..VectorQuery::new(unknown.len(), legs.plan.ef)
-        };
-        let hits = reader.search(vector, &query, Some(&unknown))?.hits;
-        near.extend(hits.into_iter().map(|hit| (hit.ordinal, hit.score)));
+/// The nearest passage of each candidate to the query, and how near it is.
+struct Nearness(HashMap<u32, VectorHit>);
+
+impl Nearness {
+    fn new(legs: &Legs<'_>, found: &Found, all: &[Candidate]) -> Result<Nearness> {
+        let mut hits: HashMap<u32, VectorHit> = found
+            .passages
+            .iter()
+            .map(|hit| (hit.ordinal, *hit))
+            .collect();
+        let unknown: OrdinalSet = all
+            .iter()
+            .map(|one| one.ordinal)
+            .filter(|ordinal| !hits.contains_key(ordinal))
+            .collect();
+        if let Some(vector) = &found.vector {
+            let more = exactly(legs, vector, &unknown)?;
+            hits.extend(more.into_iter().map(|hit| (hit.ordinal, hit)));
+        }
+        Ok(Nearness(hits))
     }
-    let score = |one: &Candidate| match one.dense {
-        Some((_, score)) => Some(score),
-        None => near.get(&one.ordinal).copied(),
+
+    fn score(&self, ordinal: u32) -> Option<f32> {
+        self.0.get(&ordinal).map(|hit| hit.score)
+    }
+
+    /// The middle of the vectors of some candidates by what each counts, by their nearest
+    /// passages; None where they have none, or they cancel out.
+    fn middle(
+        &self,
+        legs: &Legs<'_>,
+        ordinals: &[u32],
+        chosen: &[(usize, f32)],
+    ) -> Result<Option<Vec<f32>>> {
+        let mut sum = vec![0.0f64; legs.index.dimensions()];
+        let mut counted = 0.0;
+        for &(place, counts) in chosen {
+            let ordinal = ordinals[place];
+            let Some(hit) = self.0.get(&ordinal) else {
+                continue;
+            };
+            let Some(stored) = legs.index.stored_vectors(ordinal)? else {
+                continue;
+            };
+            let from = usize::from(hit.passage) * stored.dimensions;
+            let Some(row) = stored.vectors.get(from..from + stored.dimensions) else {
+                continue;
+            };
+            counted += f64::from(counts);
+            for (s, &x) in sum.iter_mut().zip(row) {
+                *s += f64::from(counts) * f64::from(x);
+            }
+        }
+        if counted <= 0.0 {
+            return Ok(None);
+        }
+        let middle: Vec<f32> = sum.iter().map(|s| (s / counted) as f32).collect();
+        let usable = check_vector(&middle, legs.index.dimensions(), "vector").is_ok();
+        Ok(usable.then_some(middle))
+    }
+}
+
+/// How near documents are to a vector; None for those without one.
+fn near(legs: &Legs<'_>, vector: &[f32], ordinals: &[u32]) -> Result<Vec<Option<f32>>> {
+    let set: OrdinalSet = ordinals.iter().copied().collect();
+    let hits = exactly(legs, vector, &set)?;
+    let scores: HashMap<u32, f32> = hits.iter().map(|hit| (hit.ordinal, hit.score)).collect();
+    Ok(ordinals
+        .iter()
+        .map(|ordinal| scores.get(ordinal).copied())
+        .collect())
+}
+
+/// All of some documents by how near they are to a vector.
+fn exactly(legs: &Legs<'_>, vector: &[f32], among: &OrdinalSet) -> Result<Vec<VectorHit>> {
+    let Some(reader) = &legs.view.vectors else {
+        return Ok(Vec::new());
     };
-    Ok(all.iter().map(score).collect())
+    if among.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = VectorQuery {
+        exact: true,
+        ..VectorQuery::new(among.len(), legs.plan.ef)
+    };
+    Ok(reader.search(vector, &query, Some(among))?.hits)
 }
 
 /// One list of two, by the index's combiner; whatever lies deeper than the candidates

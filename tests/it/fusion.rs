@@ -197,6 +197,10 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 .collect(),
             by_words: all.iter().map(|one| one.3).collect(),
             by_vectors: all.iter().map(|one| !one.3).collect(),
+            near_first: all
+                .iter()
+                .map(|one| one.2.map(|d| f32::from(d.rem_euclid(7))))
+                .collect(),
             rarities,
             documents: 1_000,
         })
@@ -225,6 +229,7 @@ proptest! {
             other.lexical.rotate_left(by);
             other.covered.rotate_left(by);
             other.dense.rotate_left(by);
+            other.near_first.rotate_left(by);
             other.by_words.rotate_left(by);
             other.by_vectors.rotate_left(by);
             (other, by)
