@@ -40,7 +40,7 @@ impl Default for FitOptions {
         FitOptions {
             steps: 400,
             rate: 0.05,
-            query_penalty: 0.003,
+            query_penalty: 0.005,
             constant_penalty: 0.0003,
         }
     }
