@@ -149,9 +149,9 @@ pub(super) struct SimulateCommand {
     /// Weight of the words in the ranking that is shown.
     #[arg(long, default_value_t = SimulationOptions::default().lexical)]
     lexical_weight: f32,
-    /// Seed of chance.
-    #[arg(long, default_value_t = SimulationOptions::default().seed)]
-    seed: u64,
+    /// Logs to draw; what is measured is the mean over them.
+    #[arg(long, default_value_t = SimulationOptions::default().logs)]
+    logs: u64,
 }
 
 /// What fitting came to.
@@ -330,13 +330,17 @@ impl SimulateCommand {
             impressions: self.impressions,
             position_bias: self.position_bias,
             lexical: self.lexical_weight,
-            seed: self.seed,
+            logs: self.logs,
             ..SimulationOptions::default()
         };
         let mut reports = IndexMap::new();
+        let mut all = Vec::new();
         for (name, queries) in read(&self.files)? {
-            reports.insert(name, simulate(&queries, &options)?);
+            reports.insert(name, simulate(&queries, &options));
+            all.extend(queries);
         }
+        // Together there are more queries to tell a difference by.
+        reports.insert("all".into(), simulate(&all, &options));
         context.print(&reports, |reports| {
             let tables = reports
                 .iter()

@@ -13,8 +13,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::learn::{Impression, LearnOptions, LoggedQuery, Seen, learn};
-use crate::combine::{Combiner, LargestWeights};
-use crate::error::Result;
+use crate::combine::LargestWeights;
 use crate::eval::{JudgedQuery, randomisation_test, split_mix};
 
 /// Where the words' and the vectors' minimum and maximum stand among the features.
@@ -42,8 +41,8 @@ pub struct SimulationOptions {
     pub other_lexical: f32,
     /// The share of that part.
     pub other_share: f64,
-    /// Seed of chance.
-    pub seed: u64,
+    /// Logs that are drawn, from seeds 1 on; what is measured is the mean over them.
+    pub logs: u64,
 }
 
 impl Default for SimulationOptions {
@@ -54,10 +53,11 @@ impl Default for SimulationOptions {
             position_bias: 1.0,
             click: 0.9,
             mistake: 0.05,
-            lexical: 0.5,
-            other_lexical: 0.8,
+            // An engine of words, and a change that was tried out on a part of the people.
+            lexical: 0.95,
+            other_lexical: 0.5,
             other_share: 0.3,
-            seed: 1,
+            logs: 3,
         }
     }
 }
@@ -93,67 +93,71 @@ pub struct Simulation {
 }
 
 /// Lets people click and learns from it, with and without what corrects for bias.
-///
-/// # Errors
-/// A bug where weights cannot be made.
-pub fn simulate(queries: &[JudgedQuery], options: &SimulationOptions) -> Result<Simulation> {
-    let mut chance = Chance(options.seed);
-    let logged: Vec<LoggedQuery> = queries
-        .iter()
-        .map(|query| clicked(query, options, &mut chance))
-        .collect();
+pub fn simulate(queries: &[JudgedQuery], options: &SimulationOptions) -> Simulation {
     let held: Vec<&JudgedQuery> = queries.iter().filter(|one| one.is_held_out()).collect();
-    let shown: Vec<f64> = held
+    let shown = held
         .iter()
-        .map(|one| {
-            let scores = mixed(one, options.lexical);
-            one.ndcg_by(&scores)
-        })
-        .collect();
+        .map(|one| one.ndcg_by(&mixed(one, options.lexical)));
+    let shown: Vec<f64> = shown.collect();
     let ways = [
         ("plain", false, false),
         ("propensity", true, false),
         ("coupled", false, true),
         ("corrected", true, true),
     ];
-    let mut fits = IndexMap::new();
-    let mut propensities = Vec::new();
+    // By way, the mean over the logs for each query held back.
+    let mut values: IndexMap<&str, Vec<f64>> = IndexMap::new();
+    let mut largest: IndexMap<&str, LargestWeights> = IndexMap::new();
+    let mut propensities = vec![0.0; 10];
     let mut clicks = 0;
-    let mut plain: Vec<f64> = Vec::new();
-    for (name, by_propensity, coupled) in ways {
-        let how = LearnOptions {
-            by_propensity,
-            coupled,
-            ..LearnOptions::default()
-        };
-        let Some(learned) = learn(&logged, None, &how) else {
-            continue;
-        };
-        let of = |combiner: &Combiner| held.iter().map(|one| one.ndcg(combiner)).collect();
-        let values: Vec<f64> = of(&learned.combiner);
-        if name == "plain" {
-            plain = values.clone();
+    for log in 1..=options.logs.max(1) {
+        let mut chance = Chance(log);
+        let logged = queries
+            .iter()
+            .map(|query| clicked(query, options, &mut chance));
+        let logged: Vec<LoggedQuery> = logged.collect();
+        for (name, by_propensity, coupled) in ways {
+            let how = LearnOptions {
+                by_propensity,
+                coupled,
+                ..LearnOptions::default()
+            };
+            let Some(learned) = learn(&logged, None, &how) else {
+                continue;
+            };
+            let sums = values.entry(name).or_insert_with(|| vec![0.0; held.len()]);
+            for (sum, one) in sums.iter_mut().zip(&held) {
+                *sum += one.ndcg(&learned.combiner) / options.logs.max(1) as f64;
+            }
+            let most = largest.entry(name).or_default();
+            most.relevance = most.relevance.max(learned.largest_weights.relevance);
+            most.selection = most.selection.max(learned.largest_weights.selection);
+            if name == "corrected" {
+                clicks += learned.clicks;
+                for (sum, rank) in propensities.iter_mut().zip(1..) {
+                    *sum += learned.propensities.of(rank) / options.logs.max(1) as f64;
+                }
+            }
         }
-        fits.insert(
-            name.to_string(),
-            SimulatedFit {
-                ndcg: mean(&values),
-                p_shown: paired(&values, &shown),
-                p_plain: paired(&values, &plain),
-                largest_weights: learned.largest_weights,
-            },
-        );
-        propensities = (1..=10).map(|rank| learned.propensities.of(rank)).collect();
-        clicks = learned.clicks;
     }
-    Ok(Simulation {
+    let plain = values.get("plain").cloned().unwrap_or_default();
+    let fits = values.iter().map(|(name, values)| {
+        let fit = SimulatedFit {
+            ndcg: mean(values),
+            p_shown: paired(values, &shown),
+            p_plain: paired(values, &plain),
+            largest_weights: largest.get(name).copied().unwrap_or_default(),
+        };
+        ((*name).to_string(), fit)
+    });
+    Simulation {
         options: *options,
         queries: held.len(),
         clicks,
         propensities,
         shown: mean(&shown),
-        fits,
-    })
+        fits: fits.collect(),
+    }
 }
 
 fn mean(values: &[f64]) -> f64 {
