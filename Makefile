@@ -116,6 +116,19 @@ eval-cranfield: $(BENCH_BUILD) ## the same on Cranfield
 eval-cacm: $(BENCH_BUILD) ## the same on CACM
 	@$(PYTHON) tools/measure.py eval cacm
 
+# The default fusion. Indexes and features are kept in the cache folder; remove
+# $(CACHE)/fusion when the encoder changes.
+FUSION := tools/eval_fusion.py
+FUSION_FLAGS = --work "$(CACHE)/fusion" --packages "$(CACHE)/training-venv"
+
+.PHONY: train-fusion eval-fusion eval-clicks
+train-fusion: $(BENCH_BUILD) training-env ## fit the default fusion on training splits; writes src/combine/default.toml
+	@$(PYTHON) $(FUSION) train $(FUSION_FLAGS)
+eval-fusion: $(BENCH_BUILD) ## both legs and every fusion on five collections; writes reports/eval-fusion.json
+	@$(PYTHON) $(FUSION) evaluate $(FUSION_FLAGS)
+eval-clicks: $(BENCH_BUILD) ## what is learned from biased clicks; writes reports/eval-clicks.json
+	@$(PYTHON) $(FUSION) clicks $(FUSION_FLAGS)
+
 .PHONY: crash-test
 crash-test: setup ## kills the server 200 times while it is written to; writes reports/crash.json
 	@mkdir -p reports

@@ -2,10 +2,12 @@
 
 pub mod api;
 pub mod cli;
+pub mod combine;
 pub mod config;
 pub mod document;
 pub mod error;
 pub mod eval;
+pub mod feedback;
 pub mod filter;
 pub mod index;
 pub mod ingest;

@@ -120,6 +120,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ModelMismatch
         | Code::VersionConflict
         | Code::RequestInProgress
+        | Code::TooLittleFeedback
         | Code::SnapshotDamaged => StatusCode::CONFLICT,
         Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,

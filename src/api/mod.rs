@@ -21,6 +21,7 @@ mod embeddings;
 mod error;
 mod export;
 mod extract;
+mod feedback;
 mod gate;
 mod health;
 mod indexes;
@@ -43,6 +44,7 @@ pub use embeddings::{
     Embedding, EmbeddingsAnswer, EmbeddingsInput, EmbeddingsRequest, EncodingFormat, Usage, Values,
 };
 pub use error::{ErrorAnswer, Failure};
+pub use feedback::{ActivateRequest, FeedbackAnswer, FeedbackRequest};
 pub use health::{HealthAnswer, ReadyAnswer};
 pub use indexes::{CompactAnswer, IndexAnswer, IndexEntry, IndexList, RefreshAnswer};
 pub use models::{ModelEntry, ModelList};

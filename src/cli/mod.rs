@@ -6,6 +6,8 @@
 mod cascade;
 mod eval;
 mod export;
+mod feedback;
+mod fusion;
 mod index;
 mod ingest;
 mod models;
@@ -80,6 +82,12 @@ enum Command {
     /// Measure the quality of answers.
     #[command(subcommand)]
     Eval(eval::Eval),
+    /// Add, export and learn from what people say about answers.
+    #[command(subcommand)]
+    Feedback(feedback::FeedbackCommand),
+    /// Fit and measure how the legs' answers become one.
+    #[command(subcommand)]
+    Fusion(fusion::FusionCommand),
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
@@ -157,6 +165,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Feedback(command) => command.run(&context),
+        Command::Fusion(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }

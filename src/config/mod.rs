@@ -134,6 +134,10 @@ pub struct Limits {
     /// How long the outcome of a request that was sent with an idempotency key is kept, in
     /// hours.
     pub idempotency_hours: u64,
+    /// Most events of feedback in one request.
+    pub feedback_batch: usize,
+    /// Most events of feedback that an index keeps; the oldest give way.
+    pub feedback_events: usize,
 }
 
 impl Default for Limits {
@@ -152,6 +156,8 @@ impl Default for Limits {
             rerank_tokens: 300_000,
             encode_ms: 2_000,
             idempotency_hours: 24,
+            feedback_batch: 1_000,
+            feedback_events: 1_000_000,
         }
     }
 }
@@ -271,6 +277,8 @@ impl Default for Log {
 const MAX_THREADS: u64 = 1024;
 /// Most of anything that is counted one by one.
 const MAX_COUNT: u64 = 1_000_000;
+/// Most events of feedback: they are read into memory when a combiner is fitted.
+const MAX_FEEDBACK: u64 = 10_000_000;
 /// Most tokens in one request.
 const MAX_TOKENS: u64 = 100_000_000;
 /// Longest body, field or row, in bytes: what is written has to fit one batch of the
@@ -377,6 +385,16 @@ impl Config {
                 "limits.idempotency_hours",
                 limits.idempotency_hours,
                 0..=MAX_HOURS,
+            ),
+            (
+                "limits.feedback_batch",
+                n(limits.feedback_batch),
+                1..=MAX_COUNT,
+            ),
+            (
+                "limits.feedback_events",
+                n(limits.feedback_events),
+                1..=MAX_FEEDBACK,
             ),
             (
                 "limits.embedding_inputs",

@@ -155,7 +155,7 @@ pub fn measure(
     Ok(report)
 }
 
-fn ask(
+pub(super) fn ask(
     index: &Index,
     queries: &indexmap::IndexMap<String, String>,
     mode: EvalMode,

@@ -12,9 +12,11 @@
 mod aliases;
 mod carry;
 mod catalog;
+mod combiner;
 mod definition;
 mod digests;
 mod document;
+mod feedback;
 mod filling;
 mod held;
 mod once;
@@ -32,6 +34,7 @@ mod write;
 
 pub use carry::Carry;
 pub use catalog::{Catalog, Defined, Settings};
+pub use combiner::{ActiveCombiner, CombinerStatus, CombinerVersion};
 pub use definition::{
     Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
     Passages, SearchDefaults, check_name,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::facets::{self, FacetCount};
 use super::fusion::LegHit;
+use super::learned::Learned;
 use super::request::{Plan, SearchRequest};
 use super::response::Degraded;
 use super::run::ms;
@@ -93,6 +94,8 @@ pub(super) struct Found {
     pub fusion_ms: f64,
     /// What the vectors were compared with; None where there was nothing to compare.
     pub vector: Option<Vec<f32>>,
+    /// How the candidates were scored, where the fusion is a learned one.
+    pub learned: Option<Learned>,
     /// Documents that each leg was to return at most.
     pub depth: usize,
 }

@@ -13,6 +13,7 @@
 mod cursor;
 mod facets;
 mod fusion;
+mod learned;
 mod legs;
 mod options;
 mod page;
@@ -32,7 +33,8 @@ pub use passage::{Passage, Place};
 pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
 pub use rerank::{RerankRequest, RerankSettings};
 pub use response::{
-    Degraded, Explanation, FusionExplanation, Hit, InnerHit, LegExplanation, RerankExplanation,
-    RerankSummary, SearchResponse, Shortfall, Timings, Total, TotalCounts,
+    Degraded, Explanation, FeatureExplanation, FusionExplanation, Hit, InnerHit,
+    LearnedExplanation, LegExplanation, RerankExplanation, RerankSummary, SearchResponse,
+    Shortfall, Timings, Total, TotalCounts,
 };
-pub use run::{search, search_while};
+pub use run::{Candidates, candidates, search, search_while};

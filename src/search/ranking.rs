@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::fusion::{Candidate, fuse};
+use super::learned::fuse_learned;
 use super::legs::{Found, Legs};
 use super::page::order;
 use super::rerank::Reranking;
@@ -20,7 +21,7 @@ use super::run::ms;
 use crate::document::Value;
 use crate::error::Result;
 use crate::filter::OrdinalSet;
-use crate::index::{MAX_CANDIDATES, Mode};
+use crate::index::{FusionMethod, MAX_CANDIDATES, Mode};
 use crate::lexical::{SortAmong, SortBy, SortKey, SortPlace, SortQuery, SortedHit};
 
 /// Documents that each leg is asked for at most to fill a page with groups.
@@ -141,7 +142,7 @@ fn listed(
     found: &mut Found,
     rerank: &mut Option<Reranking>,
 ) -> Result<(Vec<Candidate>, u64)> {
-    let mut list = fused(legs, found);
+    let mut list = fused(legs, found)?;
     if rerank.is_none() {
         *rerank = Reranking::new(legs, &list)?;
     }
@@ -156,10 +157,16 @@ fn listed(
 }
 
 /// One list of what the legs found.
-fn fused(legs: &Legs<'_>, found: &mut Found) -> Vec<Candidate> {
+fn fused(legs: &Legs<'_>, found: &mut Found) -> Result<Vec<Candidate>> {
     let started = Instant::now();
     let plan = legs.plan;
-    let mut list = fuse(&found.lexical, &found.dense, plan.candidates, &plan.fusion);
+    let mut list = if is_fused(legs, found) && plan.fusion.method == FusionMethod::Learned {
+        let (list, learned) = fuse_learned(legs, found)?;
+        found.learned = Some(learned);
+        list
+    } else {
+        fuse(&found.lexical, &found.dense, plan.candidates, &plan.fusion)
+    };
     if !is_fused(legs, found) {
         // One leg answered alone: its own scores rank and are reported.
         for one in list.iter_mut() {
@@ -170,7 +177,7 @@ fn fused(legs: &Legs<'_>, found: &mut Found) -> Vec<Candidate> {
         list.sort_by_key(Candidate::best_rank);
     }
     found.fusion_ms += ms(started);
-    list
+    Ok(list)
 }
 
 /// All that matches, in an order of its own.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -227,16 +228,43 @@ pub struct RerankExplanation {
 }
 
 /// How two legs became one score.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FusionExplanation {
     /// The method.
     pub method: FusionMethod,
-    /// Weight of the words.
+    /// Weight of the words; of a learned fusion, what their features weigh for this query.
     pub lexical_weight: f32,
-    /// Weight of the vectors.
+    /// Weight of the vectors, likewise.
     pub dense_weight: f32,
     /// The sum: the hit's score, before any re-ranking.
     pub score: f32,
+    /// Of a learned fusion, what the score is the sum of; absent beyond the candidates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedExplanation>,
+}
+
+/// A score of the learned fusion, taken apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LearnedExplanation {
+    /// Version of the index's combiner; 0 for the one that is shipped.
+    pub version: u32,
+    /// What is known of the document. The contributions add up to the score.
+    pub features: Vec<FeatureExplanation>,
+    /// What is known of the query, from which the weights come.
+    pub query: IndexMap<String, f32>,
+}
+
+/// One feature's part of a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FeatureExplanation {
+    /// The feature; docs/ranking.md lists them.
+    pub name: String,
+    /// Its value, 0 to 1.
+    pub value: f32,
+    /// Its weight for this query; all weights add up to 1.
+    pub weight: f32,
+    /// Their product.
+    pub contribution: f32,
 }
 
 /// A value as a document holds it; an instant in UTC for dates.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::cursor;
 use super::facets::FacetCount;
+use super::learned::{Known, known};
 use super::legs::{Legs, allowed, word_query};
 use super::page::Page;
 use super::ranking::{Ranking, rank};
@@ -13,7 +14,8 @@ use super::request::{Plan, SearchRequest};
 use super::response::{SearchResponse, Shortfall, Timings, Total, TotalCounts};
 use super::short::reason;
 use super::similar::{Liked, liked};
-use crate::error::Result;
+use crate::combine::Features;
+use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::index::{Index, Mode, View};
 use crate::lexical::WordQuery;
@@ -178,6 +180,51 @@ pub(super) fn answer(page: &Page<'_>, part: Part, counts: &Counts) -> Result<Sea
         cursor: None,
         seq: legs.view.seq,
         timings,
+    })
+}
+
+/// What is known of the candidates of a hybrid search, in no particular order: what a learned
+/// fusion puts them in order by, for fitting one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidates {
+    /// Their ids.
+    pub ids: Vec<String>,
+    /// What is known of them and of the query.
+    pub features: Features,
+}
+
+/// The candidates of a search, which has to be a hybrid one, on the index's current view.
+///
+/// # Errors
+/// As [`search`]; `invalid_request` for a search in another mode; an operator error where a
+/// leg cannot answer.
+pub fn candidates(index: &Index, request: &SearchRequest) -> Result<Candidates> {
+    let plan = request.plan(index.definition(), index.limits())?;
+    if plan.mode != Mode::Hybrid {
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "only a search by words and vectors has candidates to put together",
+        )
+        .field("mode")
+        .found(plan.mode.as_str())
+        .expected("hybrid")
+        .into());
+    }
+    let ground = Ground::new(index, &plan)?;
+    let legs = ground.legs(index, &plan);
+    let found = legs.search(plan.candidates)?;
+    if let Some(lost) = &found.degraded {
+        return Err(Error::operator(format!(
+            "the candidates are not whole without {}: {}",
+            lost.lost, lost.reason
+        )));
+    }
+    let Known { ordinals, features } = known(&legs, &found)?;
+    // What was buried since cannot be, as the view is held.
+    let ids = index.ids(&ordinals)?;
+    Ok(Candidates {
+        ids: ids.into_iter().map(Option::unwrap_or_default).collect(),
+        features,
     })
 }
 
