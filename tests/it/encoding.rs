@@ -719,6 +719,13 @@ fn experts_are_other_weights_of_one_model() {
         registry.open_expert("alone", None).unwrap().fingerprint(),
         base.fingerprint()
     );
+    // An expert that there is not is refused before the model's files are read.
+    let fresh = Registry::new(vec![home.path().into()], runtime());
+    std::fs::write(folder.join("model.onnx"), "damaged").unwrap();
+    let error = problem(fresh.open_expert("toy", Some("tax")).unwrap_err());
+    assert_eq!(error.code, Code::ModelNotFound);
+    let error = problem(fresh.open("toy").unwrap_err());
+    assert_eq!(error.code, Code::InvalidModel);
     for (model, found) in [("toy", "law"), ("alone", "no expert")] {
         let error = problem(registry.open_expert(model, Some("tax")).unwrap_err());
         assert_eq!(error.code, Code::ModelNotFound);
