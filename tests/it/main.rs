@@ -14,6 +14,7 @@ mod encoding;
 mod exports;
 mod filters;
 mod idempotency;
+mod late_encodings;
 mod loading;
 mod measures;
 mod model;
