@@ -55,6 +55,13 @@ pub struct ModelEntry {
 impl ModelEntry {
     /// None for what cannot be used; the log and `gleaner models list` say why.
     fn of(summary: ModelSummary) -> Option<ModelEntry> {
+        if let Some(problem) = &summary.problem {
+            tracing::warn!(
+                model = summary.name,
+                problem,
+                "left out: the model cannot be used"
+            );
+        }
         Some(ModelEntry {
             object: "model",
             created: changed(&summary.folder),

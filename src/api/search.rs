@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::body::JsonBody;
-use super::error::{ApiError, Failure, in_full};
+use super::error::{ApiError, Failure, hidden};
 use super::extract::Names;
 use super::gate::Permit;
 use super::json;
@@ -190,11 +190,11 @@ impl Batch {
             let result = match crate::search::search_while(&self.index, query, &self.abandoned) {
                 Ok(response) => SearchResult::Found(response),
                 Err(error) => {
-                    if error.problem().is_none() {
+                    if let Some(detail) = hidden(&error) {
                         tracing::error!(
                             index = self.index.name(),
                             query = n,
-                            detail = in_full(&error),
+                            detail,
                             "a search of a batch failed"
                         );
                     }

@@ -15,6 +15,7 @@ mod reindex;
 mod search;
 mod serve;
 mod snapshot;
+mod speed;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use super::parallel;
 use super::passages;
 use super::pooling::normalize;
 use super::queue::{Bounds, Counts, Queue, Waiting};
-use super::request::{EncodeOptions, Input, LongTexts, Prompt, Task};
+use super::request::{Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 use super::runtime::RuntimeOptions;
 use super::session::EncoderSession;
 use super::tokenizer::{TextTokenizer, Tokenized};
@@ -227,11 +227,16 @@ impl TextEncoder {
     /// the graph, pooling. Time spent waiting for a session that others use is not in it.
     ///
     /// # Errors
-    /// As [`TextEncoder::encode`].
-    pub fn encode_query(&self, text: &str) -> Result<(Vec<f32>, Duration)> {
+    /// As [`TextEncoder::encode`]; Timeout, once it was cancelled before its turn came.
+    pub fn encode_query(
+        &self,
+        text: &str,
+        cancellation: &Cancellation,
+    ) -> Result<(Vec<f32>, Duration)> {
         let started = Instant::now();
         let options = EncodeOptions {
             cached: true,
+            cancellation: cancellation.clone(),
             ..EncodeOptions::new(Task::Query)
         };
         let (embeddings, waited) = self.run(&options, &[Input::Text(text)])?;

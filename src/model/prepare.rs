@@ -118,6 +118,8 @@ impl PrepareOptions {
 /// make its reference vectors, or when the target holds something that is no model; Operator
 /// when writing or ONNX Runtime fails.
 pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result<Prepared> {
+    // Building takes minutes.
+    check_target(target)?;
     let layers = source.join(TRAINED).is_file();
     let (manifest, mut contents) = match options.precision {
         Precision::Published => published(source)?,
@@ -354,6 +356,19 @@ fn licence(files: &[(String, Vec<u8>)]) -> Option<String> {
     })
 }
 
+/// Refuses to replace what is not a model of ours.
+fn check_target(target: &Path) -> Result<()> {
+    if target.exists() && !target.join(MANIFEST).is_file() && !is_empty(target) {
+        return Err(
+            invalid("target", "the target holds something that is not a model")
+                .found(target.display())
+                .expected("a new folder, an empty one, or a model to replace")
+                .into(),
+        );
+    }
+    Ok(())
+}
+
 /// Writes a folder of files so that it is there whole and good, or not at all.
 fn write(
     target: &Path,
@@ -364,15 +379,9 @@ fn write(
         Error::operator_from(format!("cannot write the model to {}", target.display()), e)
             .advice("check the permissions and the free space of the target's disk")
     };
+    // Something else may have been put there meanwhile.
+    check_target(target)?;
     let old = target.exists();
-    if old && !target.join(MANIFEST).is_file() && !is_empty(target) {
-        return Err(
-            invalid("target", "the target holds something that is not a model")
-                .found(target.display())
-                .expected("a new folder, an empty one, or a model to replace")
-                .into(),
-        );
-    }
     let (parent, name) = place(target)?;
     fs::create_dir_all(&parent).map_err(failed)?;
     let process = std::process::id();

@@ -341,6 +341,10 @@ impl<R: Runner> Queue<R> {
             });
         }
         let count = texts.len();
+        if waiting.cancellation.is_cancelled() {
+            self.note_abandoned(count);
+            return Err(abandoned());
+        }
         let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let budget = batch::budget(&lengths, self.bounds.batch_tokens, self.bounds.sessions);
         let mut pending: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::VectorCache;
 use super::cross_encoder::CrossEncoder;
 use super::encoder::TextEncoder;
-use super::files::check_inside;
+use super::files::is_plain;
 use super::manifest::{MANIFEST, Manifest, ModelKind};
 use super::runtime::RuntimeOptions;
 use super::tokenizer::TOKENIZER;
@@ -107,7 +107,10 @@ impl Registry {
             return Ok(encoder.clone());
         }
         let folder = self.folder(name)?;
-        self.check_kind(name, &folder, ModelKind::TextEncoder)?;
+        // Expert and folder are known to be there before anything is kept under them, and
+        // before any file is hashed: a caller may ask for what there is not without end.
+        let manifest = self.check_kind(name, &folder, ModelKind::TextEncoder)?;
+        manifest.of_expert(expert.as_deref())?;
         let place = (folder.clone(), expert.clone());
         let slot = self.slots.lock().entry(place).or_default().clone();
         let encoder = {
@@ -159,14 +162,12 @@ impl Registry {
         Ok(reranker)
     }
 
-    /// Refuses a model that does something else than what is asked of it.
-    fn check_kind(&self, name: &str, folder: &Path, wanted: ModelKind) -> Result<()> {
-        // What cannot be read says so when it is opened.
-        let Ok(manifest) = Manifest::peek(folder) else {
-            return Ok(());
-        };
+    /// The description of a model; refuses one that does something else than what is asked
+    /// of it.
+    fn check_kind(&self, name: &str, folder: &Path, wanted: ModelKind) -> Result<Manifest> {
+        let manifest = Manifest::peek(folder)?;
         if manifest.kind == wanted {
-            return Ok(());
+            return Ok(manifest);
         }
         let others = self.list().into_iter();
         let others = others.filter(|summary| summary.kind == Some(wanted));
@@ -206,7 +207,8 @@ impl Registry {
     }
 
     fn find(&self, name: &str) -> Option<PathBuf> {
-        if check_inside(name).is_ok() {
+        // Each model has few names, since what was opened is kept by name.
+        if is_plain(name) {
             let direct = self
                 .folders
                 .iter()

@@ -31,7 +31,8 @@ pub fn search(index: &Index, request: &SearchRequest) -> Result<SearchResponse> 
     search_while(index, request, &Cancellation::default())
 }
 
-/// The same for a caller who may leave: what is left of re-ranking is then not done.
+/// The same for a caller who may leave: what is left of encoding and re-ranking is then not
+/// done.
 ///
 /// # Errors
 /// As [`search`].

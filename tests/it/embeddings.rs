@@ -336,6 +336,37 @@ fn models_are_listed_and_shown() {
     }
 }
 
+#[test]
+fn a_broken_model_is_not_the_callers_mistake_and_names_no_folder() {
+    let encoders = Encoders::new();
+    let folder = encoders.models.path().join(MODEL);
+    let graph = folder.join("model.onnx");
+    let mut bytes = std::fs::read(&graph).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&graph, bytes).unwrap();
+    let definition = json!({
+        "name": "notes",
+        "fields": {"title": {"type": "text"}},
+        "embedding": {"model": MODEL, "fields": ["title"]},
+    });
+    let ask = || {
+        let embedded = encoders.ask(&json!({"model": MODEL, "input": "a cat"}));
+        let made = encoders.service.post("/v1/indexes", &definition);
+        [embedded, made]
+    };
+    let of_bytes = ask();
+    std::fs::write(folder.join("model.toml"), "name").unwrap();
+    for answer in of_bytes.into_iter().chain(ask()) {
+        let said = answer.json().to_string();
+        assert_eq!(answer.status, 500, "{said}");
+        assert_eq!(answer.code(), "invalid_model");
+        let home = encoders.models.path().to_str().unwrap();
+        assert!(!said.contains(home) && !said.contains("sha256"), "{said}");
+    }
+    let listed = encoders.service.get("/v1/models").json();
+    assert_eq!(listed["data"], json!([]));
+}
+
 /// A model whose texts take a while.
 fn slow() -> TinyModel {
     TinyModel {

@@ -401,8 +401,12 @@ fn preparing_replaces_a_model_and_nothing_else() {
     let letters = home.path().join("letters");
     fs::create_dir(&letters).unwrap();
     fs::write(letters.join("dear.txt"), "Dear").unwrap();
-    let error = problem(prepare(source.path(), &letters, &options).unwrap_err());
-    assert_eq!(error.code, Code::InvalidModel);
+    // Before anything is built: the sources that cannot be are not even looked at.
+    for source in [source.path(), &letters, &home.path().join("nothing")] {
+        let error = problem(prepare(source, &letters, &options).unwrap_err());
+        assert_eq!(error.code, Code::InvalidModel);
+        assert_eq!(error.field.as_deref(), Some("target"));
+    }
     assert_eq!(fs::read(letters.join("dear.txt")).unwrap(), b"Dear");
 }
 
@@ -559,7 +563,19 @@ fn a_registry_opens_each_model_once_and_says_what_there_is() {
     );
     assert!(list[1].problem.is_some());
 
-    for name in ["fourth", "../first", "", "/etc"] {
+    // Other spellings of a path are no names: what is kept by name would grow without end.
+    for name in [
+        "fourth",
+        "../first",
+        "",
+        "/etc",
+        "first/",
+        "first//",
+        "first/.",
+        "./first",
+        "publisher//second",
+        "publisher/./second",
+    ] {
         let error = problem(registry.open(name).unwrap_err());
         assert_eq!(error.code, Code::ModelNotFound);
         assert!(!error.message.contains(&missing.display().to_string()));

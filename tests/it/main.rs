@@ -16,6 +16,7 @@ mod feedback;
 mod filters;
 mod fusion;
 mod idempotency;
+mod late_encodings;
 mod loading;
 mod measures;
 mod model;
