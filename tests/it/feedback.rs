@@ -265,7 +265,7 @@ fn ended(service: &Service, address: &str) -> Value {
 
 #[test]
 fn a_combiner_is_used_if_it_wins_and_can_be_rolled_back() {
-    let (service, _models) = searched();
+    let (service, models) = searched();
     let fit = format!("{FEEDBACK}/fit");
     let few = service.post(&fit, &json!({}));
     assert_eq!(
@@ -328,7 +328,10 @@ fn a_combiner_is_used_if_it_wins_and_can_be_rolled_back() {
         answer["hits"][0]["explanation"]["fusion"]["learned"]["version"].clone()
     };
     assert_eq!(version(&service), 2);
-    let service = service.restart(|_| {});
+    let service = service.restart(|config| {
+        config.models.folders = vec![models.path().into()];
+        config.models.runtime = runtime();
+    });
     assert_eq!(version(&service), 2);
     assert_eq!(
         service.get("/v1/indexes/notes").json()["stats"]["combiner"],
