@@ -1,9 +1,11 @@
 //! How likely a document is looked at, by the rank at which it was shown.
 //!
 //! A click needs two things: that the document was looked at, and that it pleased
-//! (position-based model, Richardson et al. 2007). Counting each click as `1 / propensity`
-//! of its rank makes the loss what it would have been had everything been looked at
-//! (Joachims, Swaminathan and Schnabel 2017).
+//! (position-based model, Richardson et al. 2007). Clicks divided by the propensities of all
+//! the ranks that a document was shown at (clicks over expected clicks, Zhang and Jones 2007)
+//! say how much it pleased; unlike a sum over `1 / propensity` of single clicks (Joachims,
+//! Swaminathan and Schnabel 2017), which has the same expectation, one click by mistake deep
+//! down does not outweigh many that were meant.
 //!
 //! The propensities come from the log itself, without an experiment: a document that was
 //! shown for the same query at two ranks, because the index, the definition or the combiner
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 const RANKS: usize = 50;
 /// Clicks that two ranks need on the documents that they share, each.
 const CLICKS: f64 = 5.0;
-/// Propensities below this count as this, so that no click counts more than 20 times.
+/// Propensities below this count as this.
 const LEAST: f64 = 0.05;
 /// Sweeps over the ranks until their differences have settled.
 const SWEEPS: usize = 500;

@@ -13,6 +13,11 @@ use crate::eval::randomisation_test;
 
 /// Ranks that gains are added up over.
 const CUT: usize = 10;
+/// A document that was looked at this often less counts as the mean of all does: clicks on
+/// what was hardly looked at are chance.
+const PRIOR: f64 = 1.0;
+/// How often that mean is clicked when it is looked at.
+const RATE: f64 = 0.2;
 /// How often the paired test draws.
 const DRAWS: usize = 10_000;
 
@@ -52,8 +57,8 @@ pub struct Seen {
 /// How to learn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LearnOptions {
-    /// Count clicks by the inverse propensity of their rank, which corrects for where they
-    /// were shown; otherwise all alike.
+    /// Count a clicked document by its clicks over the clicks to be expected where it was
+    /// shown, which corrects for the rank; otherwise by its clicks.
     pub by_propensity: bool,
     /// Count negatives by the coupled estimation, which corrects for what was not shown at
     /// all; otherwise all alike.
@@ -127,10 +132,17 @@ impl LoggedQuery {
             corrected.insert(candidate, f64::from(grade));
             observed.insert(candidate, f64::from(grade));
         }
+        // Clicks, and how many there would be if everything that is looked at were clicked.
+        let mut clicks: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
         for one in self.impressions.iter().flat_map(|one| &one.seen) {
-            if one.clicked && !self.judgments.contains_key(&one.candidate) {
-                *corrected.entry(one.candidate).or_insert(0.0) += 1.0 / propensities.of(one.rank);
-                *observed.entry(one.candidate).or_insert(0.0) += 1.0;
+            let (clicked, looked) = clicks.entry(one.candidate).or_default();
+            *clicked += f64::from(u8::from(one.clicked));
+            *looked += propensities.of(one.rank);
+        }
+        for (candidate, (clicked, looked)) in clicks {
+            if clicked > 0.0 && !self.judgments.contains_key(&candidate) {
+                corrected.insert(candidate, (clicked + PRIOR * RATE) / (looked + PRIOR));
+                observed.insert(candidate, clicked);
             }
         }
         (corrected, observed)
@@ -250,7 +262,7 @@ fn for_log(options: &FitOptions, queries: usize) -> FitOptions {
 }
 
 /// Compares two combiners on the queries that are held back: the mean over all that is known
-/// to be relevant in them, each counted by the inverse propensity of its clicks, of
+/// to be relevant in them, each counted by its clicks over those to be expected, of
 /// `1 / log2(1 + rank)` within the first ten.
 pub fn compare(
     queries: &[LoggedQuery],

@@ -273,8 +273,11 @@ fn search_explains_and_marks() {
     for hit in whole["hits"].as_array().unwrap() {
         let fusion = &hit["explanation"]["fusion"];
         assert_eq!(fusion["score"], hit["score"], "{hit}");
-        let part = |leg: &str| hit["explanation"][leg]["fused_as"].as_f64().unwrap_or(0.0);
-        let sum = 0.5 * part("lexical") + 0.5 * part("dense");
+        let parts = fusion["learned"]["features"].as_array().unwrap();
+        let sum: f64 = parts
+            .iter()
+            .map(|part| part["contribution"].as_f64().unwrap())
+            .sum();
         assert!((sum - hit["score"].as_f64().unwrap()).abs() < 1e-6, "{hit}");
     }
     let p4 = whole["hits"]

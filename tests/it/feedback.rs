@@ -231,6 +231,7 @@ fn searched() -> (Service, TempDir) {
         "name": "notes",
         "fields": {"text": {"type": "text"}},
         "embedding": {"model": "tiny", "fields": ["text"]},
+        "search": {"candidates": 25},
     });
     assert_eq!(service.post("/v1/indexes", &definition).status, 201);
     let mut chance = StdRng::seed_from_u64(3);
@@ -251,9 +252,20 @@ fn searched() -> (Service, TempDir) {
     (service, models)
 }
 
+/// What a task that takes longer than its request came to.
+fn ended(service: &Service, address: &str) -> Value {
+    loop {
+        let task = service.get(address).json();
+        if task["state"] != "running" {
+            return task["result"].clone();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_combiner_is_used_if_it_wins_and_can_be_rolled_back() {
-    let (service, _models) = searched();
+    let (service, models) = searched();
     let fit = format!("{FEEDBACK}/fit");
     let few = service.post(&fit, &json!({}));
     assert_eq!(
@@ -264,7 +276,7 @@ fn a_combiner_is_used_if_it_wins_and_can_be_rolled_back() {
     let mut events = Vec::new();
     for n in 0..150 {
         let query = format!("t{}w{} t{}w{}", n % 40, n % 10, n % 40, (n / 10 + 1) % 10);
-        let request = json!({"query": query, "k": 100, "fields": [], "explain": true});
+        let request = json!({"query": query, "k": 60, "fields": [], "explain": true});
         let answer = service.post("/v1/indexes/notes/search", &request).json();
         let hits = answer["hits"].as_array().unwrap();
         let by_vectors = hits
@@ -283,13 +295,23 @@ fn a_combiner_is_used_if_it_wins_and_can_be_rolled_back() {
     for some in events.chunks(1_000) {
         assert_eq!(add(&service, some).status, 200);
     }
-    let kept = service.post(&fit, &json!({"activate": false})).json();
+    let fitted = |service: &Service, request: Value| {
+        let answer = service.post(&fit, &request);
+        match answer.status {
+            202 => ended(
+                service,
+                &format!("/v1/tasks/{}", answer.json()["id"].as_str().unwrap()),
+            ),
+            _ => answer.json(),
+        }
+    };
+    let kept = fitted(&service, json!({"activate": false}));
     assert_eq!(kept["won"], true, "{kept}");
     assert_eq!(
         (&kept["activated"], &kept["version"]),
         (&json!(false), &json!(1))
     );
-    let used = service.post(&fit, &json!({})).json();
+    let used = fitted(&service, json!({}));
     assert_eq!(
         (&used["activated"], &used["version"]),
         (&json!(true), &json!(2)),
@@ -306,7 +328,10 @@ fn a_combiner_is_used_if_it_wins_and_can_be_rolled_back() {
         answer["hits"][0]["explanation"]["fusion"]["learned"]["version"].clone()
     };
     assert_eq!(version(&service), 2);
-    let service = service.restart(|_| {});
+    let service = service.restart(|config| {
+        config.models.folders = vec![models.path().into()];
+        config.models.runtime = runtime();
+    });
     assert_eq!(version(&service), 2);
     assert_eq!(
         service.get("/v1/indexes/notes").json()["stats"]["combiner"],
@@ -326,7 +351,7 @@ fn a_combiner_is_used_if_it_wins_and_can_be_rolled_back() {
     );
     assert_eq!(version(&service), 1);
     // What is in use is what the next one has to beat.
-    let next = service.post(&fit, &json!({})).json();
+    let next = fitted(&service, json!({}));
     assert_eq!(
         (&next["won"], &next["compared_with"]),
         (&json!(false), &json!(1)),
