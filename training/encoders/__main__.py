@@ -35,6 +35,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
     assemble.add_argument("folder", type=Path, help="what to write")
     table = commands.add_parser("table", help="the tables of docs/encoders.md from what was reported")
     table.add_argument("--into", type=Path, help="a file with the marks; standard output otherwise")
+    bundle = commands.add_parser("bundle", help="all that runs read, in a folder for a machine that has nothing else")
+    bundle.add_argument("folder", type=Path)
+    unbundle = commands.add_parser("unbundle", help="there: put the base of a bundle into the cache folder")
+    unbundle.add_argument("folder", type=Path)
     commands.add_parser("speed", help="what the poolings cost; writes reports/encoders-speed.json")
     for command in (train, choose, report, export):
         command.add_argument("--out", type=Path, help="the run's folder")
@@ -133,6 +137,20 @@ def do_assemble(options: argparse.Namespace) -> int:
     from .export import assemble
 
     assemble(options.model, place.base(), options.folder)
+    return 0
+
+
+def do_bundle(options: argparse.Namespace) -> int:
+    from .bundle import write
+
+    write(options.folder, place.data(), place.base())
+    return 0
+
+
+def do_unbundle(options: argparse.Namespace) -> int:
+    from .bundle import unpack
+
+    unpack(options.folder, place.cache())
     return 0
 
 

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import importlib.util
 import json
+import lzma
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -257,7 +258,8 @@ def read(data: Path, name: str, limit: Optional[int] = None) -> Source:
     hash, and only the texts that some query needs."""
     if name not in SOURCES:
         raise ValueError(f"no source is called {name}; there are {', '.join(SOURCES)}")
-    source = SOURCES[name](data)
+    packed = data / "sources" / f"{name}.json.xz"
+    source = unpacked(packed) if packed.is_file() else SOURCES[name](data)
     if limit is None or len(source.training) <= limit:
         return source
 
@@ -278,11 +280,23 @@ def read(data: Path, name: str, limit: Optional[int] = None) -> Source:
         source.licence,
     )
 
+
+def unpacked(path: Path) -> Source:
+    """A source or collection as bundle.py wrote it."""
+    with lzma.open(path, "rt", encoding="utf-8") as file:
+        content = json.load(file)
+    relevant = [{int(text): grade for text, grade in judged.items()} for judged in content.pop("relevant")]
+    return Source(relevant=relevant, **content)
+
+
 #: What only reports: collection and split.
 EVALUATION = {"scifact": "test", "nfcorpus": "dev", "cranfield": "test", "cacm": "test"}
 
 
 def evaluation(data: Path, name: str) -> Source:
     """A collection to report on. Nothing is trained on it and nothing chosen by it."""
+    packed = data / "evaluation" / f"{name}.json.xz"
+    if packed.is_file():
+        return unpacked(packed)
     documents, _, queries, relevant = read_beir(data / "retrieval" / name, EVALUATION[name])
     return Source(name, [joined(*d) for d in documents], queries, relevant)
