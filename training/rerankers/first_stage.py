@@ -103,11 +103,17 @@ def _deep(values: NDArray, fill: float) -> NDArray:
     return out
 
 
-def candidates(source: Source, base: Path, cache: Path, precision: str = "bf16") -> Candidates:
-    """Of every query of a source; read from `cache` where they are kept."""
-    path = cache / f"candidates-{source.name}-{identity(source)}.npz"
-    if path.is_file():
-        return Candidates.read(path)
+def file_name(source: Source) -> str:
+    return f"candidates-{source.name}-{identity(source)}.npz"
+
+
+def candidates(source: Source, base: Path, cache: Path, data: Optional[Path] = None, precision: str = "bf16") -> Candidates:
+    """Of every query of a source; read from `cache` where they are kept, or from what the folder
+    of collections brings along of them."""
+    path = cache / file_name(source)
+    for known in (path, *([data / "candidates" / path.name] if data else [])):
+        if known.is_file():
+            return Candidates.read(known)
     found = compute(source, base, cache, precision)
     found.write(path)
     # As it will be read: the scores are kept in 16 bits.
