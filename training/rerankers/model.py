@@ -60,8 +60,7 @@ class CrossEncoder(nn.Module):
         if x.is_cuda:
             # Once, and not in every layer: the fused operators take a bias.
             kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
-            bias = torch.zeros(visible.shape, dtype=kind, device=x.device).masked_fill(~visible, torch.finfo(kind).min)
-            visible = bias.expand(len(ids), self.shape.heads, ids.shape[1], ids.shape[1])
+            visible = torch.zeros(visible.shape, dtype=kind, device=x.device).masked_fill(~visible, torch.finfo(kind).min)
         for layer in self.bert.layers:
             x = layer(x, visible)
         first = torch.tanh(self.pooler["dense"](x[:, 0]))
