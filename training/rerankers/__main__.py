@@ -28,9 +28,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     choose = commands.add_parser("choose", help="calibration, mix and weight against the first stage, on held-out queries")
     report = commands.add_parser("report", help="measure on the evaluation sets; writes reports/rerankers/")
     report.add_argument("--reports", type=Path, help="instead of reports/")
-    bundle = commands.add_parser("bundle", help="the first stage's candidates, into a folder that `encoders bundle` wrote")
-    bundle.add_argument("folder", type=Path)
-    bundle.add_argument("recipes", type=Path, nargs="+", help="whose sources are needed")
+    prepare = commands.add_parser("prepare", help="the first stage's candidates of all that the recipes need")
+    prepare.add_argument("recipes", type=Path, nargs="+")
+    prepare.add_argument("--jobs", type=int, default=1, help="collections at a time")
     session = commands.add_parser("session", help="the study and several recipes side by side, the best of them measured")
     session.add_argument("recipes", type=Path, nargs="*")
     session.add_argument("--study", type=Path, help="the study's recipe")
@@ -115,20 +115,19 @@ def do_report(options: argparse.Namespace) -> int:
     return 0
 
 
-def do_bundle(options: argparse.Namespace) -> int:
-    from encoders.data import EVALUATION, evaluation, read
+def do_prepare(options: argparse.Namespace) -> int:
+    from encoders.data import EVALUATION
 
-    from .first_stage import candidates, file_name
+    from .first_stage import EVALUATE, SOURCE, prepare
     from .recipe import Recipe
     from .run import VALIDATION
 
     limits = {name: 0 for name in VALIDATION}
     for path in options.recipes:
         limits.update(Recipe.read(path).limits())
-    sources = [read(place.data(), name, limit or None) for name, limit in limits.items()]
-    for source in [*sources, *(evaluation(place.data(), name) for name in EVALUATION)]:
-        candidates(source, place.base(), kept()).write(options.folder / "candidates" / file_name(source))
-        print(f"{source.name}: {len(source.texts)} texts, {len(source.queries)} queries", flush=True)
+    wanted = [(SOURCE, name, limit) for name, limit in limits.items()]
+    wanted += [(EVALUATE, name, 0) for name in EVALUATION]
+    prepare(wanted, place.data(), place.base(), kept(), options.jobs)
     return 0
 
 

@@ -7,9 +7,11 @@ cosine, each with its best candidates scaled to 0..1 over them, added in equal p
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,12 +125,20 @@ def candidates(source: Source, base: Path, cache: Path, data: Optional[Path] = N
 def compute(source: Source, base: Path, cache: Optional[Path], precision: str) -> Candidates:
     from encoders.lexical import Bm25
     from encoders.model import Bert
+    from encoders.pooling import Mean
     from encoders.teacher import _encoded
-    from encoders.texts import Tokens, device_of
+    from encoders.texts import Tokens, device_of, encode
 
-    bert, tokens = Bert.read(base).to(device_of("auto")), Tokens(base)
-    texts = _encoded(source, source.texts, "texts", bert, tokens, cache, TEXT_TOKENS, precision)
-    queries = _encoded(source, source.queries, "queries", bert, tokens, cache, TEXT_TOKENS, precision)
+    device = device_of("auto")
+    bert, tokens = Bert.read(base).to(device), Tokens(base)
+
+    def vectors(part: str, of: List[str]) -> NDArray[np.float32]:
+        if device.type == "cuda":
+            # Seconds: not worth keeping.
+            return encode(bert, Mean(), tokens.ids(of, TEXT_TOKENS), 65536, precision)
+        return _encoded(source, of, part, bert, tokens, cache, TEXT_TOKENS, precision)
+
+    texts, queries = vectors("texts", source.texts), vectors("queries", source.queries)
     bm25 = Bm25(source.texts)
     rows = bm25.queries(source.queries)
     parts: List[Tuple[NDArray, NDArray, NDArray]] = []
@@ -143,3 +153,23 @@ def compute(source: Source, base: Path, cache: Optional[Path], precision: str) -
             ranks.append((better | tied).sum(1).astype(np.int32))
     fused, scores, words = (np.concatenate(part) for part in zip(*parts))
     return Candidates(fused, scores, words, ranks)
+
+
+#: Kinds of sources that `prepare` takes: what may train or choose, and what only reports.
+SOURCE, EVALUATE = "source", "evaluation"
+
+
+def prepare_one(kind: str, name: str, limit: int, data: Path, base: Path, cache: Path) -> str:
+    from encoders.data import evaluation, read
+
+    source = evaluation(data, name) if kind == EVALUATE else read(data, name, limit or None)
+    candidates(source, base, cache, data)
+    return f"{kind} {name}: {len(source.texts)} texts, {len(source.queries)} queries"
+
+
+def prepare(wanted: Sequence[Tuple[str, str, int]], data: Path, base: Path, cache: Path, jobs: int) -> None:
+    """Computes what is missing, several at a time: (kind, name, limit), the dearest first."""
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as workers:
+        futures = [workers.submit(prepare_one, *one, data, base, cache) for one in wanted]
+        for future in as_completed(futures):
+            print(future.result(), flush=True)

@@ -18,6 +18,8 @@ from typing import Dict, List, Optional, Sequence
 
 #: Seconds that are kept for measuring the chosen recipe.
 MEASURING = 25.0
+#: Collections whose candidates are computed at a time.
+PREPARING = min(8, os.cpu_count() or 1)
 
 
 def command(*arguments: object) -> List[str]:
@@ -47,14 +49,19 @@ def session(
         with open(out / f"{name}.log", "a", encoding="utf-8") as log:
             running[name] = subprocess.Popen(command(*arguments), stdout=log, stderr=log, env=environment)
 
+    # Both need the candidates; computed once, and not by each of them.
+    needed = [*recipes, *([study] if study else [])]
+    with open(out / "prepare.log", "a", encoding="utf-8") as log:
+        arguments = command("prepare", *needed, "--jobs", PREPARING)
+        failed = subprocess.run(arguments, stdout=log, stderr=log, env=environment, timeout=max(1.0, seconds)).returncode != 0
+    print(f"{time.monotonic() - begun:5.0f} s  candidates: {'failed' if failed else 'done'}", flush=True)
     for recipe in recipes:
         start(recipe.stem, ["train", recipe, "--out", out / recipe.stem, "--choose", "--scale", scale, *settings])
     if study is not None:
         study_settings = [part for value in study_extra for part in ("--set", value)]
-        last = max(1.0, seconds - MEASURING)
+        last = max(1.0, seconds - MEASURING - (time.monotonic() - begun))
         arguments = ["study", study, "--out", out / "study", "--jobs", jobs, "--seconds", last, "--queries", queries]
         start("study", [*arguments, *study_settings])
-    failed = 0
     reported = False
     while running:
         time.sleep(0.5)
