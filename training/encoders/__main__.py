@@ -27,6 +27,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     compare.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
     compare.add_argument("--seeds", type=int, default=3)
     compare.add_argument("--poolings", nargs="*", help="only these")
+    grid = commands.add_parser("grid", help="the poolings with the whole encoder trained, several seeds, side by side on a GPU")
+    grid.add_argument("recipe", type=Path)
+    grid.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
+    grid.add_argument("--seeds", type=int, default=3)
+    grid.add_argument("--jobs", type=int, default=6, help="runs side by side")
+    grid.add_argument("--poolings", nargs="*", help="only these")
+    grid.add_argument("--variants", nargs="*", help="only these")
+    grid.add_argument("--runs", type=Path, help="folder of the runs")
     export = commands.add_parser("export", help="write a run as compact layers, with its card; checks parity")
     export.add_argument("--to", type=Path, required=True, help="models/NAME")
     export.add_argument("--graphs", type=Path, help="folder for the ONNX graphs")
@@ -111,6 +119,21 @@ def do_compare(options: argparse.Namespace) -> int:
     recipe = Recipe.read(options.recipe, options.set)
     seeds = range(1, options.seeds + 1)
     compare(recipe, seeds, place.data(), place.base(), place.work(), place.REPORTS, options.poolings)
+    return 0
+
+
+def do_grid(options: argparse.Namespace) -> int:
+    from .grid import VARIANTS, best, grid
+    from .pooling import NAMES
+    from .recipe import Recipe
+
+    recipe = Recipe.read(options.recipe, options.set)
+    runs = options.runs or place.work() / "runs"
+    poolings = NAMES if options.poolings is None else options.poolings
+    variants = list(VARIANTS) if options.variants is None else options.variants
+    seeds = range(1, options.seeds + 1)
+    grid(recipe, seeds, options.jobs, place.data(), place.base(), runs, place.REPORTS, poolings, variants)
+    print(f"best on what was held out: {best(recipe, runs)}")
     return 0
 
 
