@@ -106,6 +106,11 @@ def state_of(out: Path, name: str) -> Dict[str, Tensor]:
     return found
 
 
+def save_scores(scores: Dict[str, NDArray[np.float32]], path: Path) -> None:
+    """Of every list, as they are before calibration, in 16 bits."""
+    np.savez_compressed(path, **{name: value.astype(np.float16) for name, value in scores.items()})
+
+
 def write_run(out: Path, values: Dict[str, object]) -> None:
     """Adds to `run.json`."""
     path = out / RUN
@@ -185,7 +190,12 @@ def choose(out: Path, data: Path, base: Path, cache: Path, scale: float = 1.0) -
         state = {name: (1 - share) * before[name] + share * after[name] for name in after}
         model.load_trained(state)
         scores = {held.name: held.score(model, recipe) for held in helds}
-        temperature, offset = calibration(helds, scores)
+        try:
+            temperature, offset = calibration(helds, scores)
+        except ValueError as problem:
+            # A model that has not learned yet: it can be looked at, and `export` refuses it.
+            print(f"share {share}: not calibrated: {problem}", flush=True)
+            temperature, offset = 1.0, 0.0
         for weight in WEIGHTS[1:]:
             row: Dict[str, object] = {"share": share, "weight": weight, "temperature": temperature, "offset": offset}
             row["means"] = {
@@ -198,6 +208,7 @@ def choose(out: Path, data: Path, base: Path, cache: Path, scale: float = 1.0) -
             if row["allowed"] and (best is None or row["value"] > best["value"]):
                 best = row
                 save(state, out, "chosen")
+                save_scores(scores, out / "scores-held-out.npz")
         print(f"share {share}: " + str(max((r for r in rows if r["share"] == share), key=lambda r: r["value"])), flush=True)
     if best is None:
         # Nothing helped where it was not trained: the least intrusive choice, and said so.
@@ -242,10 +253,11 @@ def report(
     best = run["chosen"]
     found: Dict[str, Dict[str, object]] = {}
     summary: Dict[str, Dict[str, float]] = {}
+    all_scores: Dict[str, NDArray[np.float32]] = {}
     for name in collections:
         source = evaluation(data, name)
         held = Held(source, range(len(source.queries))[: queries or None], data, base, cache, tokeniser, recipe)
-        scores = held.score(model, recipe)
+        scores = all_scores[name] = held.score(model, recipe)
         values = {
             "first": held.measure(held.first),
             "reranked": held.measure(mix_of(held.lists, held.first, scores, best["temperature"], best["offset"], best["weight"])),
@@ -263,6 +275,7 @@ def report(
             "p": round(paired(after, first), 4),
         }
         print(f"{out.name}  {name} ({EVALUATION[name]})  {summary[name]}", flush=True)
+    save_scores(all_scores, out / "scores-evaluation.npz")
     write_report(out.name, reports, {"chosen": best, "recipe": run["recipe"], "summary": summary, "collections": found})
     return summary
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -47,13 +48,20 @@ def session(
 
     def start(name: str, arguments: Sequence[object]) -> None:
         with open(out / f"{name}.log", "a", encoding="utf-8") as log:
-            running[name] = subprocess.Popen(command(*arguments), stdout=log, stderr=log, env=environment)
+            # A group of its own: what is stopped takes its workers along.
+            running[name] = subprocess.Popen(
+                command(*arguments), stdout=log, stderr=log, env=environment, start_new_session=True
+            )
 
     # Both need the candidates; computed once, and not by each of them.
     needed = [*recipes, *([study] if study else [])]
-    with open(out / "prepare.log", "a", encoding="utf-8") as log:
-        arguments = command("prepare", *needed, "--jobs", PREPARING)
-        failed = subprocess.run(arguments, stdout=log, stderr=log, env=environment, timeout=max(1.0, seconds)).returncode != 0
+    start("prepare", ["prepare", *needed, "--jobs", PREPARING])
+    try:
+        failed = running["prepare"].wait(timeout=seconds) != 0
+    except subprocess.TimeoutExpired:
+        os.killpg(running["prepare"].pid, signal.SIGTERM)
+        failed = True
+    del running["prepare"]
     print(f"{time.monotonic() - begun:5.0f} s  candidates: {'failed' if failed else 'done'}", flush=True)
     for recipe in recipes:
         start(recipe.stem, ["train", recipe, "--out", out / recipe.stem, "--choose", "--scale", scale, *settings])
@@ -81,7 +89,7 @@ def session(
         if spent > seconds:
             for name, process in running.items():
                 print(f"{spent:5.0f} s  {name}: stopped", flush=True)
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
                 failed += 1
             break
     for process in running.values():
@@ -113,8 +121,13 @@ def collect(out: Path) -> None:
     (keep / "session.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
     done = sorted((name for name in runs if "chosen" in runs[name]), key=lambda name: -runs[name]["chosen"]["value"])
     for name in done[:2]:
-        for path in (out / name).glob("chosen-*.safetensors"):
+        for path in kept_of(out / name, ""):
             shutil.copyfile(path, keep / f"{name}-{path.name}")
+
+
+def kept_of(folder: Path, prefix: str) -> List[Path]:
+    """A run's chosen weights and its scores."""
+    return [path for pattern in ("chosen-[01].safetensors", "scores-*.npz") for path in sorted(folder.glob(prefix + pattern))]
 
 
 def restore(keep: Path, out: Path, reports: Path) -> None:
@@ -123,7 +136,7 @@ def restore(keep: Path, out: Path, reports: Path) -> None:
     for name, run in content["runs"].items():
         (out / name).mkdir(parents=True, exist_ok=True)
         (out / name / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-        for path in keep.glob(f"{name}-chosen-*.safetensors"):
+        for path in kept_of(keep, f"{name}-"):
             shutil.copyfile(path, out / name / path.name.removeprefix(f"{name}-"))
     (out / "study").mkdir(parents=True, exist_ok=True)
     for name, part in content["study"].items():
