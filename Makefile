@@ -41,9 +41,9 @@ setup: ## bring libraries, weights and RocksDB into the cache folder
 	$(call step,set-up,$(SETUP))
 
 .PHONY: build
-build: setup ## build bin/gleaner (release) and the default encoder
+build: setup ## build bin/gleaner (release) and the models
 	$(call step,build,$(ENV) cargo build --release $(CARGO_FLAGS))
-	$(call step,encoder,$(ENV) $(SETUP) encoder --binary "$$CARGO_TARGET_DIR/release/gleaner")
+	$(call step,models,$(ENV) $(SETUP) models --binary "$$CARGO_TARGET_DIR/release/gleaner")
 	@$(ENV) $(SETUP) launcher --binary "$$CARGO_TARGET_DIR/release/gleaner"
 
 .PHONY: run
@@ -51,7 +51,7 @@ run: build ## load the sample, serve it and answer a question (ONCE=1: then stop
 	@$(PYTHON) tools/run.py $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: test
-test: setup test-tools check encoder-for-tests ## everything that must pass before a commit
+test: setup test-tools check models-for-tests ## everything that must pass before a commit
 	$(call step,tests,$(ENV) cargo test $(CARGO_FLAGS))
 
 .PHONY: check
@@ -63,15 +63,15 @@ check: setup ## formatting and lints
 test-tools: ## the tests of the set-up scripts; offline
 	$(call step,set-up tests,$(PYTHON) -m unittest discover --start-directory tools --pattern 'test_*.py')
 
-# The tests search with the real encoder; the unoptimised binary makes it where no
+# The tests search with the real models; the unoptimised binary makes them where no
 # release build has done so yet.
-.PHONY: encoder-for-tests
-encoder-for-tests: setup
+.PHONY: models-for-tests
+models-for-tests: setup
 	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))
-	$(call step,encoder,$(ENV) $(SETUP) encoder --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+	$(call step,models,$(ENV) $(SETUP) models --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-clients
-test-clients: encoder-for-tests ## the official OpenAI client against the service; fetches it once
+test-clients: models-for-tests ## the official OpenAI client against the service; fetches it once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: schemas

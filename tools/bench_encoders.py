@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cache import Cache, cache_folder, require_space  # noqa: E402
 from console import SetupError, fail, say  # noqa: E402
 from measure import bench_data  # noqa: E402
-from setup import ENCODER_SOURCE, PROJECT, load_assets  # noqa: E402
+from setup import BASE, PROJECT, load_assets  # noqa: E402
 
 REQUIREMENTS = PROJECT / "benches" / "peers" / "requirements-encoders.txt"
 #: PyTorch brings its CUDA libraries along.
@@ -61,7 +61,7 @@ def peer(root: Path) -> Dict[str, str]:
         return {}
     return {
         "GLEANER_PEER_PYTHON": str(python),
-        "GLEANER_PEER_MODEL": str(cache.path(load_assets()[ENCODER_SOURCE]["folder"])),
+        "GLEANER_PEER_MODEL": str(cache.path(load_assets()[BASE]["folder"])),
         "GLEANER_PEER_ONNX": str(root / "encoder-peers" / "int8"),
     }
 

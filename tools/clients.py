@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cache import cache_folder  # noqa: E402
 from console import SetupError, fail, say  # noqa: E402
-from setup import ENCODER, PROJECT  # noqa: E402
+from setup import MODELS, PROJECT  # noqa: E402
 
 TESTS = PROJECT / "tests" / "clients"
 REQUIREMENTS = TESTS / "requirements.txt"
@@ -65,7 +65,7 @@ def copy_of(binary: Path, model: str, models: Path) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, universal_newlines=True)
     known = {entry["name"]: Path(entry["folder"]) for entry in json.loads(done.stdout or "[]")}
     if model not in known:
-        raise SetupError(f"there is no model {model}: run `make encoder-for-tests`")
+        raise SetupError(f"there is no model {model}: run `make models-for-tests`")
     shutil.copytree(known[model], models / MODEL)
     manifest = models / MODEL / "model.toml"
     text = manifest.read_text(encoding="utf-8").replace(f'name = "{model}"', f'name = "{MODEL}"', 1)
@@ -116,7 +116,7 @@ def run(binary: Path, model: str) -> None:
 def main(arguments: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(prog="clients.py", description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=Path, required=True)
-    parser.add_argument("--model", default=ENCODER)
+    parser.add_argument("--model", default=MODELS[0].name)
     options = parser.parse_args(arguments)
     try:
         run(options.binary.absolute(), options.model)

@@ -2,7 +2,7 @@
 """Brings everything a build needs into one cache folder.
 
     setup.py                      tools, libraries, weights, RocksDB, env.sh
-    setup.py encoder --binary B   the default text encoder, made by `gleaner models add`
+    setup.py models --binary B    the models that are provided, made by `gleaner models add`
     setup.py launcher --binary B  bin/gleaner, which finds the libraries by itself
     setup.py --verify             the first, reading every cached file to check it
 
@@ -13,6 +13,7 @@ needs no network. See docs/setup.md.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shlex
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -34,11 +35,22 @@ PROJECT = Path(__file__).resolve().parent.parent
 LAUNCHER = PROJECT / "bin" / "gleaner"
 ASSETS = Path(__file__).resolve().parent / "assets.json"
 
-ENCODER_SOURCE = "all-MiniLM-L6-v2"
-ENCODER = "all-minilm-l6-v2"
-ENCODER_PRECISION = "int8"
-# Raise it when `gleaner models add` makes another model of the same weights.
-ENCODER_RECIPE = "1"
+PRECISION = "int8"
+# Raise it when `gleaner models add` makes another model of the same files.
+MODEL_RECIPE = "1"
+# The published weights that every model here stands on.
+BASE = "all-MiniLM-L6-v2"
+
+
+class Model(NamedTuple):
+    """A model that set-up provides: the published weights themselves, or layers that were trained
+    here (models/NAME), which take the word embeddings and the tokenizer from those."""
+
+    name: str
+    layers: Optional[Path] = None
+
+
+MODELS = [Model("gleaner-minilm", PROJECT / "models" / "gleaner-minilm"), Model("all-minilm-l6-v2")]
 
 # What cargo leaves after debug, release and lints.
 TARGET_BYTES = 6_000_000_000
@@ -187,45 +199,49 @@ def write_environment(cache: Cache, variables: Mapping[str, str]) -> None:
     write_atomically(cache.path("env.sh"), "\n".join(lines) + "\n")
 
 
-# The default encoder
+# The models
 
 
-def encoder_command(binary: Path, source: Path, into: Path) -> List[str]:
-    """The one place that knows how the program takes a published model in."""
-    command = [str(binary), "models", "add", str(source), "--name", ENCODER]
-    return command + ["--precision", ENCODER_PRECISION, "--into", str(into)]
+def model_command(binary: Path, model: Model, base: Path, into: Path) -> List[str]:
+    """The one place that knows how the program takes a model in."""
+    command = [str(binary), "models", "add", str(model.layers or base), "--name", model.name]
+    if model.layers:
+        command += ["--base", str(base)]
+    return command + ["--precision", PRECISION, "--into", str(into)]
 
 
-def ensure_encoder(cache: Cache, binary: Path, verify: bool) -> Path:
-    """models/all-minilm-l6-v2 in the cache, made by the program from the fetched weights."""
-    target = cache.path("models", ENCODER)
-    key = encoder_key()
-    if cache.is_fresh("encoder", key, verify):
-        say("encoder", f"{ENCODER} ({ENCODER_PRECISION}) is in place")
+def ensure_model(cache: Cache, model: Model, binary: Path, verify: bool) -> Path:
+    """models/NAME in the cache, made by the program from the fetched weights."""
+    target = cache.path("models", model.name)
+    stamp, key = f"model-{model.name}", model_key(model)
+    if cache.is_fresh(stamp, key, verify):
+        say("models", f"{model.name} ({PRECISION}) is in place")
         return target
     if not binary.is_file():
         raise SetupError(f"{binary} is not built: run `make build` first")
-    say("encoder", f"making {ENCODER} ({ENCODER_PRECISION}) from {ENCODER_SOURCE}")
-    cache.forget("encoder")
-    source = cache.path(load_assets()[ENCODER_SOURCE]["folder"])
+    say("models", f"making {model.name} ({PRECISION})")
+    cache.forget(stamp)
+    base = cache.path(load_assets()[BASE]["folder"])
     with cache.staging() as staging:
-        command = encoder_command(binary, source, staging)
+        command = model_command(binary, model, base, staging)
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         if done.returncode != 0:
             raise SetupError(
                 f"`{shlex.join(command)}` ended with status {done.returncode}; its message is above"
             )
-        if not (staging / ENCODER).is_dir():
-            raise SetupError(f"`{shlex.join(command)}` made no {ENCODER} folder")
-        cache.install(staging / ENCODER, target)
-    cache.write_stamp("encoder", key, [target])
+        if not (staging / model.name).is_dir():
+            raise SetupError(f"`{shlex.join(command)}` made no {model.name} folder")
+        cache.install(staging / model.name, target)
+    cache.write_stamp(stamp, key, [target])
     return target
 
 
-def encoder_key() -> Dict[str, Any]:
-    """The weights are named by what they came from: both sources hold the same bytes,
-    and only the weights, tokenizer and configuration decide what the model is."""
-    return {"source": ENCODER_SOURCE, "precision": ENCODER_PRECISION, "recipe": ENCODER_RECIPE}
+def model_key(model: Model) -> Dict[str, Any]:
+    """The base is named by what it came from: both sources hold the same bytes, and only the
+    weights, tokenizer and configuration decide what the model is. Trained layers are named by
+    their manifest, which holds the hashes of their files."""
+    layers = hashlib.sha256((model.layers / "trained.toml").read_bytes()).hexdigest() if model.layers else None
+    return {"source": BASE, "layers": layers, "precision": PRECISION, "recipe": MODEL_RECIPE}
 
 
 # The program, from any folder
@@ -259,9 +275,9 @@ def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace
     parser.add_argument(
         "step",
         nargs="?",
-        choices=["libraries", "encoder", "launcher"],
+        choices=["libraries", "models", "launcher"],
         default="libraries",
-        help="libraries (the default): all that precedes the build; encoder, launcher: what follows it",
+        help="libraries (the default): all that precedes the build; models, launcher: what follows it",
     )
     parser.add_argument(
         "--binary", type=Path, help="the built `gleaner`, for the steps that follow the build"
@@ -278,8 +294,9 @@ def main() -> None:
     try:
         cache = Cache(cache_folder(os.environ))
         with cache.held():
-            if options.step == "encoder":
-                ensure_encoder(cache, options.binary, options.verify)
+            if options.step == "models":
+                for model in MODELS:
+                    ensure_model(cache, model, options.binary, options.verify)
             elif options.step == "launcher":
                 write_launcher(LAUNCHER, launcher(options.binary, cache, os.environ))
             else:

@@ -451,33 +451,53 @@ class Environment(InTemporaryCache):
             setup.launcher(program, self.cache, {})
 
 
-class Encoder(InTemporaryCache):
+class Models(InTemporaryCache):
     def program(self, script: str) -> Path:
         path = self.folder / "gleaner"
         path.write_text("#!/bin/sh\n" + script)
         path.chmod(0o755)
         return path
 
-    # The last argument is the folder to put the model in.
-    GOOD = 'for last; do :; done; mkdir "$last/all-minilm-l6-v2"; echo model > "$last/all-minilm-l6-v2/model.toml"\n'
+    def setUp(self) -> None:
+        super().setUp()
+        layers = self.folder / "layers"
+        layers.mkdir()
+        (layers / "trained.toml").write_text("files = {}\n")
+        self.models = [setup.Model("made", None), setup.Model("trained", layers)]
+
+    # Options before the folder to put the model in, which comes last.
+    GOOD = 'for last; do :; done; mkdir "$last/$5"; echo "$@" > "$last/$5/model.toml"\n'
 
     def test_it_is_made_once(self) -> None:
-        target = setup.ensure_encoder(self.cache, self.program(self.GOOD), False)
-        self.assertEqual((target / "model.toml").read_text(), "model\n")
-        setup.ensure_encoder(self.cache, self.program("exit 9"), False)
-        with mock.patch.object(setup, "ENCODER_RECIPE", "another"):
-            with self.assertRaisesRegex(SetupError, "ended with status 9"):
-                setup.ensure_encoder(self.cache, self.program("exit 9"), False)
+        for model in self.models:
+            target = setup.ensure_model(self.cache, model, self.program(self.GOOD), False)
+            written = (target / "model.toml").read_text()
+            self.assertEqual("--base" in written, model.layers is not None)
+            setup.ensure_model(self.cache, model, self.program("exit 9"), False)
+            with mock.patch.object(setup, "MODEL_RECIPE", "another"):
+                with self.assertRaisesRegex(SetupError, "ended with status 9"):
+                    setup.ensure_model(self.cache, model, self.program("exit 9"), False)
+
+    def test_other_layers_are_another_model(self) -> None:
+        trained = self.models[1]
+        setup.ensure_model(self.cache, trained, self.program(self.GOOD), False)
+        (trained.layers / "trained.toml").write_text("files = {a = 'b'}\n")
+        with self.assertRaisesRegex(SetupError, "ended with status 9"):
+            setup.ensure_model(self.cache, trained, self.program("exit 9"), False)
 
     def test_a_failed_making_leaves_nothing(self) -> None:
         with self.assertRaises(SetupError):
-            setup.ensure_encoder(self.cache, self.program(self.GOOD + "exit 1\n"), False)
-        self.assertFalse(self.cache.path("models", setup.ENCODER).exists())
+            setup.ensure_model(self.cache, self.models[0], self.program(self.GOOD + "exit 1\n"), False)
+        self.assertFalse(self.cache.path("models", "made").exists())
         self.assertEqual(self.leftovers(), [])
 
     def test_without_a_binary_it_says_what_to_build(self) -> None:
         with self.assertRaisesRegex(SetupError, "make build"):
-            setup.ensure_encoder(self.cache, self.folder / "absent", False)
+            setup.ensure_model(self.cache, self.models[0], self.folder / "absent", False)
+
+    def test_what_is_provided_is_there(self) -> None:
+        for model in setup.MODELS:
+            self.assertIsInstance(setup.model_key(model), dict)
 
 
 class Running(unittest.TestCase):

@@ -305,7 +305,7 @@ fn with_json_there_is_one_document_and_the_log_is_beside_it() {
     let place = place_with_pages();
     place.write("words.toml", WORDS);
     beir(&place, "beir");
-    TinyModel::default().write(&place.path("models/all-minilm-l6-v2"));
+    TinyModel::default().write(&place.path("models/gleaner-minilm"));
     TinyModel::default().write(&place.path("published"));
     let commands: [&[&str]; 10] = [
         &["index", "create", "words.toml"],
@@ -384,7 +384,7 @@ fn measured_again(folder: &Path, qrels: &Path, mode: &str) -> Vec<(String, f64)>
 
 #[test]
 fn eval_retrieval_measures_every_mode() {
-    let place = Place::with_model("all-minilm-l6-v2");
+    let place = Place::with_model("gleaner-minilm");
     beir(&place, "beir");
     let report = place.json(&["eval", "retrieval", "--beir", "beir", "--run-dir", "runs"]);
     let keys: Vec<&String> = report.as_object().unwrap().keys().collect();
@@ -436,7 +436,7 @@ fn eval_retrieval_measures_every_mode() {
 
 #[test]
 fn eval_takes_split_definition_weights_and_a_kept_index() {
-    let place = Place::with_model("all-minilm-l6-v2");
+    let place = Place::with_model("gleaner-minilm");
     beir(&place, "beir");
     let eval = |more: &[&str]| -> Value {
         place.json(&[&["eval", "retrieval", "--beir", "beir"], more].concat())

@@ -29,7 +29,7 @@ fn sample() -> Vec<Value> {
 
 /// A place with the index `articles` as it is shipped, under a tiny encoder.
 fn articles() -> Place {
-    let place = Place::with_model("all-minilm-l6-v2");
+    let place = Place::with_model("gleaner-minilm");
     place.ok(&["index", "create", &repository("indexes/articles.toml")]);
     place
 }

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::support::world::{ask, config_in, words};
 
 /// The encoder that set-up provides and the definitions name.
-const ENCODER: &str = "all-minilm-l6-v2";
+const ENCODER: &str = "gleaner-minilm";
 
 fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
