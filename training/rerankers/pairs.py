@@ -69,6 +69,10 @@ class Pairs:
     def lengths(self, queries: Tensor, texts: Tensor) -> Tensor:
         return self.queries.lengths[queries] + self.texts.lengths[texts] + SPECIAL
 
+    def width(self, queries: Tensor, texts: Tensor, most: int) -> int:
+        """Of a batch, padded as little as need be. On a GPU it is `most`: to ask would be to wait."""
+        return most if queries.is_cuda else _wide(int(self.lengths(queries, texts).max()), most)
+
     def batch(self, queries: Tensor, texts: Tensor, width: int) -> Tuple[Tensor, Tensor, Tensor]:
         """Ids, types and mask, [pairs, width], padded with zeros."""
         device = self.queries.ids.device

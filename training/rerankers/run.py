@@ -27,6 +27,7 @@ from .recipe import Recipe
 from .trainer import Prepared, Trainer
 
 RUN = "run.json"
+CHECKPOINT = "checkpoint.pt"
 #: Held-out queries to choose by, at most. Each is searched for in its whole source.
 VALIDATION = {"scifact": 164, "nfcorpus": 100, "medquad": 100, "graph-docstrings": 150}
 #: Of those, what training never touched.
@@ -36,7 +37,8 @@ WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))
 
 
 def train(recipe: Recipe, out: Path, data: Path, base: Path, cache: Path) -> None:
-    """Writes the weights after the first and after the last stage and `run.json` into `out`."""
+    """Writes the weights after the first and after the last stage and `run.json` into `out`; goes on
+    from the checkpoint there."""
     out.mkdir(parents=True, exist_ok=True)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -59,12 +61,11 @@ def train(recipe: Recipe, out: Path, data: Path, base: Path, cache: Path) -> Non
     model = CrossEncoder.start(base, recipe.seed).to(device)
     coupled = any(stage.way == "cet" for stage in recipe.stages)
     selection = CrossEncoder.start(base, recipe.seed + 1000).to(device) if coupled else None
-    trainer = Trainer(recipe, model, selection, sources)
-    logs: List[Dict[str, float]] = []
-    for number in range(len(recipe.stages)):
+    trainer = Trainer(recipe, model, selection, sources, out / CHECKPOINT)
+    for number in range(trainer.begun, len(recipe.stages)):
         log = trainer.run(number)
-        logs.append({"steps": len(log.values), **log.summary()})
-        print(f"{recipe.name}, stage {number}: {logs[-1]}, {trainer.seconds:.0f} s", flush=True)
+        trainer.logs.append({"steps": len(log.values), **log.summary()})
+        print(f"{recipe.name}, stage {number}: {trainer.logs[-1]}, {trainer.seconds:.0f} s", flush=True)
         if number == 0 and len(recipe.stages) > 1:
             save(model.trained_state(), out, "before")
         if selection is not None and number == 0 and len(recipe.stages) > 1:
@@ -78,7 +79,7 @@ def train(recipe: Recipe, out: Path, data: Path, base: Path, cache: Path) -> Non
         {
             "recipe": recipe.to_dict(),
             "sources": about,
-            "logs": logs,
+            "logs": trainer.logs,
             "steps": trainer.steps,
             "cut_off": trainer.cut_off,
             "seconds": round(trainer.seconds, 1),

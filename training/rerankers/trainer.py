@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional
+from pathlib import Path
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from .model import CrossEncoder
 from .pairs import Pairs
 from .recipe import Recipe, Stage
 
+#: Seconds between checkpoints.
+CHECKPOINT = 240.0
 #: What is kept of every step.
 LOGGED = ("loss", "distillation", "margin", "norm", "weight_mean", "weight_max", "weight_clipped", "loss_s", "weight_mean_s", "weight_max_s")
 
@@ -94,7 +97,16 @@ class Stepper:
 
 
 class Trainer:
-    def __init__(self, recipe: Recipe, model: CrossEncoder, selection: Optional[CrossEncoder], sources: Dict[str, Prepared]) -> None:
+    """Keeps a checkpoint every CHECKPOINT seconds where it is told a file, and goes on from it."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: CrossEncoder,
+        selection: Optional[CrossEncoder],
+        sources: Dict[str, Prepared],
+        checkpoint: Optional[Path] = None,
+    ) -> None:
         self.recipe = recipe
         self.sources = sources
         self.model = model
@@ -103,6 +115,46 @@ class Trainer:
         self.steps = 0
         self.seconds = 0.0
         self.cut_off = False
+        self.checkpoint = checkpoint
+        #: Summaries of the stages that are over, and the first that is not.
+        self.logs: List[Dict[str, float]] = []
+        self.begun = 0
+        self._state: Optional[Dict[str, Any]] = None
+        if checkpoint is not None and checkpoint.is_file():
+            state = torch.load(checkpoint, map_location=self.device, weights_only=True)
+            if state["recipe"] != repr(recipe):
+                raise ValueError(f"{checkpoint} is of another recipe: remove it or choose another folder")
+            self._state, self.begun, self.logs = state, state["stage"], state["logs"]
+            self.steps, self.seconds, self.cut_off = state["before"]
+
+    def _keep(self, number: int, log: Log, spent: float, steppers: List[Stepper]) -> None:
+        """A checkpoint. Batches are drawn before a stage starts, so that where it stands is all there is to keep."""
+        if self.checkpoint is None:
+            return
+        state = {
+            "recipe": repr(self.recipe),
+            "stage": number,
+            "before": (self.steps, self.seconds, self.cut_off),
+            "logs": self.logs,
+            "spent": spent,
+            "log": (log.sources, log.values),
+            "models": [stepper.model.trained_state() for stepper in steppers],
+            "optimizers": [stepper.optimizer.state_dict() for stepper in steppers],
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _go_on(self, log: Log, steppers: List[Stepper]) -> float:
+        """Puts everything where the checkpoint left it; returns the seconds that the stage took so far."""
+        state, self._state = self._state, None
+        if state is None:
+            return 0.0
+        log.sources, log.values = state["log"]
+        for stepper, weights, optimizer in zip(steppers, state["models"], state["optimizers"]):
+            stepper.model.load_trained(weights)
+            stepper.optimizer.load_state_dict(optimizer)
+        return state["spent"]
 
     def run(self, number: int) -> Log:
         """One stage of the recipe."""
@@ -126,15 +178,21 @@ class Trainer:
         selection = Stepper(self.selection, recipe, stage.rate * recipe.selection_rate) if coupled else None
         log = Log()
         self.model.train()
-        started = time.monotonic()
-        for step in range(stage.steps):
+        steppers = [relevance, *([selection] if selection else [])]
+        started = time.monotonic() - self._go_on(log, steppers)
+        kept = time.monotonic()
+        for step in range(len(log.values), stage.steps):
             spent = time.monotonic() - started
+            if time.monotonic() - kept > CHECKPOINT:
+                self._keep(number, log, spent, steppers)
+                kept = time.monotonic()
+                print(f"{self.recipe.name}, stage {number}, step {step}, {spent:.0f} s: {log.summary()}", flush=True)
             progress = max(step / stage.steps, spent / stage.seconds if stage.seconds else 0.0)
             if progress >= 1.0:
                 self.cut_off = True
                 break
             # Linear up, then a half cosine down to nothing.
-            warm = min(1.0, (step + 1) / max(recipe.warmup * stage.steps, 1.0))
+            warm = min(1.0, max((step + 1) / stage.steps, progress) / max(recipe.warmup, 1 / stage.steps))
             rate = min(warm, 0.5 * (1 + math.cos(math.pi * progress)))
             log.sources.append(names[step])
             log.values.append(
@@ -158,7 +216,8 @@ class Trainer:
     ) -> Tensor:
         recipe = self.recipe
         pairs = self.sources[name].pairs
-        batch = pairs.batch(queries.repeat_interleave(texts.shape[1]), texts.reshape(-1), recipe.train_tokens)
+        both = queries.repeat_interleave(texts.shape[1]), texts.reshape(-1)
+        batch = pairs.batch(*both, pairs.width(*both, recipe.train_tokens))
 
         def run(model: CrossEncoder) -> Tensor:
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):

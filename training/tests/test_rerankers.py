@@ -252,6 +252,38 @@ class Runs(unittest.TestCase):
                 self.assertGreaterEqual(found[0][:, 4].min(), 1.0)
                 self.assertLessEqual(found[0][:, 5].max(), recipe.largest_weight)
 
+    def test_a_run_goes_on_from_its_checkpoint(self) -> None:
+        from rerankers import run, trainer
+
+        recipe = Recipe.read(self.recipe)
+        arguments = (self.data, self.base, self.folder / "cache")
+
+        def trained(out: Path, stops: "tuple[tuple[int, int], ...]") -> "dict[str, torch.Tensor]":
+            step = Trainer._step
+            for number, at in stops:
+
+                def stopping(trainer: Trainer, stage, *rest):
+                    if stage is trainer.recipe.stages[number]:
+                        stopping.done += 1
+                    if stopping.done > at:
+                        raise KeyboardInterrupt
+                    return step(trainer, stage, *rest)
+
+                stopping.done = 0
+                with mock.patch.object(Trainer, "_step", stopping), self.assertRaises(KeyboardInterrupt):
+                    run.train(recipe, out, *arguments)
+            run.train(recipe, out, *arguments)
+            self.assertEqual(run.read_run(out)["steps"], 12)
+            self.assertEqual([log["steps"] for log in run.read_run(out)["logs"]], [6, 6])
+            return run.state_of(out, "after")
+
+        with mock.patch.object(trainer, "CHECKPOINT", -1.0), contextlib.redirect_stdout(io.StringIO()):
+            whole = trained(self.folder / "whole", ())
+            parts = trained(self.folder / "parts", ((0, 2), (0, 3), (1, 0), (1, 3)))
+            self.assertTrue(all(torch.equal(value, parts[name]) for name, value in whole.items()))
+            with self.assertRaisesRegex(ValueError, "another recipe"):
+                run.train(replace(recipe, seed=2), self.folder / "parts", *arguments)
+
     def test_a_session_from_end_to_end(self) -> None:
         out = self.folder / "session"
         arguments = ["session", self.recipe, "--study", self.folder / "study.toml", "--out", out, "--jobs", 2, "--scale", 0.2]
