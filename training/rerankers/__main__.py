@@ -11,6 +11,10 @@ from typing import List, Optional
 from encoders import place
 
 
+#: Of the study, what was measured so far.
+MEASURED = place.PROJECT / "training" / "measured" / "rerankers"
+
+
 def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="rerankers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -31,6 +35,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     prepare = commands.add_parser("prepare", help="the first stage's candidates of all that the recipes need")
     prepare.add_argument("recipes", type=Path, nargs="+")
     prepare.add_argument("--jobs", type=int, default=1, help="collections at a time")
+    export = commands.add_parser("export", help="write a run as compact layers, with its card; checks parity")
+    export.add_argument("--to", type=Path, required=True, help="models/NAME")
+    export.add_argument("--graphs", type=Path, help="folder for the ONNX graphs")
+    assemble = commands.add_parser("assemble", help="compact layers and the base's embeddings to a full folder")
+    assemble.add_argument("model", type=Path, help="models/NAME")
+    assemble.add_argument("folder", type=Path, help="what to write")
+    table = commands.add_parser("table", help="the tables of docs/rerankers.md from what was measured")
+    table.add_argument("--into", type=Path, help="a file with the marks; standard output otherwise")
     session = commands.add_parser("session", help="the study and several recipes side by side, the best of them measured")
     session.add_argument("recipes", type=Path, nargs="*")
     session.add_argument("--study", type=Path, help="the study's recipe")
@@ -42,11 +54,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
         command.add_argument("--jobs", type=int, default=1, help="runs of the study at a time")
     for command in (study, report, session):
         command.add_argument("--queries", type=int, default=0, help="measure on that many queries only")
+    for command in (choose, report):
+        command.add_argument("--depth", type=int, default=100, help="candidates of each query to re-rank")
     for command in (train, choose, session):
         command.add_argument("--scale", type=float, default=1.0, help="part of the held-out queries to use")
     for command in (study, train, session):
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
-    for command in (study, train, choose, report, session, restore):
+    for command in (study, train, choose, report, export, session, restore):
         command.add_argument("--out", type=Path, help="the folder")
     options = parser.parse_args(arguments)
     try:
@@ -104,14 +118,58 @@ def do_train(options: argparse.Namespace) -> int:
 def do_choose(options: argparse.Namespace) -> int:
     from .run import choose
 
-    choose(options.out, place.data(), place.base(), kept(), options.scale)
+    choose(options.out, place.data(), place.base(), kept(), options.scale, options.depth)
     return 0
 
 
 def do_report(options: argparse.Namespace) -> int:
     from .run import report
 
-    report(options.out, place.data(), place.base(), kept(), options.reports or place.REPORTS, queries=options.queries)
+    reports = options.reports or place.REPORTS
+    report(options.out, place.data(), place.base(), kept(), reports, queries=options.queries, depth=options.depth)
+    return 0
+
+
+def do_export(options: argparse.Namespace) -> int:
+    from encoders.export import ParityError
+
+    from .card import write_card
+    from .export import export
+    from .run import UNCALIBRATED, load, read_run
+
+    model, recipe = load(options.out, place.base())
+    best = read_run(options.out)["chosen"]
+    calibration = (best["temperature"], best["offset"])
+    if calibration == UNCALIBRATED:
+        raise ValueError(f"{options.out}: the scores were not calibrated, the model has not learned yet")
+    try:
+        parity = export(model, place.base(), options.to, recipe.max_tokens, calibration, options.graphs)
+    except ParityError as problem:
+        print(f"error: {problem}; nothing was written", file=sys.stderr)
+        return 1
+    write_card(options.out, options.to, parity, place.REPORTS)
+    for form, row in parity.items():
+        print(f"{form}: scores within {row['difference']:.5f}, {row['order']:.4f} in the same order")
+    return 0
+
+
+def do_assemble(options: argparse.Namespace) -> int:
+    from .export import assemble
+
+    assemble(options.model, place.base(), options.folder)
+    return 0
+
+
+def do_table(options: argparse.Namespace) -> int:
+    from encoders.tables import write_into
+
+    from .tables import tables
+
+    text = tables(place.REPORTS, MEASURED)
+    if options.into:
+        write_into(options.into, text)
+    else:
+        print(text)
     return 0
 
 

@@ -22,6 +22,11 @@ from .model import CrossEncoder
 SPECIAL = 3
 
 
+def longest_query(max_tokens: int) -> int:
+    """Tokens of a query that are kept where pairs of `max_tokens` are served: half of the room."""
+    return (max_tokens - SPECIAL) // 2
+
+
 @dataclass
 class Table:
     """Token ids of texts without special tokens, [texts, longest] with zeros after each."""

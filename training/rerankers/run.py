@@ -19,10 +19,10 @@ from encoders.data import EVALUATION, Source, evaluation, read
 from encoders.significance import paired
 from encoders.texts import device_of
 
-from .first_stage import candidates
+from .first_stage import DEPTH, candidates
 from .measures import blended, calibrate, means, measures, probability
 from .model import CrossEncoder
-from .pairs import Tokeniser, pairs_of, score
+from .pairs import Tokeniser, longest_query, pairs_of, score
 from .recipe import Recipe
 from .trainer import Prepared, Trainer
 
@@ -32,6 +32,8 @@ CHECKPOINT = "checkpoint.pt"
 VALIDATION = {"scifact": 164, "nfcorpus": 100, "medquad": 100, "graph-docstrings": 150}
 #: Of those, what training never touched.
 UNTOUCHED = ("graph-docstrings",)
+#: Of a model that has not learned yet: it can be looked at, and is not exported.
+UNCALIBRATED = (1.0, 0.0)
 #: Weights of the re-ranker against the first stage that are tried.
 WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))
 
@@ -137,15 +139,25 @@ def load(out: Path, base: Path) -> Tuple[CrossEncoder, Recipe]:
 class Held:
     """Queries over a collection, with the first stage's lists for them."""
 
-    def __init__(self, source: Source, queries: Sequence[int], data: Path, base: Path, cache: Path, tokeniser: Tokeniser, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        source: Source,
+        queries: Sequence[int],
+        data: Path,
+        base: Path,
+        cache: Path,
+        tokeniser: Tokeniser,
+        recipe: Recipe,
+        depth: int = DEPTH,
+    ) -> None:
         self.name = source.name
         self.relevant = [source.relevant[q] for q in queries]
         lists = candidates(source, base, cache, data)
         rows = list(queries)
-        self.lists, self.first = lists.fused[rows], lists.scores[rows]
+        self.lists, self.first = lists.fused[rows, :depth], lists.scores[rows, :depth]
         device = device_of(recipe.device)
         texts = [source.queries[q] for q in rows]
-        self.pairs = pairs_of(tokeniser, texts, source.texts, recipe.query_tokens, recipe.max_tokens).to(device)
+        self.pairs = pairs_of(tokeniser, texts, source.texts, longest_query(recipe.max_tokens), recipe.max_tokens).to(device)
 
     def score(self, model: CrossEncoder, recipe: Recipe) -> NDArray[np.float32]:
         budget = 65536 if next(model.parameters()).is_cuda else 4096
@@ -159,8 +171,9 @@ class Held:
         return measures(self.lists, scores, self.relevant)
 
 
-def held_out(recipe: Recipe, data: Path, base: Path, cache: Path, scale: float = 1.0) -> List[Held]:
-    """Held-out queries of VALIDATION, spread evenly over what is held out; `scale` below 1 for a part."""
+def held_out(recipe: Recipe, data: Path, base: Path, cache: Path, scale: float = 1.0, depth: int = DEPTH) -> List[Held]:
+    """Held-out queries of VALIDATION, spread evenly over what is held out, with the first `depth`
+    candidates of each; `scale` below 1 for a part of the queries."""
     tokeniser = Tokeniser(base)
     limits = recipe.limits()
     found = []
@@ -168,18 +181,20 @@ def held_out(recipe: Recipe, data: Path, base: Path, cache: Path, scale: float =
         source = read(data, name, limits.get(name) or None)
         count = min(len(source.held_out), max(4, int(most * scale)))
         queries = [source.held_out[i] for i in np.linspace(0, len(source.held_out) - 1, count).astype(int)]
-        found.append(Held(source, queries, data, base, cache, tokeniser, recipe))
+        found.append(Held(source, queries, data, base, cache, tokeniser, recipe, depth))
     return found
 
 
-def choose(out: Path, data: Path, base: Path, cache: Path, scale: float = 1.0) -> None:
+def choose(out: Path, data: Path, base: Path, cache: Path, scale: float = 1.0, depth: int = DEPTH) -> None:
     """Scores the held-out lists with every mix of the weights, fits the calibration, and keeps the
     mix and the weight against the first stage that do best: the mean of two means, over sources
     that were trained on and over those that were not. A choice may not be worse than the first
     stage on the latter."""
     started = time.monotonic()
     recipe = Recipe.of(read_run(out)["recipe"])
-    helds = held_out(recipe, data, base, cache, scale)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    helds = held_out(recipe, data, base, cache, scale, depth)
     after = state_of(out, "after")
     mixes = recipe.mixes if len(recipe.stages) > 1 else [1.0]
     before = state_of(out, "before") if len(recipe.stages) > 1 else after
@@ -194,11 +209,10 @@ def choose(out: Path, data: Path, base: Path, cache: Path, scale: float = 1.0) -
         try:
             temperature, offset = calibration(helds, scores)
         except ValueError as problem:
-            # A model that has not learned yet: it can be looked at, and `export` refuses it.
             print(f"share {share}: not calibrated: {problem}", flush=True)
-            temperature, offset = 1.0, 0.0
+            temperature, offset = UNCALIBRATED
         for weight in WEIGHTS[1:]:
-            row: Dict[str, object] = {"share": share, "weight": weight, "temperature": temperature, "offset": offset}
+            row: Dict[str, object] = {"share": share, "weight": weight, "temperature": temperature, "offset": offset, "depth": depth}
             row["means"] = {
                 held.name: means(held.measure(mix_of(held.lists, held.first, scores[held.name], temperature, offset, weight)))
                 for held in helds
@@ -216,7 +230,8 @@ def choose(out: Path, data: Path, base: Path, cache: Path, scale: float = 1.0) -
         best = max(rows, key=lambda row: row["value"])
         save(after, out, "chosen")
         best["allowed"] = False
-    write_run(out, {"first_stage": first, "first_value": value(first), "validation": rows, "chosen": best})
+    how = {"scale": scale, "depth": depth, "queries": {held.name: len(held.lists) for held in helds}}
+    write_run(out, {"chosen_with": how, "first_stage": first, "first_value": value(first), "validation": rows, "chosen": best})
     print(f"chosen: {best}; first stage {value(first):.5f} {first}; {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -244,12 +259,21 @@ def calibration(helds: Sequence[Held], scores: Dict[str, NDArray]) -> Tuple[floa
 
 
 def report(
-    out: Path, data: Path, base: Path, cache: Path, reports: Path, collections: Sequence[str] = tuple(EVALUATION), queries: int = 0
+    out: Path,
+    data: Path,
+    base: Path,
+    cache: Path,
+    reports: Path,
+    collections: Sequence[str] = tuple(EVALUATION),
+    queries: int = 0,
+    depth: int = DEPTH,
 ) -> Dict[str, Dict[str, float]]:
     """Re-ranks the first stage's lists of the evaluation sets with the chosen weights and writes
     reports/rerankers/NAME.json with every query's value. Nothing is chosen here."""
     run = read_run(out)
     model, recipe = load(out, base)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
     tokeniser = Tokeniser(base)
     best = run["chosen"]
     found: Dict[str, Dict[str, object]] = {}
@@ -257,7 +281,7 @@ def report(
     all_scores: Dict[str, NDArray[np.float32]] = {}
     for name in collections:
         source = evaluation(data, name)
-        held = Held(source, range(len(source.queries))[: queries or None], data, base, cache, tokeniser, recipe)
+        held = Held(source, range(len(source.queries))[: queries or None], data, base, cache, tokeniser, recipe, depth)
         scores = all_scores[name] = held.score(model, recipe)
         values = {
             "first": held.measure(held.first),
@@ -277,7 +301,7 @@ def report(
         }
         print(f"{out.name}  {name} ({EVALUATION[name]})  {summary[name]}", flush=True)
     save_scores(all_scores, out / "scores-evaluation.npz")
-    write_report(out.name, reports, {"chosen": best, "recipe": run["recipe"], "summary": summary, "collections": found})
+    write_report(out.name, reports, {"chosen": best, "recipe": run["recipe"], "depth": depth, "queries": queries, "summary": summary, "collections": found})
     return summary
 
 
