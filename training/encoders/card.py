@@ -62,18 +62,17 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
     lines += [
         "",
         "Held-out queries trained nothing. The mix was chosen on them and on the documentation of a",
-        "package that no training touched (graph-docstrings); every other setting was fixed beforehand.",
+        "package that no training touched (graph-docstrings)"
+        + (", and so was this run among those with other seeds." if run.get("grid") else "; every other setting was fixed beforehand."),
         "",
         "## How",
         "",
         f"Seed {recipe['seed']}, {run['steps']} steps, {run['seconds'] / 60:.0f} minutes ({run['device']}, torch {run['torch']}).",
-        f"The weights are {run.get('share', 1.0):g} parts of the trained ones and {1 - run.get('share', 1.0):g} parts of the base's.",
+        mix_of(float(run.get("share", 1.0))),
         *(["The recipe's time limit ended the run: a faster machine takes more steps in it."] if cut_off(run) else []),
         "",
         "```sh",
-        f"PYTHONPATH=training python -m encoders train training/recipes/{recipe['name']}.toml --out RUN",
-        "PYTHONPATH=training python -m encoders choose --out RUN",
-        "PYTHONPATH=training python -m encoders report --out RUN",
+        *(f"PYTHONPATH=training python -m encoders {command}" for command in commands_of(run)),
         f"PYTHONPATH=training python -m encoders export --out RUN --to models/{name}",
         "```",
         "",
@@ -89,6 +88,20 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
     sizes = ", ".join(f"`{file}` {(out / file).stat().st_size / 1e6:.2f} MB" for file in (LAYERS, HEAD) if (out / file).is_file())
     lines += ["", f"Files: {sizes}.", ""]
     (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def mix_of(share: float) -> str:
+    if share == 1.0:
+        return "The weights are the trained ones, not averaged with the base's."
+    return f"The weights are {share:g} parts of the trained ones and {1 - share:g} parts of the base's."
+
+
+def commands_of(run: Dict[str, object]) -> List[str]:
+    recipe = f"training/recipes/{run['recipe']['name']}.toml"
+    if run.get("grid"):
+        # Trains, chooses and reports every run; RUN is the folder of the one that it names as the best.
+        return [f"grid {recipe} --runs RUNS"]
+    return [f"train {recipe} --out RUN", "choose --out RUN", "report --out RUN"]
 
 
 def cut_off(run: Dict[str, object]) -> bool:

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from .data import EVALUATION, Source, evaluation, read
 from .evaluate import Held, held_out, means, mixed, write
 from .model import Bert
+from .place import MEASURED
 from .pooling import NAMES, Mean, Pooling
 from .recipe import Recipe
 from .run import LAYERS, best as best_share, read_run, save, summary, write_run
@@ -123,7 +124,7 @@ def _run(task: Tuple[Recipe, str, Path, Path, Dict[str, object]]) -> str:
         trained = time.monotonic() - started
         save(bert, pooling, out)
         write_run(out, {
-            "recipe": recipe.to_dict(), "sources": about, "steps": trainer.step,
+            "grid": True, "recipe": recipe.to_dict(), "sources": about, "steps": trainer.step,
             "seconds": round(trainer.seconds, 1), "torch": torch.__version__,
             "python": "", "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         })
@@ -216,7 +217,7 @@ def grid(
             tasks.append((replace(recipe, seed=seed, **VARIANTS[variant]), f"{recipe.name}-{variant}-{seed}"))
 
     def there(name: str) -> bool:
-        return (reports / "encoders" / f"{name}.json").is_file()
+        return any((folder / f"{name}.json").is_file() for folder in (reports / "encoders", MEASURED))
 
     with context.Pool(jobs, _start, (data, base, mined)) as pool:
         if not there(f"{recipe.name}-as-it-is"):

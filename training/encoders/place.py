@@ -7,6 +7,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 REPORTS = PROJECT / "reports"
+#: Reports of runs that took a GPU, kept so that a later run adds to them.
+MEASURED = PROJECT / "training" / "measured"
 
 
 class Missing(Exception):

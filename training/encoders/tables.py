@@ -26,7 +26,14 @@ TITLES = {
 
 
 def tables(reports: Path) -> str:
-    parts = [whole(reports), poolings("poolings", reports)]
+    parts = [
+        "The whole encoder trained, on a GPU (`training/recipes/whole.toml`).\n\n" + text
+        if (text := poolings("whole", reports))
+        else "",
+        "The last layer and the pooling trained (`training/recipes/poolings.toml`).\n\n" + text
+        if (text := poolings("poolings", reports))
+        else "",
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -70,7 +77,7 @@ def poolings(name: str, reports: Path) -> str:
         return ""
     base = found["as-it-is"]
     lines = ["nDCG@10 / recall@100, means over the seeds; * differs from the first row, p < .05.", ""]
-    lines += header("p against the mean, four sets pooled; every seed's mean | ms a query / passages a second")
+    lines += header("p against the mean, four sets pooled; each seed's mean | ms a query / passages a second")
     lines[-1] += "---|"
     costs = speeds(reports)
     for pooling in ("as-it-is", *NAMES):
@@ -96,24 +103,6 @@ def pooled_p(a: Sequence[Dict[str, object]], b: Sequence[Dict[str, object]]) -> 
         left.append(x * weight)
         right.append(y * weight)
     return paired(np.concatenate(left), np.concatenate(right))
-
-
-def whole(reports: Path) -> str:
-    """Runs that trained the whole encoder, against the encoder as it was."""
-    path = reports / "encoders" / "all-minilm-l6-v2.json"
-    if not path.is_file():
-        return ""
-    base = [json.loads(path.read_text(encoding="utf-8"))]
-    lines = ["nDCG@10 / recall@100; * differs from the first row, p < .05.", "", *header("p, four sets pooled")]
-    lines.append(line("all-MiniLM-L6-v2 as it is", base, base, ""))
-    for other in sorted((reports / "encoders").glob("*.json")):
-        report = json.loads(other.read_text(encoding="utf-8"))
-        about = report.get("recipe") or {}
-        if about.get("first_layer") != 0 or other == path:
-            continue
-        title = f"`{other.stem}`: whole encoder, {TITLES[about['pooling']]}, share {report.get('share', 1.0):g}"
-        lines.append(line(title, [report], base, f"{pooled_p([report], base):.4f}"))
-    return "\n".join(lines)
 
 
 def write_into(path: Path, text: str) -> None:
