@@ -131,6 +131,7 @@ training-env: ## install what training needs into the cache folder (6 GB with to
 		"$(TRAINING)/bin/pip" install --quiet --requirement training/requirements.txt; \
 		cp training/requirements.txt "$(TRAINING)/installed.txt"; \
 	fi
+	@$(SETUP) training
 
 .PHONY: test-training
 test-training: training-env ## the tests of training: poolings, losses, exports, small runs

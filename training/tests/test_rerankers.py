@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import tomllib
 import unittest
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ import torch
 
 from encoders import bundle, place
 from encoders.data import EVALUATION, Source
-from rerankers import first_stage, losses, measures
+from encoders.export import ParityError
+from rerankers import export, first_stage, losses, measures
 from rerankers.__main__ import main
 from rerankers.draws import Pool, draw_all
 from rerankers.first_stage import Candidates, candidates
@@ -108,6 +110,88 @@ class Models(unittest.TestCase):
         self.assertTrue(all(torch.equal(v, other.trained_state()[k]) for k, v in state.items()))
         with self.assertRaisesRegex(ValueError, "classifier.bias"):
             other.load_trained({k: v for k, v in state.items() if k != "classifier.bias"})
+
+
+class Exports(unittest.TestCase):
+    QUERIES = [" ".join(WORDS[i : i + n]) for i, n in ((0, 1), (5, 3), (40, 30))]
+    PASSAGES = [" ".join(WORDS[i : i + n]) for i, n in ((1, 1), (5, 4), (30, 7), (60, 12), (80, 35))]
+    TOKENS, CALIBRATION = 32, (1.5, 0.3)
+
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        self.base, self.out = self.folder / "base", self.folder / "models" / "some"
+        write_base(self.base)
+        self.model = CrossEncoder.start(self.base, 1)
+        torch.manual_seed(3)
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * (0.1 if parameter.dim() > 1 else 0.02))
+            self.model.classifier.weight.mul_(8)
+        self.probes = export.Probes.of(self.base, self.TOKENS, self.QUERIES, self.PASSAGES)
+
+    def exported(self) -> dict:
+        return export.export(
+            self.model, self.base, self.out, self.TOKENS, self.CALIBRATION, self.folder / "graphs", self.probes
+        )
+
+    def test_every_form_scores_as_the_trained_model_does(self) -> None:
+        parity = self.exported()
+        self.assertEqual(set(parity), {"compact", "model.onnx", "model.int8.onnx"})
+        self.assertLess(parity["model.onnx"]["difference"], 1e-5)
+        self.assertEqual(parity["model.onnx"]["order"], 1.0)
+        self.assertLess(parity["model.int8.onnx"]["difference"], 0.05)
+        # By another way: as the tokenizer's own template makes pairs, and as the folder's names are read.
+        expected = export.logits_of(self.model, self.probes, self.TOKENS).reshape(len(self.QUERIES), -1)
+        self.assertGreater(expected.std(), 0.1)
+        reference = json.loads((self.out / export.REFERENCE).read_text())
+        for query, passage, logit in zip(*(reference[key] for key in ("queries", "passages", "logits"))):
+            row, column = self.QUERIES.index(query), self.PASSAGES.index(passage)
+            self.assertAlmostEqual(logit, float(expected[row, column]), places=4)
+
+    def test_a_graph_that_says_something_else_is_refused_and_nothing_is_written(self) -> None:
+        cross_encoder = export.cross_encoder
+
+        def broken(weights, *rest):
+            return cross_encoder({**weights, "pooler.dense.weight": -weights["pooler.dense.weight"]}, *rest)
+
+        with mock.patch.object(export, "cross_encoder", broken), self.assertRaisesRegex(ParityError, "model.onnx"):
+            self.exported()
+        self.assertFalse(self.out.exists())
+
+    def test_scores_and_orders_out_of_bounds_are_refused(self) -> None:
+        expected = np.array([0.0, 1.0, 2.0, 3.0])
+        arguments = expected, self.CALIBRATION, 4
+        self.assertEqual(export.check("x", expected, *arguments, (0.01, 1.0)), {"difference": 0.0, "order": 1.0})
+        for found in (expected[[1, 0, 2, 3]], expected * np.nan):
+            with self.assertRaises(ParityError):
+                export.check("x", found, *arguments, (1.0, 0.9))
+        with self.assertRaises(ParityError):
+            export.check("x", expected + 1, *arguments, (0.05, 0.9))
+
+    def test_what_is_assembled_is_a_classifier_with_the_bases_embeddings(self) -> None:
+        from safetensors.numpy import load_file
+
+        self.exported()
+        export.write_manifest(self.out, self.TOKENS, self.CALIBRATION, 0.4, [{"dataset": "a/test", "measure": "ndcg@10", "value": 0.5}])
+        full = self.folder / "full"
+        export.assemble(self.out, self.base, full)
+        config = json.loads((full / "config.json").read_text())
+        self.assertEqual((config["architectures"], len(config["id2label"])), (["BertForSequenceClassification"], 1))
+        weights, base = load_file(full / "model.safetensors"), load_file(self.base / "model.safetensors")
+        own = {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
+        self.assertEqual(set(weights), {f"bert.{name}" for name in base} | own)
+        for name, value in base.items():
+            self.assertEqual(np.array_equal(weights[f"bert.{name}"], value), name.startswith("embeddings"), name)
+        manifest = tomllib.loads((self.out / "trained.toml").read_text())
+        self.assertEqual(manifest["calibration"], {"temperature": 1.5, "offset": 0.3})
+        self.assertEqual(set(manifest["files"]), {"layers.safetensors", "head.safetensors"})
+        # Layers over other embeddings than their own are refused.
+        write_base(self.base, seed=5)
+        with self.assertRaisesRegex(ValueError, "belongs to"):
+            export.assemble(self.out, self.base, full)
 
 
 class Losses(unittest.TestCase):
