@@ -98,7 +98,7 @@ def do_study(options: argparse.Namespace) -> int:
     from .study import Setting, study
 
     recipe = Recipe.read(options.recipe, options.set)
-    setting = Setting(recipe, place.data(), place.base(), kept(), options.queries)
+    setting = Setting(recipe, place.data(), place.base(), place.base(recipe.base), kept(), options.queries)
     study(setting, options.out or kept() / "study", range(1, options.seeds + 1), options.jobs, options.seconds)
     return 0
 

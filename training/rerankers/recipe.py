@@ -38,6 +38,9 @@ class Stage:
 class Recipe:
     name: str
     seed: int = 1
+    #: The published encoder whose layers and embeddings a run starts from (tools/assets.json). The
+    #: first stage stands on all-MiniLM-L6-v2 whatever this is.
+    base: str = "all-MiniLM-L6-v2"
     #: Queries of a batch; each brings one relevant text and `negatives` others.
     queries: int = 32
     negatives: int = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from encoders import place
 from encoders.data import EVALUATION, Source, evaluation, read
+from encoders.export import BASE
 from encoders.significance import paired
 from encoders.texts import device_of
 
@@ -28,6 +30,7 @@ from .trainer import Prepared, Trainer
 
 RUN = "run.json"
 CHECKPOINT = "checkpoint.pt"
+EVALUATED = "scores-evaluation.npz"
 #: Held-out queries to choose by, at most. Each is searched for in its whole source.
 VALIDATION = {"scifact": 164, "nfcorpus": 100, "medquad": 100, "graph-docstrings": 150}
 #: Of those, what training never touched.
@@ -41,6 +44,8 @@ WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))
 def train(recipe: Recipe, out: Path, data: Path, base: Path, cache: Path) -> None:
     """Writes the weights after the first and after the last stage and `run.json` into `out`; goes on
     from the checkpoint there."""
+    if recipe.base != BASE:
+        raise ValueError(f"{recipe.name}: what is served starts from {BASE}; another base is for the study alone")
     out.mkdir(parents=True, exist_ok=True)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -109,9 +114,25 @@ def state_of(out: Path, name: str) -> Dict[str, Tensor]:
     return found
 
 
-def save_scores(scores: Dict[str, NDArray[np.float32]], path: Path) -> None:
-    """Of every list, as they are before calibration, in 16 bits."""
-    np.savez_compressed(path, **{name: value.astype(np.float16) for name, value in scores.items()})
+def save_scores(scores: Dict[str, NDArray[np.float32]], path: Path, about: Optional[Dict[str, object]] = None) -> None:
+    """Of every list, as they are before calibration, and what they are of."""
+    np.savez_compressed(path, about=np.array(json.dumps(about or {})), **scores)
+
+
+def identity(choice: Dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(choice, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def known_scores(out: Path, choice: Dict[str, object], depth: int, queries: int) -> Dict[str, NDArray[np.float32]]:
+    """What a report that was stopped had scored, if it was of the same choice."""
+    path = out / EVALUATED
+    if not path.is_file():
+        return {}
+    with np.load(path) as found:
+        about = json.loads(str(found["about"])) if "about" in found else {}
+        if about != {"choice": identity(choice), "depth": depth, "queries": queries}:
+            return {}
+        return {name: found[name] for name in found.files if name != "about"}
 
 
 def write_run(out: Path, values: Dict[str, object]) -> None:
@@ -278,11 +299,14 @@ def report(
     best = run["chosen"]
     found: Dict[str, Dict[str, object]] = {}
     summary: Dict[str, Dict[str, float]] = {}
-    all_scores: Dict[str, NDArray[np.float32]] = {}
+    all_scores = known_scores(out, best, depth, queries)
     for name in collections:
         source = evaluation(data, name)
         held = Held(source, range(len(source.queries))[: queries or None], data, base, cache, tokeniser, recipe, depth)
-        scores = all_scores[name] = held.score(model, recipe)
+        if name not in all_scores:
+            all_scores[name] = held.score(model, recipe)
+            save_scores(all_scores, out / EVALUATED, {"choice": identity(best), "depth": depth, "queries": queries})
+        scores = all_scores[name]
         values = {
             "first": held.measure(held.first),
             "reranked": held.measure(mix_of(held.lists, held.first, scores, best["temperature"], best["offset"], best["weight"])),
@@ -300,7 +324,6 @@ def report(
             "p": round(paired(after, first), 4),
         }
         print(f"{out.name}  {name} ({EVALUATION[name]})  {summary[name]}", flush=True)
-    save_scores(all_scores, out / "scores-evaluation.npz")
     write_report(out.name, reports, {"chosen": best, "recipe": run["recipe"], "depth": depth, "queries": queries, "summary": summary, "collections": found})
     return summary
 

@@ -58,7 +58,9 @@ class Setting:
 
     recipe: Recipe
     data: Path
+    #: Of the first stage; `start` is what the re-rankers begin as.
     base: Path
+    start: Path
     cache: Path
     #: Held-out and dev queries to use; 0 for all.
     queries: int = 0
@@ -73,7 +75,7 @@ class Worker:
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
         self.device = device_of(recipe.device)
-        tokeniser = Tokeniser(setting.base)
+        tokeniser = Tokeniser(setting.start)
         self.train = read(setting.data, COLLECTION)
         self.dev = evaluation(setting.data, COLLECTION)
         self.train_lists = candidates(self.train, setting.base, setting.cache, setting.data)
@@ -84,7 +86,7 @@ class Worker:
         )
 
     def model(self, seed: int) -> CrossEncoder:
-        return CrossEncoder.start(self.setting.base, seed).to(self.device)
+        return CrossEncoder.start(self.setting.start, seed).to(self.device)
 
     def make(self, run: Run) -> Dict[str, object]:
         recipe = replace(self.setting.recipe, seed=run.seed, **({} if run.tau is None else {"tau": run.tau}))

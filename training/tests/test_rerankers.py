@@ -19,6 +19,7 @@ import torch
 from encoders import bundle, place
 from encoders.data import EVALUATION, Source
 from encoders.export import ParityError
+from rerankers import __main__ as commands
 from rerankers import export, first_stage, losses, measures
 from rerankers.__main__ import main
 from rerankers.draws import Pool, draw_all
@@ -386,6 +387,27 @@ class Runs(unittest.TestCase):
         self.assertIn(run["chosen"]["share"], (0.5, 1.0))
         self.assertEqual(len(list((other / "study").glob("run-*.json"))), 24 + 3)
         self.assertTrue((self.folder / "reports" / "rerankers" / "tiny.json").is_file())
+        # The chosen run as files, its card and the tables.
+        model = self.folder / "models" / "tiny"
+        chosen = run["chosen"]
+        if (chosen["temperature"], chosen["offset"]) == (1.0, 0.0):
+            run["chosen"]["temperature"] = 2.0
+            (other / "tiny" / "run.json").write_text(json.dumps(run))
+            (self.folder / "reports" / "rerankers" / "tiny.json").unlink()
+        with mock.patch.object(export, "INTEGER_PARITY", (0.05, 0.5)):
+            said = self.run_command("export", "--out", other / "tiny", "--to", model)
+        self.assertIn("model.int8.onnx", said)
+        manifest = tomllib.loads((model / "trained.toml").read_text())
+        self.assertEqual((manifest["kind"], manifest["max_tokens"]), ("reranker", 24))
+        card = (model / "README.md").read_text()
+        self.assertIn(f"| weight {chosen['weight']:g} (chosen) |", card)
+        self.assertIn("coupled estimation", card)
+        self.run_command("assemble", model, self.folder / "full")
+        self.assertTrue((self.folder / "full" / "config.json").is_file())
+        with mock.patch.object(commands, "MEASURED", other):
+            tables = self.run_command("table")
+        self.assertIn("| hard negatives, coupled estimation | 3 |", tables)
+        self.assertNotIn("Not all", tables)
 
 
 if __name__ == "__main__":
