@@ -20,6 +20,7 @@ from encoders import bundle, place
 from encoders.data import EVALUATION, Source
 from encoders.export import ParityError
 from rerankers import __main__ as commands
+from rerankers import run as run_module
 from rerankers import export, first_stage, losses, measures
 from rerankers.__main__ import main
 from rerankers.draws import Pool, draw_all
@@ -387,6 +388,11 @@ class Runs(unittest.TestCase):
         self.assertIn(run["chosen"]["share"], (0.5, 1.0))
         self.assertEqual(len(list((other / "study").glob("run-*.json"))), 24 + 3)
         self.assertTrue((self.folder / "reports" / "rerankers" / "tiny.json").is_file())
+        # A report of the same choice scores nothing again; one of another depth does.
+        with mock.patch.object(run_module.Held, "score", side_effect=RuntimeError("scored")):
+            self.assertIn("scifact", self.run_command("report", "--out", other / "tiny"))
+            with self.assertRaisesRegex(RuntimeError, "scored"):
+                main(["report", "--out", str(other / "tiny"), "--depth", "50"])
         # The chosen run as files, its card and the tables.
         model = self.folder / "models" / "tiny"
         chosen = run["chosen"]
