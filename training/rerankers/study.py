@@ -95,7 +95,9 @@ class Worker:
         sources = {COLLECTION: Prepared(thinned, self.train_lists, self.train_pairs)}
         model = self.model(run.seed)
         selection = self.model(run.seed + 1000) if run.way == "cet" else None
-        trainer = Trainer(recipe, model, selection, sources)
+        checkpoint = self.setting.cache / "study" / f"{recipe.name}-{run.name}.pt"
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        trainer = Trainer(recipe, model, selection, sources, checkpoint)
         log = trainer.run(0)
         found: Dict[str, object] = {
             "name": run.name,
@@ -125,6 +127,7 @@ class Worker:
         if not chooses:
             found["queries"] = {key: [round(float(v), 5) for v in value] for key, value in values.items()}
         found["measuring_seconds"] = round(time.monotonic() - started, 1)
+        checkpoint.unlink(missing_ok=True)
         return found
 
 
