@@ -71,7 +71,7 @@ models-for-tests: setup
 	$(call step,models,$(ENV) $(SETUP) models --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-clients
-test-clients: models-for-tests ## the official OpenAI client against the service; fetches it once
+test-clients: models-for-tests ## the official OpenAI and Cohere clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: schemas
@@ -94,6 +94,10 @@ bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a m
 bench-encoders: $(BENCH_BUILD) ## encoding under mixed load, beside its peers; writes reports/embeddings.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_encoders.py
 
+.PHONY: bench-rerank
+bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes reports/rerank.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench rerank
+
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py vectors --markdown docs/benchmarks.md
@@ -111,6 +115,19 @@ eval-cranfield: $(BENCH_BUILD) ## the same on Cranfield
 	@$(PYTHON) tools/measure.py eval cranfield
 eval-cacm: $(BENCH_BUILD) ## the same on CACM
 	@$(PYTHON) tools/measure.py eval cacm
+
+# The default fusion. Indexes and features are kept in the cache folder; remove
+# $(CACHE)/fusion when the encoder changes.
+FUSION := tools/eval_fusion.py
+FUSION_FLAGS = --work "$(CACHE)/fusion" --packages "$(CACHE)/training-venv"
+
+.PHONY: train-fusion eval-fusion eval-clicks
+train-fusion: $(BENCH_BUILD) training-env ## fit the default fusion on training splits; writes src/combine/default.toml
+	@$(PYTHON) $(FUSION) train $(FUSION_FLAGS)
+eval-fusion: $(BENCH_BUILD) ## both legs and every fusion on five collections; writes reports/eval-fusion.json
+	@$(PYTHON) $(FUSION) evaluate $(FUSION_FLAGS)
+eval-clicks: $(BENCH_BUILD) ## what is learned from biased clicks; writes reports/eval-clicks.json
+	@$(PYTHON) $(FUSION) clicks $(FUSION_FLAGS)
 
 .PHONY: crash-test
 crash-test: setup ## kills the server 200 times while it is written to; writes reports/crash.json
@@ -139,15 +156,22 @@ test-training: training-env ## the tests of training: poolings, losses, exports,
 
 # Every step goes on where it was stopped; what is there already is not made again.
 .PHONY: train-encoders
-train-encoders: setup training-env ## train and measure the encoders of docs/encoders.md (hours on two cores)
+train-encoders: setup training-env ## train and measure the poolings over frozen layers, and what each costs; writes docs/encoders.md (an hour on two cores)
 ifeq ($(BENCH_BUILD),)
 	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the collections to train and measure on"
 else
 	$(call step,the encoder as it is,$(TRAIN) report --base)
-	$(call step,train,$(TRAIN) train training/recipes/default.toml --out "$(CACHE)/training/runs/default")
-	$(call step,choose,$(TRAIN) choose --out "$(CACHE)/training/runs/default")
-	$(call step,measure,$(TRAIN) report --out "$(CACHE)/training/runs/default")
 	$(call step,poolings,$(TRAIN) compare training/recipes/poolings.toml --seeds 3)
+	$(call step,speed,$(TRAIN) speed)
+	@$(TRAIN) table --into docs/encoders.md
+endif
+
+.PHONY: train-encoders-whole
+train-encoders-whole: setup training-env ## the same with the whole encoder trained, the runs that are not in training/measured yet: minutes on a GPU, days without
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the collections to train and measure on"
+else
+	$(call step,poolings,$(TRAIN) grid training/recipes/whole.toml)
 	@$(TRAIN) table --into docs/encoders.md
 endif
 
@@ -172,4 +196,6 @@ endif
 .PHONY: clean
 clean: ## remove what was built here; downloads and RocksDB stay in the cache
 	@if [ -f "$(CACHE)/env.sh" ]; then $(ENV) cargo clean; fi
-	rm -rf bin reports
+	rm -rf bin
+	@# What took hours to measure is added to, not made anew.
+	@if [ -d reports ]; then find reports -mindepth 1 -maxdepth 1 ! -name encoders -exec rm -rf {} +; fi

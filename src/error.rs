@@ -79,6 +79,8 @@ pub enum Code {
     KeyReused,
     /// The request of an idempotency key is still being carried out.
     RequestInProgress,
+    /// Fewer queries were clicked or judged than a fit needs.
+    TooLittleFeedback,
     /// No model of that name.
     ModelNotFound,
     /// The index was built with another model than the one now configured.
@@ -122,6 +124,7 @@ impl Code {
             Code::VersionConflict => "version_conflict",
             Code::KeyReused => "key_reused",
             Code::RequestInProgress => "request_in_progress",
+            Code::TooLittleFeedback => "too_little_feedback",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",
             Code::RouteNotFound => "route_not_found",

@@ -2,16 +2,19 @@
 
 pub mod api;
 pub mod cli;
+pub mod combine;
 pub mod config;
 pub mod document;
 pub mod error;
 pub mod eval;
+pub mod feedback;
 pub mod filter;
 pub mod index;
 pub mod ingest;
 pub mod lexical;
 pub mod model;
 pub mod objects;
+pub mod rerank;
 pub mod search;
 pub mod store;
 pub mod vector;

@@ -6,16 +6,19 @@
 Installs the pinned clients of tests/clients/requirements.txt into a virtual environment in the
 cache folder (once; that alone needs a network), serves with B on a port of its own, and runs
 tests/clients/*.py against it. The model is a copy of the default one whose manifest allows
-shorter vectors: what they are worth plays no part here.
+shorter vectors, and the reranker is made of the default encoder's weights with a classifier of
+no sense: what vectors and scores are worth plays no part here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cache import cache_folder  # noqa: E402
 from console import SetupError, fail, say  # noqa: E402
-from setup import MODELS, PROJECT  # noqa: E402
+from setup import BASE, MODELS, PROJECT  # noqa: E402
 
 TESTS = PROJECT / "tests" / "clients"
 REQUIREMENTS = TESTS / "requirements.txt"
@@ -38,6 +41,8 @@ STARTING = 60.0
 #: Name of the model that is asked, and the lengths that its vectors may have.
 MODEL = "short"
 LENGTHS = [64, 128]
+#: Name of the reranker.
+RERANKER = "judge"
 
 
 def environment(root: Path) -> Path:
@@ -72,6 +77,41 @@ def copy_of(binary: Path, model: str, models: Path) -> None:
     manifest.write_text(f"matryoshka = {LENGTHS}\n{text}", encoding="utf-8")
 
 
+def reranker_of(binary: Path, source: Path, temporary: Path) -> None:
+    """A cross-encoder in the published layout, with the encoder's layers, added to `models`."""
+    folder = temporary / "published"
+    folder.mkdir()
+    shutil.copy(source / "tokenizer.json", folder)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config.update(architectures=["BertForSequenceClassification"], num_labels=1)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 128}', encoding="utf-8")
+    with (source / "model.safetensors").open("rb") as weights:
+        header = json.loads(weights.read(struct.unpack("<Q", weights.read(8))[0]))
+        tensors = weights.read()
+    hidden = config["hidden_size"]
+    values = [math.sin(n) for n in range(hidden)] + [0.0]
+    end = len(tensors)
+    header["classifier.weight"] = {
+        "dtype": "F32",
+        "shape": [1, hidden],
+        "data_offsets": [end, end + 4 * hidden],
+    }
+    header["classifier.bias"] = {
+        "dtype": "F32",
+        "shape": [1],
+        "data_offsets": [end + 4 * hidden, end + 4 * hidden + 4],
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with (folder / "model.safetensors").open("wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text + tensors + struct.pack(f"<{hidden + 1}f", *values))
+    command = [str(binary), "models", "add", str(folder), "--name", RERANKER]
+    command += ["--into", str(temporary / "models")]
+    if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
+        raise SetupError("the reranker could not be added; the message is above")
+
+
 def serve(binary: Path, folder: Path) -> "tuple[subprocess.Popen[bytes], str]":
     """The service with a data folder of its own, once it answers."""
     log = folder / "log"
@@ -99,12 +139,13 @@ def run(binary: Path, model: str) -> None:
     python = environment(cache_folder(os.environ))
     with tempfile.TemporaryDirectory() as temporary:
         copy_of(binary, model, Path(temporary) / "models")
+        reranker_of(binary, cache_folder(os.environ) / "sources" / BASE, Path(temporary))
         process, url = serve(binary, Path(temporary))
         try:
             failed: List[str] = []
             for test in sorted(TESTS.glob("*.py")):
                 say("clients", test.name)
-                if subprocess.run([str(python), str(test), url, MODEL]).returncode != 0:
+                if subprocess.run([str(python), str(test), url, MODEL, RERANKER]).returncode != 0:
                     failed.append(test.name)
         finally:
             process.terminate()

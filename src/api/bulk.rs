@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::around::Deadline;
 use super::body::{Format, Payload};
 use super::documents::{if_version, no_outcome, no_such_document};
-use super::error::{Failure, in_full};
+use super::error::{Failure, hidden};
 use super::extract::IdempotencyKey;
 use super::gate::Permit;
 use super::items;
@@ -272,11 +272,11 @@ impl Bulk {
                 Ok(()) => {}
                 Err(error) if written == 0 => return Err(error),
                 Err(error) => {
-                    if error.problem().is_none() {
+                    if let Some(detail) = hidden(&error) {
                         tracing::error!(
                             index = self.name,
                             written,
-                            detail = in_full(&error),
+                            detail,
                             "a bulk request was given up half-way"
                         );
                     }

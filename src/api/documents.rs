@@ -134,7 +134,7 @@ async fn many(
     Ok(response)
 }
 
-fn mark_replayed(response: &mut Response) {
+pub(super) fn mark_replayed(response: &mut Response) {
     let yes = HeaderValue::from_static("true");
     response.headers_mut().insert(REPLAYED, yes);
 }

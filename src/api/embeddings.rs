@@ -41,9 +41,9 @@ pub struct EmbeddingsRequest {
     /// model was trained for (`matryoshka` of its manifest). Absent: all.
     #[serde(default)]
     pub dimensions: Option<usize>,
-    /// How vectors are written.
+    /// How vectors are written. Absent: as numbers.
     #[serde(default)]
-    pub encoding_format: EncodingFormat,
+    pub encoding_format: Option<EncodingFormat>,
     /// Accepted and not used.
     #[serde(default)]
     pub user: Option<String>,
@@ -345,7 +345,11 @@ fn answer(
         ..EncodeOptions::new(request.task.unwrap_or(Task::Document))
     };
     let found = encoder.encode_with(&options, &inputs)?;
-    Ok(written(found, request.model, request.encoding_format))
+    Ok(written(
+        found,
+        request.model,
+        request.encoding_format.unwrap_or_default(),
+    ))
 }
 
 fn written(found: Embeddings, model: String, format: EncodingFormat) -> EmbeddingsAnswer {

@@ -82,7 +82,20 @@ impl From<&Error> for Failure {
 }
 
 impl From<&Problem> for Failure {
+    /// All of it, except what is wrong with a model: models are the operator's, and what is
+    /// said of them names folders.
     fn from(problem: &Problem) -> Failure {
+        if problem.code == Code::InvalidModel {
+            return Failure {
+                code: problem.code.as_str().into(),
+                message: "the server's model cannot be used; its operator finds the reason in \
+                          the log"
+                    .into(),
+                field: None,
+                found: None,
+                expected: None,
+            };
+        }
         Failure {
             code: problem.code.as_str().into(),
             message: problem.message.clone(),
@@ -103,8 +116,9 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::InvalidDefinition
         | Code::InvalidFile
         | Code::InvalidVector
-        | Code::InvalidModel
         | Code::InvalidConfiguration => StatusCode::BAD_REQUEST,
+        // Callers bring no models: those there are, are the operator's.
+        Code::InvalidModel => StatusCode::INTERNAL_SERVER_ERROR,
         Code::IndexNotFound
         | Code::DocumentNotFound
         | Code::SnapshotNotFound
@@ -120,6 +134,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ModelMismatch
         | Code::VersionConflict
         | Code::RequestInProgress
+        | Code::TooLittleFeedback
         | Code::SnapshotDamaged => StatusCode::CONFLICT,
         Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
@@ -160,10 +175,7 @@ impl From<Error> for ApiError {
                 Error::Operator(_) | Error::Bug(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             failure: Failure::from(&error),
-            detail: match &error {
-                Error::User(_) => None,
-                other => Some(in_full(other)),
-            },
+            detail: hidden(&error),
         }
     }
 }
@@ -179,6 +191,14 @@ impl IntoResponse for ApiError {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// What the log has to be told of an error, since the caller is not.
+pub(super) fn hidden(error: &Error) -> Option<String> {
+    match error {
+        Error::User(problem) if problem.code != Code::InvalidModel => None,
+        kept => Some(in_full(kept)),
     }
 }
 
@@ -209,6 +229,18 @@ pub(super) fn panic_message(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broken_model_keeps_paths_to_the_log() {
+        let problem = Problem::new(Code::InvalidModel, "/var/lib/secret lacks a file");
+        let error = Error::from(problem.field("secret.onnx").found("/secret"));
+        let api = ApiError::from(error);
+        assert_eq!(api.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(api.failure.code, "invalid_model");
+        let said = serde_json::to_string(&api.failure).unwrap();
+        assert!(!said.contains("secret"), "{said}");
+        assert!(api.detail.unwrap().contains("/var/lib/secret"));
+    }
 
     #[test]
     fn an_operators_error_keeps_paths_to_the_log() {

@@ -19,8 +19,9 @@ use tracing::{error, info};
 
 use super::error::{ApiError, in_full};
 use super::extract::Names;
+use super::gate::Permit;
 use super::state::App;
-use crate::error::{Code, Problem};
+use crate::error::{Code, Problem, Result};
 use crate::ingest::{Export, Progress};
 
 /// Media type of the file.
@@ -45,28 +46,37 @@ pub(super) async fn export(
             Ok((Export::new(index, filter.as_ref())?, name))
         })
         .await?;
+    Ok(send(permit, index, move |pieces| {
+        let documents = export.documents();
+        let mut pieces = export.write(pieces, &Progress::new())?;
+        // Whoever has left does not miss it.
+        let _ = pieces.flush();
+        Ok(documents)
+    }))
+}
+
+/// Answers with a Parquet file of this name while it is made; `write` says how many rows it
+/// has.
+pub(super) fn send(
+    permit: Permit,
+    name: String,
+    write: impl FnOnce(Pieces) -> Result<u64> + Send + 'static,
+) -> Response {
     let (send, receive) = channel::<io::Result<Bytes>>(PIECES);
-    let disposition = format!("attachment; filename=\"{index}.parquet\"");
+    let disposition = format!("attachment; filename=\"{name}.parquet\"");
     let work = async move {
         let broken = send.clone();
-        let documents = export.documents();
-        let write = move || {
-            let pieces = Pieces {
-                send,
-                piece: Vec::with_capacity(PIECE),
-            };
-            let mut pieces = export.write(pieces, &Progress::new())?;
-            // Whoever has left does not miss it.
-            let _ = pieces.flush();
-            Ok(())
+        let pieces = Pieces {
+            send,
+            piece: Vec::with_capacity(PIECE),
         };
-        match permit.run(write).await {
-            Ok(()) => info!(index, documents, "exported"),
+        match permit.run(move || write(pieces)).await {
+            Ok(rows) => info!(name, rows, "exported"),
             Err(_) if broken.is_closed() => {
-                info!(index, "a caller left in the middle of an export")
+                info!(name, "a caller left in the middle of an export")
             }
             Err(e) => {
-                error!(index, detail = in_full(&e), "an export broke off");
+                error!(name, detail = in_full(&e), "an export broke off");
                 let _ = broken.send(Err(io::Error::other("broken off"))).await;
             }
         }
@@ -83,7 +93,7 @@ pub(super) async fn export(
     if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
-    Ok(response)
+    response
 }
 
 /// The filter among the parameters: text, or JSON that begins with a brace.
@@ -114,7 +124,7 @@ fn filter(pairs: Option<Vec<(String, String)>>) -> Result<Option<Json>, Problem>
 }
 
 /// Hands what is written to whoever sends it.
-struct Pieces {
+pub(super) struct Pieces {
     send: Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
 }

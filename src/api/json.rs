@@ -28,7 +28,15 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], code: Code) -> Result<T, 
         let path = error.path().to_string();
         match error.inner().classify() {
             Category::Data => shape(code, &path, &message(error.inner())),
-            _ => malformed(error.inner()),
+            // Where one of several words is expected, serde calls anything but a text a
+            // fault of syntax.
+            _ => match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+                Ok(_) => Problem::new(code, "a field has the wrong type")
+                    .field(&path)
+                    .found("something else than a text")
+                    .expected("one of its choices, as a text"),
+                Err(error) => malformed(&error),
+            },
         }
     })?;
     reader.end().map_err(|error| malformed(&error))?;

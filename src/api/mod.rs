@@ -21,6 +21,7 @@ mod embeddings;
 mod error;
 mod export;
 mod extract;
+mod feedback;
 mod gate;
 mod health;
 mod indexes;
@@ -28,6 +29,7 @@ mod items;
 mod json;
 mod models;
 mod reindex;
+mod rerank;
 mod search;
 mod server;
 mod snapshots;
@@ -42,10 +44,14 @@ pub use embeddings::{
     Embedding, EmbeddingsAnswer, EmbeddingsInput, EmbeddingsRequest, EncodingFormat, Usage, Values,
 };
 pub use error::{ErrorAnswer, Failure};
+pub use feedback::{ActivateRequest, FeedbackAnswer, FeedbackRequest};
 pub use health::{HealthAnswer, ReadyAnswer};
 pub use indexes::{CompactAnswer, IndexAnswer, IndexEntry, IndexList, RefreshAnswer};
 pub use models::{ModelEntry, ModelList};
 pub use reindex::ReindexAnswer;
+pub use rerank::{
+    ApiVersion, BilledUnits, Meta, MetaTokens, RerankAnswer, RerankCall, RerankResult, RerankUsage,
+};
 pub use search::{SearchBatch, SearchBatchAnswer, SearchResult};
 pub use server::Server;
 pub use snapshots::{RestoreAnswer, RestoreRequest, SnapshotList};

@@ -39,8 +39,9 @@ pub struct ModelEntry {
     pub owned_by: &'static str,
     /// What it does.
     pub kind: ModelKind,
-    /// Values per vector.
-    pub dimensions: usize,
+    /// Values per vector, where it makes some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
     /// Shorter vectors that it makes as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matryoshka: Vec<usize>,
@@ -54,12 +55,19 @@ pub struct ModelEntry {
 impl ModelEntry {
     /// None for what cannot be used; the log and `gleaner models list` say why.
     fn of(summary: ModelSummary) -> Option<ModelEntry> {
+        if let Some(problem) = &summary.problem {
+            tracing::warn!(
+                model = summary.name,
+                problem,
+                "left out: the model cannot be used"
+            );
+        }
         Some(ModelEntry {
             object: "model",
             created: changed(&summary.folder),
             owned_by: "gleaner",
             kind: summary.kind?,
-            dimensions: summary.dimensions?,
+            dimensions: summary.dimensions,
             max_tokens: summary.max_tokens?,
             matryoshka: summary.matryoshka,
             experts: summary.experts,

@@ -1,6 +1,6 @@
 //! `/v1/indexes/{name}/search`: one search, or several at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
@@ -11,13 +11,14 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::body::JsonBody;
-use super::error::{ApiError, Failure, in_full};
+use super::error::{ApiError, Failure, hidden};
 use super::extract::Names;
 use super::gate::Permit;
 use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Index;
+use crate::model::Cancellation;
 use crate::search::{SearchRequest, SearchResponse};
 
 /// Several searches of one index.
@@ -92,12 +93,15 @@ pub(super) async fn search(
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let catalog = app.catalog.clone();
+    let cancellation = Cancellation::default();
+    // Dropped with this future when the caller leaves or its time is up.
+    let _leaving = cancellation.on_drop();
     let most = app.limits.queries;
     // Parsed on the blocking thread too: a batch of vectors is megabytes of numbers.
     let begin = move || match parse(&body.bytes, most)? {
         Request::One(request) => {
             let index = catalog.get(&name)?;
-            let response = crate::search::search(&index, &request)?;
+            let response = crate::search::search_while(&index, &request, &cancellation)?;
             Ok(Begun::Answer(json::to_bytes(&response)?))
         }
         Request::Several(queries) => Ok(Begun::Batch(catalog.get(&name)?, queries)),
@@ -147,9 +151,9 @@ async fn several(
         answers: queries.iter().map(|_| OnceLock::new()).collect(),
         queries,
         next: AtomicUsize::new(0),
-        abandoned: AtomicBool::new(false),
+        abandoned: Cancellation::default(),
     });
-    let _abandon = Abandon(&batch);
+    let _abandon = batch.abandoned.on_drop();
     let workers = permits.into_iter().map(|permit| {
         let batch = batch.clone();
         async move { permit.run(move || batch.work()).await }
@@ -173,24 +177,24 @@ struct Batch {
     queries: Vec<SearchRequest>,
     answers: Vec<OnceLock<SearchResult>>,
     next: AtomicUsize,
-    abandoned: AtomicBool,
+    abandoned: Cancellation,
 }
 
 impl Batch {
     fn work(&self) -> Result<()> {
-        while !self.abandoned.load(Ordering::Relaxed) {
+        while !self.abandoned.is_cancelled() {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
             let (Some(query), Some(answer)) = (self.queries.get(n), self.answers.get(n)) else {
                 break;
             };
-            let result = match crate::search::search(&self.index, query) {
+            let result = match crate::search::search_while(&self.index, query, &self.abandoned) {
                 Ok(response) => SearchResult::Found(response),
                 Err(error) => {
-                    if error.problem().is_none() {
+                    if let Some(detail) = hidden(&error) {
                         tracing::error!(
                             index = self.index.name(),
                             query = n,
-                            detail = in_full(&error),
+                            detail,
                             "a search of a batch failed"
                         );
                     }
@@ -203,15 +207,6 @@ impl Batch {
             let _ = answer.set(result);
         }
         Ok(())
-    }
-}
-
-/// Stops a batch whose caller left.
-struct Abandon<'a>(&'a Batch);
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        self.0.abandoned.store(true, Ordering::Relaxed);
     }
 }
 

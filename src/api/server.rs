@@ -23,8 +23,8 @@ use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
 use super::{
-    aliases, documents, embeddings, export, health, indexes, models, reindex, search, snapshots,
-    tasks,
+    aliases, documents, embeddings, export, feedback, health, indexes, models, reindex, rerank,
+    search, snapshots, tasks,
 };
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
@@ -219,7 +219,19 @@ fn router(app: Arc<App>) -> Router {
                 .delete(indexes::remove),
         )
         .route("/v1/indexes/{name}/compact", post(indexes::compact))
+        .route("/v1/feedback", post(feedback::add))
         .route("/v1/indexes/{name}/export", get(export::export))
+        .route("/v1/indexes/{name}/feedback", get(feedback::status))
+        .route(
+            "/v1/indexes/{name}/feedback/activate",
+            post(feedback::activate),
+        )
+        .route("/v1/indexes/{name}/feedback/export", get(feedback::export))
+        .route("/v1/indexes/{name}/feedback/fit", post(feedback::fit))
+        .route(
+            "/v1/indexes/{name}/feedback/rollback",
+            post(feedback::roll_back),
+        )
         .route(
             "/v1/indexes/{name}/reindex",
             get(reindex::show)
@@ -256,6 +268,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/rerank", post(rerank::rerank))
+        // Where clients of Cohere's second version look for it.
+        .route("/v2/rerank", post(rerank::rerank))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{name}", get(models::show))
         .fallback(no_route)

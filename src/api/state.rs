@@ -19,7 +19,7 @@ const BEGINNINGS: usize = 1024;
 const EXPORTS: usize = 2;
 /// Unit in which bodies are counted, in bytes.
 pub(super) const BODY_UNIT: usize = 1024;
-/// Requests for vectors of each task whose texts wait or are encoded at once, each on a
+/// Requests for vectors of each task, and for scores, whose texts wait or are encoded at once, each on a
 /// thread of its own: enough for their texts to fill batches together.
 const ENCODINGS: usize = 64;
 /// Longest that a request waits for its turn: beyond this the caller is better off
@@ -44,6 +44,8 @@ pub(super) struct App {
     pub query_encodings: Gate,
     /// The same of documents.
     pub document_encodings: Gate,
+    /// Scoring documents for their scores' sake.
+    pub rerankings: Gate,
     /// Bodies in memory, in units of [`BODY_UNIT`].
     pub bodies: Gate,
     /// Beginnings of bodies, which is all there is of most; in the same units.
@@ -71,6 +73,7 @@ impl App {
             snapshot_lists: Gate::new(2, server.queue, patience),
             query_encodings: Gate::new(ENCODINGS, server.queue, patience),
             document_encodings: Gate::new(ENCODINGS, server.queue, patience),
+            rerankings: Gate::new(ENCODINGS, server.queue, patience),
             bodies: Gate::new(bodies, server.queue, patience),
             beginnings: Gate::new(BEGINNINGS * STEP / BODY_UNIT, server.queue, patience),
             tasks: Tasks::default(),

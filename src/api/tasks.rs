@@ -76,6 +76,8 @@ pub enum TaskKind {
     Restore,
     /// Makes an index anew of another one.
     Reindex,
+    /// Fits a combiner on an index's feedback.
+    Fit,
 }
 
 /// Whether a task goes on.
@@ -141,16 +143,21 @@ impl Default for Tasks {
 impl Tasks {
     fn begin(&self, kind: TaskKind, index: &str) -> Result<String> {
         let mut all = self.all.lock();
-        // To compact twice at once gives nothing back.
+        // To do it twice at once gains nothing.
         let twin = |task: &&Task| {
             (task.kind, task.index.as_str(), task.ended.is_none()) == (kind, index, true)
         };
-        if kind == TaskKind::Compact
+        if matches!(kind, TaskKind::Compact | TaskKind::Fit)
             && let Some(twin) = all.iter().find(twin)
         {
             return Err(Problem::new(
                 Code::TaskRunning,
-                format!("index {index:?} is being compacted already"),
+                match kind {
+                    TaskKind::Fit => {
+                        format!("a combiner of index {index:?} is being fitted already")
+                    }
+                    _ => format!("index {index:?} is being compacted already"),
+                },
             )
             .field("index")
             .found(format!("task {}", twin.id))

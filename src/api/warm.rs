@@ -12,7 +12,7 @@ use tracing::{error, info};
 use super::error::in_full;
 use crate::error::{Code, Error, Result};
 use crate::index::{Catalog, Index};
-use crate::model::Task;
+use crate::model::{ScoreOptions, Task};
 
 /// How long after a failure it is tried again: an operator who mends it need not restart.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -107,6 +107,12 @@ fn warm_index(index: &Index) -> Result<()> {
         .is_some_and(|embedding| embedding.model.is_some());
     if has_model {
         index.encoder()?.encode(Task::Query, &["warm up"])?;
+    }
+    let rerank = index.definition().search.rerank.as_ref();
+    let rerank = rerank.filter(|rerank| rerank.by_default);
+    if let Some(model) = rerank.and_then(|rerank| rerank.model.as_deref()) {
+        let reranker = index.reranker(model)?;
+        reranker.score("warm up", &["warm up"], &ScoreOptions::default())?;
     }
     Ok(())
 }

@@ -3,8 +3,11 @@
 //! With `--json` a command prints one document on standard output; logs and progress go
 //! to standard error. Exit status: 0 success, 1 failure, 2 usage.
 
+mod cascade;
 mod eval;
 mod export;
+mod feedback;
+mod fusion;
 mod index;
 mod ingest;
 mod models;
@@ -12,6 +15,7 @@ mod reindex;
 mod search;
 mod serve;
 mod snapshot;
+mod speed;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -79,6 +83,12 @@ enum Command {
     /// Measure the quality of answers.
     #[command(subcommand)]
     Eval(eval::Eval),
+    /// Add, export and learn from what people say about answers.
+    #[command(subcommand)]
+    Feedback(feedback::FeedbackCommand),
+    /// Fit and measure how the legs' answers become one.
+    #[command(subcommand)]
+    Fusion(fusion::FusionCommand),
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
@@ -156,6 +166,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
+        Command::Feedback(command) => command.run(&context),
+        Command::Fusion(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }

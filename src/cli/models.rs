@@ -1,17 +1,17 @@
 //! `gleaner models`: list, add, check, measure and remove models.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, speed};
 use crate::config::cache_folder;
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::{
-    Manifest, ModelSummary, Parity, Precision, PrepareOptions, Registry, Task, TextEncoder,
-    check_reference, layers_base, prepare,
+    MANIFEST, Manifest, ModelKind, ModelSummary, Parity, Precision, PrepareOptions, Registry,
+    ScoreOptions, Task, check_pairs, check_reference, layers_base, prepare,
 };
 
 /// List, add, check, measure and remove models.
@@ -43,6 +43,10 @@ pub(super) enum Models {
         /// Where the weights come from.
         #[arg(long)]
         origin: Option<String>,
+        /// Take the place of a model of that name. An index that was filled with the old one
+        /// is refused until it is filled anew, unless the vectors are the same.
+        #[arg(long)]
+        replace: bool,
     },
     /// Load a model, verify its files, encode a probe, and compare with its reference
     /// vectors where it has some.
@@ -96,29 +100,15 @@ struct Added {
 #[derive(Serialize)]
 struct Checked {
     model: String,
+    kind: ModelKind,
     fingerprint: String,
-    dimensions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
     max_tokens: usize,
+    /// A query, or a query with one passage.
     encode_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<Parity>,
-}
-
-#[derive(Serialize)]
-struct Measured {
-    model: String,
-    fingerprint: String,
-    device: crate::model::Device,
-    sessions: usize,
-    threads_per_session: usize,
-    queries: usize,
-    query_tokens: f64,
-    query_ms_p50: f64,
-    query_ms_p99: f64,
-    texts: u64,
-    text_tokens: f64,
-    texts_per_second: f64,
-    tokens_per_second: f64,
 }
 
 #[derive(Serialize)]
@@ -152,6 +142,7 @@ impl Models {
                 base,
                 licence,
                 origin,
+                replace,
             } => {
                 let name = name
                     .or_else(|| Some(source.file_name()?.to_str()?.to_lowercase()))
@@ -163,7 +154,17 @@ impl Models {
                 let into = into
                     .or_else(|| folders.first().cloned())
                     .ok_or_else(|| Error::operator("no folder for models is configured"))?;
-                let target = into.join(&name);
+                let target = into.join(model_name(&name)?);
+                if !replace && target.join(MANIFEST).is_file() {
+                    return Err(Problem::new(
+                        Code::InvalidModel,
+                        "there is a model of this name already",
+                    )
+                    .field("name")
+                    .found(target.display())
+                    .expected("another name (--name), or --replace")
+                    .into());
+                }
                 let prepared = prepare(
                     &source,
                     &target,
@@ -198,10 +199,17 @@ impl Models {
             Models::Check { model, expert } => {
                 let checked = check(&registry, model, expert.as_deref())?;
                 context.print(&checked, |c| {
+                    let does = match c.dimensions {
+                        Some(dimensions) => format!("{dimensions} dimensions"),
+                        None => c.kind.as_str().to_owned(),
+                    };
+                    let what = match c.kind {
+                        ModelKind::TextEncoder => "a query",
+                        ModelKind::Reranker => "a pair",
+                    };
                     format!(
-                        "{}: good; {} dimensions, up to {} tokens, a query takes {:.1} ms{}",
+                        "{}: good; {does}, up to {} tokens, {what} takes {:.1} ms{}",
                         c.model,
-                        c.dimensions,
                         c.max_tokens,
                         c.encode_ms,
                         compared(c.reference.as_ref())
@@ -212,43 +220,7 @@ impl Models {
                 model,
                 expert,
                 seconds,
-            } => {
-                // Every query is to be encoded, also those that come again.
-                let runtime = crate::model::RuntimeOptions {
-                    cache_bytes: 0,
-                    ..runtime.clone()
-                };
-                let registry = Registry::new(folders.clone(), runtime.clone());
-                let encoder = registry.open_expert(&model, expert.as_deref())?;
-                let time = Duration::try_from_secs_f64(seconds).map_err(|_| {
-                    Problem::new(Code::InvalidRequest, "nothing can be measured in that time")
-                        .field("seconds")
-                        .found(seconds)
-                        .expected("seconds, more than 0")
-                })?;
-                let measured = Measured {
-                    model,
-                    device: runtime.device,
-                    sessions: runtime.session_count(),
-                    threads_per_session: runtime.threads_per_session,
-                    ..measure(&encoder, time)?
-                };
-                context.print(&measured, |m| {
-                    format!(
-                        "{}: a query of {:.0} tokens takes {:.2} ms (p99 {:.2}); {:.0} texts of \
-                         {:.0} tokens a second, {:.0} tokens; {} sessions of {} threads",
-                        m.model,
-                        m.query_tokens,
-                        m.query_ms_p50,
-                        m.query_ms_p99,
-                        m.texts_per_second,
-                        m.text_tokens,
-                        m.tokens_per_second,
-                        m.sessions,
-                        m.threads_per_session
-                    )
-                })
-            }
+            } => speed::bench(context, model, expert.as_deref(), seconds),
             Models::Remove { model, force } => {
                 let folder = registry.folder(&model)?;
                 if !force {
@@ -273,6 +245,9 @@ impl Models {
 
 fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Checked> {
     let folder = registry.folder(&model)?;
+    if expert.is_none() && kind_of(registry, &model)? == ModelKind::Reranker {
+        return check_reranker(registry, &folder, model);
+    }
     let encoder = registry.open_expert(&model, expert)?;
     encoder.encode(Task::Query, &["a first probe warms up"])?;
     let started = Instant::now();
@@ -285,7 +260,8 @@ fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Che
     };
     Ok(Checked {
         fingerprint: encoder.fingerprint().to_string(),
-        dimensions: encoder.dimensions(),
+        kind: ModelKind::TextEncoder,
+        dimensions: Some(encoder.dimensions()),
         max_tokens: encoder.max_tokens(),
         encode_ms,
         reference,
@@ -293,68 +269,32 @@ fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Che
     })
 }
 
-/// Sentences of which queries and texts to measure with are made.
-const SENTENCES: [&str; 8] = [
-    "Plants make sugar out of light, water and the carbon dioxide of the air.",
-    "The committee met twice in spring and agreed on a budget for the harbour.",
-    "A dose of 20 mg lowered the blood pressure of 41 of 60 patients.",
-    "Copper conducts electricity nearly as well as silver and costs far less.",
-    "Snow fell on the pass, so that the last train of the evening came late.",
-    "The index keeps a list of documents for every word that occurs in one.",
-    "Whoever reads the old letters learns how the bridge was paid for.",
-    "In the second experiment the wing was tested at higher speeds of the wind.",
-];
-/// Texts encoded in one call.
-const TEXTS: usize = 64;
+/// What a model does; an encoder where its folder does not say, which opening it will.
+pub(super) fn kind_of(registry: &Registry, model: &str) -> Result<ModelKind> {
+    let folder = registry.folder(model)?;
+    let listed = registry.list().into_iter().find(|m| m.folder == folder);
+    let kind = listed.and_then(|model| model.kind);
+    Ok(kind.unwrap_or(ModelKind::TextEncoder))
+}
 
-/// Measures queries one at a time, and then texts of one to eight sentences all at once.
-fn measure(encoder: &TextEncoder, time: Duration) -> Result<Measured> {
-    let queries: Vec<String> = SENTENCES
-        .iter()
-        .map(|s| s.split(' ').take(8).collect::<Vec<_>>().join(" "))
-        .collect();
-    let texts: Vec<String> = (0..TEXTS)
-        .map(|n| {
-            let sentences = (0..=n % SENTENCES.len()).map(|k| SENTENCES[(n + k) % SENTENCES.len()]);
-            sentences.collect::<Vec<_>>().join(" ")
-        })
-        .collect();
-    encoder.encode(Task::Document, &texts)?;
-    let mut took = Vec::new();
-    let mut query_tokens = 0_u64;
+fn check_reranker(registry: &Registry, folder: &Path, model: String) -> Result<Checked> {
+    let reranker = registry.open_reranker(&model)?;
+    let options = ScoreOptions::default();
+    reranker.score("a first probe", &["warms up"], &options)?;
     let started = Instant::now();
-    while took.is_empty() || started.elapsed() < time {
-        let asked = Instant::now();
-        let query = &queries[took.len() % queries.len()];
-        let found = encoder.encode(Task::Query, &[query])?;
-        took.push(asked.elapsed().as_secs_f64() * 1e3);
-        query_tokens += found.tokens.iter().map(|&t| u64::from(t)).sum::<u64>();
-    }
-    let count = took.len();
-    took.sort_by(f64::total_cmp);
-    let quantile = |share: f64| took[((count - 1) as f64 * share).round() as usize];
-    let (mut encoded, mut tokens) = (0_u64, 0_u64);
-    let started = Instant::now();
-    while encoded == 0 || started.elapsed() < time {
-        let found = encoder.encode(Task::Document, &texts)?;
-        encoded += found.tokens.len() as u64;
-        tokens += found.tokens.iter().map(|&t| u64::from(t)).sum::<u64>();
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    Ok(Measured {
-        model: String::new(),
-        fingerprint: encoder.fingerprint().to_string(),
-        device: crate::model::Device::Cpu,
-        sessions: 0,
-        threads_per_session: 0,
-        queries: count,
-        query_tokens: query_tokens as f64 / count as f64,
-        query_ms_p50: quantile(0.5),
-        query_ms_p99: quantile(0.99),
-        texts: encoded,
-        text_tokens: tokens as f64 / encoded as f64,
-        texts_per_second: encoded as f64 / seconds,
-        tokens_per_second: tokens as f64 / seconds,
+    reranker.score(
+        "how do plants make sugar out of light?",
+        &["Plants make sugar out of light, water and the carbon dioxide of the air."],
+        &options,
+    )?;
+    Ok(Checked {
+        encode_ms: started.elapsed().as_secs_f64() * 1e3,
+        kind: ModelKind::Reranker,
+        fingerprint: reranker.fingerprint().to_string(),
+        dimensions: None,
+        max_tokens: reranker.max_tokens(),
+        reference: check_pairs(folder, &reranker)?,
+        model,
     })
 }
 
@@ -368,13 +308,14 @@ fn refuse_if_used(
     let catalog = context.catalog()?;
     for name in catalog.names_on_disk()? {
         let index = catalog.get(&name)?;
-        let embedding = index.definition().embedding.as_ref();
-        let Some(used) = embedding.and_then(|e| e.model.as_deref()) else {
-            continue;
-        };
+        let definition = index.definition();
+        let embedding = definition.embedding.as_ref();
+        let encoder = embedding.and_then(|e| e.model.as_deref());
+        let rerank = definition.search.rerank.as_ref();
+        let reranker = rerank.and_then(|r| r.model.as_deref());
         // The same model may go by the name of its folder and of its manifest.
-        let same = used == model || registry.folder(used).is_ok_and(|f| f == folder);
-        if same {
+        let same = |used: &str| used == model || registry.folder(used).is_ok_and(|f| f == folder);
+        if encoder.into_iter().chain(reranker).any(same) {
             return Err(
                 Problem::new(Code::InvalidRequest, "an index uses this model")
                     .field("model")
@@ -402,7 +343,7 @@ fn remove(folder: &Path) -> Result<()> {
 fn compared(parity: Option<&Parity>) -> String {
     parity.map_or_else(String::new, |parity| {
         format!(
-            "; cosine {:.5} or more with its {} reference vectors",
+            "; {:.5} or more alike with its {} references",
             parity.least_cosine, parity.texts
         )
     })
@@ -410,6 +351,9 @@ fn compared(parity: Option<&Parity>) -> String {
 
 fn line(model: &ModelSummary) -> String {
     let mut line = model.name.clone();
+    if model.kind == Some(ModelKind::Reranker) {
+        line += "  reranker";
+    }
     if let Some(dimensions) = model.dimensions {
         line += &format!("  {dimensions} dimensions");
     }
@@ -430,6 +374,30 @@ fn line(model: &ModelSummary) -> String {
         line += &format!("  cannot be used: {problem}");
     }
     format!("{line}  ({})", model.folder.display())
+}
+
+/// Longest name of a model, in bytes.
+const NAME_BYTES: usize = 100;
+
+/// A name that is a folder of its own on every system, and can be written in a definition.
+fn model_name(name: &str) -> Result<&str> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty()
+        || name.len() > NAME_BYTES
+        || name.starts_with('.')
+        || !name.chars().all(good)
+    {
+        return Err(
+            Problem::new(Code::InvalidModel, "a model cannot have this name")
+                .field("name")
+                .found(name)
+                .expected(format!(
+                    "letters, digits, `-`, `_` and `.`, not first, at most {NAME_BYTES}"
+                ))
+                .into(),
+        );
+    }
+    Ok(name)
 }
 
 /// Where set-up has put the model that trained layers belong to.

@@ -6,7 +6,8 @@ use super::Context;
 use crate::error::{Code, Problem, Result};
 use crate::index::Mode;
 use crate::search::{
-    FilterInput, HighlightRequest, Like, SearchRequest, SearchResponse, Sort, search,
+    FilterInput, HighlightRequest, Like, RerankRequest, RerankSettings, SearchRequest,
+    SearchResponse, Sort, search,
 };
 
 /// Search an index.
@@ -35,6 +36,15 @@ pub(super) struct Search {
     /// Field to sort by, with a - before it from the greatest down; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     sort: Vec<String>,
+    /// Re-rank the first documents by the definition's reranker, or by the one named.
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "")]
+    rerank: Option<String>,
+    /// Documents that are re-ranked [default: the definition's, or 100].
+    #[arg(long, value_name = "N", requires = "rerank")]
+    rerank_depth: Option<usize>,
+    /// Do not re-rank, whatever the definition says.
+    #[arg(long, conflicts_with = "rerank")]
+    no_rerank: bool,
     /// Take each score apart.
     #[arg(long)]
     explain: bool,
@@ -57,6 +67,15 @@ impl Search {
                 let keys = self.sort.iter();
                 keys.map(|key| Sort::from(key.as_str())).collect()
             }),
+            rerank: match (self.rerank, self.no_rerank) {
+                (None, false) => None,
+                (None, true) => Some(RerankRequest::Whether(false)),
+                (Some(model), _) => Some(RerankRequest::Settings(RerankSettings {
+                    model: (!model.is_empty()).then_some(model),
+                    depth: self.rerank_depth,
+                    ..RerankSettings::default()
+                })),
+            },
             explain: self.explain,
             highlight: (self.highlight || !context.json).then(|| HighlightRequest {
                 pre: if context.json { "<em>" } else { "[" }.into(),
@@ -112,6 +131,12 @@ fn in_words(response: &SearchResponse) -> String {
         );
     }
     let timings = &response.timings;
+    if let Some(rerank) = &response.rerank {
+        out += &format!(
+            "{} of the first {} re-ranked by {} in {:.1} ms\n",
+            rerank.scored, rerank.depth, rerank.model, timings.rerank_ms
+        );
+    }
     out += &format!(
         "{} documents in {:.1} ms ({}: encode {:.1}, words {:.1}, vectors {:.1})\n",
         response.total.value,

@@ -124,12 +124,20 @@ pub struct Limits {
     pub embedding_inputs: usize,
     /// Most tokens of all those texts together.
     pub embedding_tokens: usize,
+    /// Most documents in one request to `/v1/rerank`.
+    pub rerank_documents: usize,
+    /// Most tokens of all its pairs of query and document together.
+    pub rerank_tokens: usize,
     /// Longest time a hybrid search waits for its query's encoding, in milliseconds;
     /// past it the words answer alone and the answer says so.
     pub encode_ms: u64,
     /// How long the outcome of a request that was sent with an idempotency key is kept, in
     /// hours.
     pub idempotency_hours: u64,
+    /// Most events of feedback in one request.
+    pub feedback_batch: usize,
+    /// Most events of feedback that an index keeps; the oldest give way.
+    pub feedback_events: usize,
 }
 
 impl Default for Limits {
@@ -144,8 +152,12 @@ impl Default for Limits {
             cursor_s: 600,
             embedding_inputs: 2_048,
             embedding_tokens: 300_000,
+            rerank_documents: 1_000,
+            rerank_tokens: 300_000,
             encode_ms: 2_000,
             idempotency_hours: 24,
+            feedback_batch: 1_000,
+            feedback_events: 1_000_000,
         }
     }
 }
@@ -265,6 +277,8 @@ impl Default for Log {
 const MAX_THREADS: u64 = 1024;
 /// Most of anything that is counted one by one.
 const MAX_COUNT: u64 = 1_000_000;
+/// Most events of feedback: they are read into memory when a combiner is fitted.
+const MAX_FEEDBACK: u64 = 10_000_000;
 /// Most tokens in one request.
 const MAX_TOKENS: u64 = 100_000_000;
 /// Longest body, field or row, in bytes: what is written has to fit one batch of the
@@ -373,6 +387,16 @@ impl Config {
                 0..=MAX_HOURS,
             ),
             (
+                "limits.feedback_batch",
+                n(limits.feedback_batch),
+                1..=MAX_COUNT,
+            ),
+            (
+                "limits.feedback_events",
+                n(limits.feedback_events),
+                1..=MAX_FEEDBACK,
+            ),
+            (
                 "limits.embedding_inputs",
                 n(limits.embedding_inputs),
                 1..=MAX_COUNT,
@@ -380,6 +404,16 @@ impl Config {
             (
                 "limits.embedding_tokens",
                 n(limits.embedding_tokens),
+                1..=MAX_TOKENS,
+            ),
+            (
+                "limits.rerank_documents",
+                n(limits.rerank_documents),
+                1..=MAX_COUNT,
+            ),
+            (
+                "limits.rerank_tokens",
+                n(limits.rerank_tokens),
                 1..=MAX_TOKENS,
             ),
             (

@@ -4,15 +4,22 @@
 //! published ones. A run is ranked before it comes here; nothing is ranked again.
 
 mod beir;
+mod cascade;
+mod fusion;
 mod judgments;
 mod measures;
 mod report;
 mod retrieval;
 mod run;
+mod significance;
 
 pub use beir::{BeirDocument, BeirFolder};
+pub use cascade::{CascadePoint, CascadeReport, Traces, trace};
+pub use fusion::{FusionReport, FusionRow, JudgedQuery, balanced, judged_queries, measure_fusions};
 pub use judgments::{Judgments, Qrels};
 pub use measures::{Evaluation, Measure, evaluate};
 pub use report::{Measures, RetrievalReport};
-pub use retrieval::{load_corpus, measure};
+pub use retrieval::{EvalMode, load_corpus, measure};
 pub use run::{Hit, Run};
+pub use significance::randomisation_test;
+pub(crate) use significance::split_mix;

@@ -11,7 +11,7 @@ use crate::document::FieldType;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Definition, Index, Mode};
 use crate::ingest::{Progress, load_rows};
-use crate::search::{SearchRequest, search};
+use crate::search::{RerankRequest, SearchRequest, search};
 
 /// Hits a query is measured on.
 const DEPTH: usize = 100;
@@ -87,17 +87,50 @@ impl Shape {
     }
 }
 
+/// How the queries of an evaluation are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvalMode {
+    /// By the legs of this mode.
+    Legs(Mode),
+    /// By both legs, and the first documents re-ranked.
+    Rerank,
+}
+
+impl EvalMode {
+    /// The spelling used on the command line and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EvalMode::Legs(mode) => mode.as_str(),
+            EvalMode::Rerank => "rerank",
+        }
+    }
+}
+
+impl std::str::FromStr for EvalMode {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        match text {
+            "rerank" => Ok(EvalMode::Rerank),
+            other => other
+                .parse()
+                .map(EvalMode::Legs)
+                .map_err(|problem: Problem| problem.expected("lexical, dense, hybrid or rerank")),
+        }
+    }
+}
+
 /// Asks every query of a split in every mode, and measures the answers. With `runs`,
 /// each mode's run is written there as `MODE.trec`.
 ///
 /// # Errors
-/// A split that is not there; an answer that had to do without a leg, because its
-/// measure would pass for the whole.
+/// A split that is not there; an answer that had to do without a leg or the reranker, because
+/// its measure would pass for the whole.
 pub fn measure(
     index: &Index,
     folder: &BeirFolder,
     split: &str,
-    modes: &[Mode],
+    modes: &[EvalMode],
     request: &SearchRequest,
     runs: Option<&Path>,
 ) -> Result<RetrievalReport> {
@@ -122,19 +155,27 @@ pub fn measure(
     Ok(report)
 }
 
-fn ask(
+pub(super) fn ask(
     index: &Index,
     queries: &indexmap::IndexMap<String, String>,
-    mode: Mode,
+    mode: EvalMode,
     request: &SearchRequest,
 ) -> Result<Run> {
+    let (legs, rerank) = match mode {
+        EvalMode::Legs(legs) => (legs, RerankRequest::Whether(false)),
+        EvalMode::Rerank => {
+            let asked = request.rerank.clone();
+            (Mode::Hybrid, asked.unwrap_or(RerankRequest::Whether(true)))
+        }
+    };
     let mut run = Run::default();
     for (id, text) in queries {
         let answer = search(
             index,
             &SearchRequest {
                 query: Some(text.clone()),
-                mode: Some(mode),
+                mode: Some(legs),
+                rerank: Some(rerank.clone()),
                 k: Some(DEPTH),
                 fields: Some(Vec::new()),
                 ..request.clone()
@@ -166,7 +207,7 @@ fn means(evaluation: &Evaluation) -> Measures {
         .collect()
 }
 
-fn write_run(folder: &Path, mode: Mode, run: &Run) -> Result<PathBuf> {
+fn write_run(folder: &Path, mode: EvalMode, run: &Run) -> Result<PathBuf> {
     let path = folder.join(format!("{}.trec", mode.as_str()));
     let failed = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
     std::fs::create_dir_all(folder).map_err(failed)?;

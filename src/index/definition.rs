@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rerank::Rerank;
 use crate::document::{FieldType, Fields, MAX_STEPS, UnknownFields, is_below, is_path};
 use crate::error::{Code, Problem, Result};
 use crate::lexical::{Scoring, Synonyms, Typos};
@@ -178,8 +179,12 @@ impl std::str::FromStr for Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum FusionMethod {
-    /// Each leg's scores over its candidates stretched to 0..1, then the weighted sum.
+    /// The combiner: a mean of what is known of a candidate, weighted by what is known of
+    /// the query. The index's own where it has fitted one from feedback, else the one that
+    /// is shipped.
     #[default]
+    Learned,
+    /// Each leg's scores over its candidates stretched to 0..1, then the weighted sum.
     MinMax,
     /// Reciprocal rank fusion: the weighted sum of 1 / (`rrf_k` + rank), ranks from 1
     /// (Cormack, Clarke and Buettcher, 2009).
@@ -188,7 +193,7 @@ pub enum FusionMethod {
 
 /// Fusion of the two legs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "FusionInput")]
 pub struct Fusion {
     /// How scores are made comparable.
     pub method: FusionMethod,
@@ -200,10 +205,42 @@ pub struct Fusion {
     pub rrf_k: f32,
 }
 
+/// Fusion of the two legs.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+struct FusionInput {
+    /// How scores are made comparable: `learned`, or `minmax` where weights are given and
+    /// no method.
+    method: Option<FusionMethod>,
+    /// Weight of the words, 0 or more; 0.5 by default. Not for `learned`, which finds its
+    /// own.
+    lexical: Option<f32>,
+    /// Weight of the vectors, likewise.
+    dense: Option<f32>,
+    /// The constant of reciprocal rank fusion; 60 by default.
+    rrf_k: Option<f32>,
+}
+
+impl From<FusionInput> for Fusion {
+    fn from(input: FusionInput) -> Fusion {
+        let weighted = input.lexical.is_some() || input.dense.is_some();
+        let defaults = Fusion::default();
+        Fusion {
+            method: input.method.unwrap_or(match weighted {
+                true => FusionMethod::MinMax,
+                false => defaults.method,
+            }),
+            lexical: input.lexical.unwrap_or(defaults.lexical),
+            dense: input.dense.unwrap_or(defaults.dense),
+            rrf_k: input.rrf_k.unwrap_or(defaults.rrf_k),
+        }
+    }
+}
+
 impl Default for Fusion {
     fn default() -> Self {
         Fusion {
-            method: FusionMethod::MinMax,
+            method: FusionMethod::Learned,
             lexical: 0.5,
             dense: 0.5,
             rrf_k: 60.0,
@@ -212,6 +249,14 @@ impl Default for Fusion {
 }
 
 impl Fusion {
+    /// Both legs' scores stretched to 0..1, with equal weights.
+    pub fn min_max() -> Fusion {
+        Fusion {
+            method: FusionMethod::MinMax,
+            ..Fusion::default()
+        }
+    }
+
     /// Checks the ranges; `field` is the path named in the error.
     pub fn check(&self, code: Code, field: &str) -> Result<(), Problem> {
         let wrong = |name: &str, found: f32, expected: &str| {
@@ -227,6 +272,17 @@ impl Fusion {
         }
         if self.lexical + self.dense <= 0.0 {
             return wrong("lexical", self.lexical, "one of the weights above 0");
+        }
+        let equal = Fusion::default();
+        if self.method == FusionMethod::Learned
+            && (self.lexical, self.dense) != (equal.lexical, equal.dense)
+        {
+            return Err(
+                Problem::new(code, "the learned fusion finds its own weights")
+                    .field(format!("{field}.method"))
+                    .found("learned, with weights")
+                    .expected("no weights, or method minmax or rrf"),
+            );
         }
         if !(self.rrf_k.is_finite() && self.rrf_k >= 1.0) {
             return wrong("rrf_k", self.rrf_k, "a number of at least 1");
@@ -262,6 +318,9 @@ pub struct SearchDefaults {
     /// Which words of a query must be in a document.
     #[serde(rename = "match")]
     pub match_words: MatchWords,
+    /// Re-ranking of the first documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<Rerank>,
 }
 
 impl Default for SearchDefaults {
@@ -272,6 +331,7 @@ impl Default for SearchDefaults {
             ef: 128,
             fusion: Fusion::default(),
             match_words: MatchWords::Any,
+            rerank: None,
         }
     }
 }
@@ -380,6 +440,17 @@ impl Definition {
             return Err(wrong("search.ef", "out of range")
                 .found(search.ef)
                 .expected(format!("1 to {MAX_EF}")));
+        }
+        if let Some(rerank) = &search.rerank {
+            let code = Code::InvalidDefinition;
+            rerank.check(&self.fields, code, "search.rerank")?;
+            if rerank.by_default && rerank.model.is_none() {
+                return Err(
+                    wrong("search.rerank.model", "searches are re-ranked by nothing")
+                        .found("no name")
+                        .expected("the name of a reranker"),
+                );
+            }
         }
         search
             .fusion

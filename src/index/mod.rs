@@ -12,9 +12,11 @@
 mod aliases;
 mod carry;
 mod catalog;
+mod combiner;
 mod definition;
 mod digests;
 mod document;
+mod feedback;
 mod filling;
 mod held;
 mod once;
@@ -23,6 +25,7 @@ mod read;
 mod redefine;
 mod reindex;
 mod remote;
+mod rerank;
 mod snapshot;
 mod snapshots;
 mod update;
@@ -31,6 +34,7 @@ mod write;
 
 pub use carry::Carry;
 pub use catalog::{Catalog, Defined, Settings};
+pub use combiner::{ActiveCombiner, CombinerStatus, CombinerVersion};
 pub use definition::{
     Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
     Passages, SearchDefaults, check_name,
@@ -41,6 +45,7 @@ pub use once::{Once, Step};
 pub use open::Index;
 pub use read::{Current, Fetched, PassageVector, Stats, Stored};
 pub use reindex::{Reindex, ReindexPhase, ReindexProgress, ReindexRequest, ReindexState};
+pub use rerank::{Cascade, MAX_RERANK_DEPTH, Rerank};
 pub use snapshot::Snapshot;
 pub use update::version_conflict;
 pub use view::View;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::catalog::Settings;
+use super::combiner::{self, ActiveCombiner};
 use super::held::Held;
 use super::redefine::Described;
 use super::view::Epoch;
@@ -19,7 +20,7 @@ use crate::document::{Document, UnknownFields, validate};
 use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::lexical::{QueryOptions, WordIndex, WordOptions, WordQuery};
-use crate::model::TextEncoder;
+use crate::model::{CrossEncoder, TextEncoder};
 use crate::store::{Store, StoreOptions, StoredVectors};
 use crate::vector::{
     Inherited, MOST_DIMENSIONS, Owner, VectorIndex, VectorOptions, VectorReader, next_number,
@@ -53,6 +54,10 @@ pub struct Index {
     /// Requests under way that are to be carried out once.
     pub(super) once: Arc<Mutex<HashSet<String>>>,
     held: Held,
+    /// The combiner that searches use.
+    pub(super) combiner: ArcSwap<ActiveCombiner>,
+    /// Held while what is kept of combiners is read and written again.
+    pub(super) combiners_changing: Mutex<()>,
 }
 
 impl Index {
@@ -215,6 +220,7 @@ impl Index {
             None => None,
         };
 
+        let combiner = combiner::active(&store)?;
         let live = Arc::new(live);
         let seq = store.last_seq();
         let view = View {
@@ -243,6 +249,8 @@ impl Index {
             writer: Mutex::new(Writer::new((*live).clone(), seq)),
             once: Arc::default(),
             held: Held::new(),
+            combiner: ArcSwap::from_pointee(combiner),
+            combiners_changing: Mutex::new(()),
         })
     }
 
@@ -311,6 +319,14 @@ impl Index {
                 synonyms: self.described.synonyms(),
             },
         )
+    }
+
+    /// A reranker, opened when it is first needed.
+    ///
+    /// # Errors
+    /// As [`Registry::open_reranker`](crate::model::Registry::open_reranker).
+    pub fn reranker(&self, name: &str) -> Result<CrossEncoder> {
+        self.settings.models.open_reranker(name)
     }
 
     /// The encoder of the index, opened when it is first needed.

@@ -67,6 +67,8 @@ pub struct Stats {
     pub durable_seq: u64,
     /// Last log sequence that is visible.
     pub visible_seq: u64,
+    /// Version of the combiner that hybrid searches use; 0 for the one that is shipped.
+    pub combiner: u32,
 }
 
 impl Index {
@@ -195,6 +197,7 @@ impl Index {
             vector_bytes: self.vectors.as_ref().map_or(0, |v| v.memory_bytes() as u64),
             durable_seq: self.store.durable_seq(),
             visible_seq: view.seq,
+            combiner: self.combiner().version,
         }
     }
 }

@@ -533,6 +533,7 @@ impl Catalog {
             }
         }
         new.take_over_requests(source)?;
+        new.take_over_feedback(source)?;
         reindex.enters(ReindexPhase::Swapping);
         let _changing = self.changing.lock();
         if let Some(alias) = &reindex.alias {
@@ -543,6 +544,7 @@ impl Catalog {
             Ok((|| -> Result<(), Stop> {
                 filling.follow(held.seq, store.last_seq())?;
                 new.take_over_requests(source)?;
+                new.take_over_feedback(source)?;
                 new.refresh()?;
                 reindex.go_on()?;
                 Ok(self.put_in_place(new, reindex)?)

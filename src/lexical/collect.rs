@@ -388,7 +388,7 @@ fn idle(parts: &[(f64, Box<dyn Cursor>)], threshold: f64) -> usize {
 }
 
 /// Moves a cursor to a document or past it; says where it stands.
-fn sought(cursor: &mut Box<dyn Cursor>, doc: DocId) -> DocId {
+pub(super) fn sought(cursor: &mut Box<dyn Cursor>, doc: DocId) -> DocId {
     let at = cursor.doc();
     if at < doc { cursor.seek(doc) } else { at }
 }

@@ -13,6 +13,7 @@ mod analysis;
 mod collect;
 mod cursor;
 mod definition;
+mod evidence;
 mod expand;
 mod explain;
 mod facets;
@@ -31,6 +32,7 @@ mod telling;
 mod view;
 
 pub use definition::{Combine, Scoring, Synonyms, Typos};
+pub use evidence::{DocumentEvidence, WordEvidence};
 pub use explain::{ClauseScore, FieldScore, WordExplanation};
 pub use facets::Facet;
 pub use highlight::Fragment;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::analysis::words;
 use super::collect::{Wanted, collect, every, visit};
 use super::definition::Scoring;
+use super::evidence::{WordEvidence, evidence};
 use super::explain::{self, WordExplanation};
 use super::facets::{Facet, facets};
 use super::highlight::{self, Fragment};
@@ -243,6 +244,16 @@ impl WordReader {
     /// An operator's error if the index cannot be read.
     pub fn facets(&self, field: &str, among: &OrdinalSet, most: usize) -> Result<Vec<Facet>> {
         facets(&self.view, field, among, most)
+    }
+
+    /// What the words of a query say about each of some documents, whether or not it finds
+    /// them; nothing about those that are not live.
+    ///
+    /// # Errors
+    /// As [`WordReader::search`].
+    pub fn evidence(&self, query: &WordQuery, ordinals: &[u32]) -> Result<WordEvidence> {
+        let plan = Planner::new(&self.view, query).plan()?;
+        evidence(&self.view, &plan, ordinals)
     }
 
     /// How a document came by its score; None if it does not match the query or is not

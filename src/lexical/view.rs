@@ -56,6 +56,9 @@ pub(super) struct Segment {
     pub reader: SegmentReader,
     /// Ordinal of each document.
     pub ordinals: Arc<[u32]>,
+    /// Its documents by ordinal, where that is not their own order; made when one is first
+    /// looked for.
+    by_ordinal: OnceLock<Option<Vec<DocId>>>,
     deleted: Vec<DocId>,
     totals: Mutex<HashMap<Field, Totals>>,
     frequencies: Mutex<HashMap<Term, u32>>,
@@ -173,6 +176,7 @@ impl Segment {
         Segment {
             reader: reader.clone(),
             ordinals,
+            by_ordinal: OnceLock::new(),
             deleted,
             totals: Mutex::default(),
             frequencies: Mutex::default(),
@@ -183,6 +187,31 @@ impl Segment {
     #[inline]
     pub fn ordinal(&self, doc: DocId) -> Option<u32> {
         self.ordinals.get(doc as usize).copied()
+    }
+
+    /// The document of an ordinal, dead or alive, if this segment holds it.
+    pub fn doc(&self, ordinal: u32) -> Option<DocId> {
+        let order = self.by_ordinal.get_or_init(|| {
+            // Merging may put later documents first.
+            if self.ordinals.is_sorted() {
+                return None;
+            }
+            let mut docs: Vec<DocId> = (0..).take(self.ordinals.len()).collect();
+            docs.sort_unstable_by_key(|&doc| self.ordinals[doc as usize]);
+            Some(docs)
+        });
+        match order {
+            None => {
+                let doc = self.ordinals.binary_search(&ordinal).ok()?;
+                DocId::try_from(doc).ok()
+            }
+            Some(docs) => {
+                let place = docs
+                    .binary_search_by_key(&ordinal, |&doc| self.ordinals[doc as usize])
+                    .ok()?;
+                docs.get(place).copied()
+            }
+        }
     }
 
     /// Whether a document has not been deleted.

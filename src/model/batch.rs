@@ -40,6 +40,8 @@ pub(crate) struct Batch {
     lengths: Vec<usize>,
     longest: usize,
     skips: Vec<usize>,
+    /// First token of the second type of each row.
+    seconds: Vec<usize>,
 }
 
 impl Batch {
@@ -59,6 +61,7 @@ impl Batch {
             ids,
             mask,
             skips: vec![0; lengths.len()],
+            seconds: vec![usize::MAX; lengths.len()],
             lengths,
             longest,
         }
@@ -68,6 +71,21 @@ impl Batch {
     pub(crate) fn skipping(mut self, skips: Vec<usize>) -> Self {
         self.skips = skips;
         self
+    }
+
+    /// Tokens of each row are of the second type from these places on.
+    pub(crate) fn typed(mut self, seconds: Vec<usize>) -> Self {
+        self.seconds = seconds;
+        self
+    }
+
+    /// Types of the tokens, rows x longest; padding is of the first.
+    pub(crate) fn types(&self) -> Vec<i64> {
+        let rows = self.lengths.iter().zip(&self.seconds);
+        rows.flat_map(|(&length, &second)| {
+            (0..self.longest).map(move |column| i64::from(column >= second && column < length))
+        })
+        .collect()
     }
 
     /// Tokens at the start of a row that are not pooled.
@@ -150,6 +168,9 @@ mod tests {
         assert_eq!(batch.mask(), [1, 0, 0, 1, 1, 1, 0, 0, 0]);
         assert_eq!(batch.tokens(1, 2), 6..12);
         assert_eq!(batch.pooling_mask(), batch.mask());
+        assert_eq!(batch.types(), [0; 9]);
+        let batch = batch.typed(vec![0, 2, 9]);
+        assert_eq!(batch.types(), [1, 0, 0, 0, 0, 1, 0, 0, 0]);
         let batch = batch.skipping(vec![1, 2, 9]);
         assert_eq!(batch.pooling_mask(), [0, 0, 0, 0, 0, 1, 0, 0, 0]);
     }

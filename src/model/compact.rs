@@ -2,10 +2,11 @@
 //! embeddings and tokenizer they share (`training/README.md` describes the files).
 //!
 //! ```text
-//! trained.toml        name, format, base, pooling, normalize, max_tokens, dimensions,
-//!                     licence, [prompts], [files] with sha256, [[quality]]
+//! trained.toml        name, format, kind, base, pooling, normalize, max_tokens, dimensions,
+//!                     licence, [prompts], [calibration], [files] with sha256, [[quality]]
 //! layers.safetensors  the layers: matrices in int8 with a scale for each row
 //! head.onnx           the graph of a trained pooling, where there is one
+//! head.safetensors    of a reranker: BERT's pooler and classifier, in the same form
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,9 +16,9 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 
-use super::files::{check_inside, invalid, read, sha256_of, sha256_of_file, unreadable};
-use super::graph::WEIGHTS;
-use super::manifest::{Prompts, Quality};
+use super::files::{check_inside, invalid, read, read_json, sha256_of, sha256_of_file, unreadable};
+use super::graph::{CONFIG, WEIGHTS};
+use super::manifest::{Calibration, ModelKind, Prompts, Quality};
 use super::pooling::Pooling;
 use crate::error::{Error, Result};
 
@@ -27,6 +28,8 @@ pub(crate) const TRAINED: &str = "trained.toml";
 const LAYERS: &str = "layers.safetensors";
 /// The graph of its pooling.
 pub(crate) const HEAD: &str = "head.onnx";
+/// The pooler and classifier of a reranker.
+const CLASSIFIER: &str = "head.safetensors";
 /// The format that is read here.
 const FORMAT: &str = "gleaner-layers-1";
 /// What the scale of a matrix is called, after its name.
@@ -36,9 +39,13 @@ const SCALE: &str = ".scale";
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Trained {
     pub format: String,
+    #[serde(default = "text_encoder")]
+    pub kind: ModelKind,
     /// Name of the model whose embeddings it shares.
     pub base: String,
+    #[serde(default = "cls")]
     pub pooling: Pooling,
+    #[serde(default)]
     pub normalize: bool,
     pub max_tokens: usize,
     #[serde(default)]
@@ -48,8 +55,19 @@ pub(crate) struct Trained {
     #[serde(default)]
     pub prompts: Prompts,
     #[serde(default)]
+    pub calibration: Calibration,
+    #[serde(default)]
     pub quality: Vec<Quality>,
     files: BTreeMap<String, String>,
+}
+
+fn text_encoder() -> ModelKind {
+    ModelKind::TextEncoder
+}
+
+/// What a reranker takes; an encoder says.
+fn cls() -> Pooling {
+    Pooling::Cls
 }
 
 impl Trained {
@@ -72,6 +90,12 @@ impl Trained {
                     .into(),
             );
         }
+        let says = toml::from_str::<toml::Table>(text).unwrap_or_default();
+        for key in ["pooling", "normalize"] {
+            if trained.kind == ModelKind::TextEncoder && !says.contains_key(key) {
+                return Err(broken(&format!("missing field `{key}`")).into());
+            }
+        }
         for (file, announced) in &trained.files {
             check_inside(file)?;
             let found = sha256_of_file(folder, file)?;
@@ -87,12 +111,12 @@ impl Trained {
 }
 
 /// Writes the whole model into the empty folder `into`: the base's files, with the trained
-/// layers in the place of its own.
+/// layers in the place of its own, and of a reranker with its classifier.
 ///
 /// # Errors
 /// InvalidModel for layers of another base, or that do not fit it; Operator when a file
 /// cannot be written.
-pub(crate) fn assemble(folder: &Path, base: &Path, into: &Path) -> Result<()> {
+pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path) -> Result<()> {
     let failed = |e: std::io::Error| {
         Error::operator_from(format!("cannot write the model to {}", into.display()), e)
             .advice("check the permissions and the free space of the target's disk")
@@ -121,14 +145,24 @@ pub(crate) fn assemble(folder: &Path, base: &Path, into: &Path) -> Result<()> {
         .map_err(|e| unfit("the layers cannot be read".to_owned()).found(e))?;
     let whole = SafeTensors::deserialize(&weights)
         .map_err(|e| invalid(WEIGHTS, "the base's weights cannot be read").found(e))?;
-    let mut expanded = expand(&trained)?;
+    let mut expanded = expand(&trained, LAYERS)?;
+    if kind == ModelKind::Reranker {
+        let head = read(folder, CLASSIFIER)?;
+        let head = SafeTensors::deserialize(&head)
+            .map_err(|e| invalid(CLASSIFIER, "the classifier cannot be read").found(e))?;
+        for (name, tensor) in expand(&head, CLASSIFIER)? {
+            let plain = name.strip_prefix("bert.").unwrap_or(&name).to_owned();
+            expanded.insert(plain, tensor);
+        }
+        describe_classifier(&expanded, into)?;
+    }
     let mut all: Vec<(String, TensorView<'_>)> = Vec::new();
     let mut replaced: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, view) in whole.iter() {
         let plain = name.strip_prefix("bert.").unwrap_or(name);
         match expanded.remove(plain) {
             None => all.push((name.to_owned(), view)),
-            Some(values) => {
+            Some(Expanded { values, .. }) => {
                 if values.len() != view.shape().iter().product::<usize>() {
                     return Err(
                         unfit(format!("`{plain}` has another shape than the base's"))
@@ -142,8 +176,13 @@ pub(crate) fn assemble(folder: &Path, base: &Path, into: &Path) -> Result<()> {
             }
         }
     }
-    if let Some(name) = expanded.keys().next() {
-        return Err(unfit(format!("the base has no `{name}`")).into());
+    for (name, Expanded { shape, values }) in expanded {
+        let own = name.starts_with("pooler.") || name.starts_with("classifier.");
+        if kind != ModelKind::Reranker || !own {
+            return Err(unfit(format!("the base has no `{name}`")).into());
+        }
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        replaced.push((name, shape, bytes));
     }
     for (name, shape, bytes) in &replaced {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
@@ -155,9 +194,37 @@ pub(crate) fn assemble(folder: &Path, base: &Path, into: &Path) -> Result<()> {
     fs::write(into.join(WEIGHTS), bytes).map_err(failed)
 }
 
-/// The layers in f32, row-major, by name.
-fn expand(stored: &SafeTensors<'_>) -> Result<BTreeMap<String, Vec<f32>>> {
-    let wrong = |name: &str, message: &str| invalid(LAYERS, format!("`{name}` {message}"));
+/// Says in the assembled `config.json` that there is a classifier, and how many labels it has.
+fn describe_classifier(head: &BTreeMap<String, Expanded>, into: &Path) -> Result<()> {
+    let bias = head.get("classifier.bias").ok_or_else(|| {
+        invalid(CLASSIFIER, "`classifier.bias` is missing").expected("a value for each label")
+    })?;
+    let mut config: serde_json::Map<String, serde_json::Value> = read_json(into, CONFIG)?;
+    config.insert(
+        "architectures".into(),
+        serde_json::json!(["BertForSequenceClassification"]),
+    );
+    config.insert("num_labels".into(), bias.values.len().into());
+    // How long an input the base reads as an encoder is not how long one this reads.
+    for file in ["modules.json", "sentence_bert_config.json"] {
+        let _ = fs::remove_file(into.join(file));
+    }
+    let bytes = serde_json::to_vec_pretty(&config)
+        .map_err(|e| Error::Bug(format!("a configuration does not serialise: {e}")))?;
+    fs::write(into.join(CONFIG), bytes).map_err(|e| {
+        Error::operator_from(format!("cannot write the model to {}", into.display()), e)
+    })
+}
+
+/// A tensor in f32, row-major.
+struct Expanded {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+/// The tensors of a file in f32, by name.
+fn expand(stored: &SafeTensors<'_>, file: &str) -> Result<BTreeMap<String, Expanded>> {
+    let wrong = |name: &str, message: &str| invalid(file, format!("`{name}` {message}"));
     let floats = |name: &str| -> Result<Vec<f32>> {
         let view = stored
             .tensor(name)
@@ -197,7 +264,8 @@ fn expand(stored: &SafeTensors<'_>) -> Result<BTreeMap<String, Vec<f32>>> {
             }
             _ => floats(name)?,
         };
-        out.insert(name.to_owned(), values);
+        let shape = view.shape().to_vec();
+        out.insert(name.to_owned(), Expanded { shape, values });
     }
     Ok(out)
 }

@@ -13,8 +13,8 @@ use super::manifest::Manifest;
 use super::parallel;
 use super::passages;
 use super::pooling::normalize;
-use super::queue::{Bounds, Counts, Queue};
-use super::request::{EncodeOptions, Input, LongTexts, Prompt, Task};
+use super::queue::{Bounds, Counts, Queue, Waiting};
+use super::request::{Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 use super::runtime::RuntimeOptions;
 use super::session::EncoderSession;
 use super::tokenizer::{TextTokenizer, Tokenized};
@@ -227,11 +227,16 @@ impl TextEncoder {
     /// the graph, pooling. Time spent waiting for a session that others use is not in it.
     ///
     /// # Errors
-    /// As [`TextEncoder::encode`].
-    pub fn encode_query(&self, text: &str) -> Result<(Vec<f32>, Duration)> {
+    /// As [`TextEncoder::encode`]; Timeout, once it was cancelled before its turn came.
+    pub fn encode_query(
+        &self,
+        text: &str,
+        cancellation: &Cancellation,
+    ) -> Result<(Vec<f32>, Duration)> {
         let started = Instant::now();
         let options = EncodeOptions {
             cached: true,
+            cancellation: cancellation.clone(),
             ..EncodeOptions::new(Task::Query)
         };
         let (embeddings, waited) = self.run(&options, &[Input::Text(text)])?;
@@ -275,12 +280,12 @@ impl TextEncoder {
         // What each text's windows weigh, once their tokens are given away.
         let shapes: Vec<Shape> = texts.iter().map(|text| asked.shape(inner, text)).collect();
         let rows: Vec<Tokenized> = texts.into_iter().flatten().collect();
-        let encoded = inner.queue.encode(
-            options.task,
-            rows,
-            options.refuse_when_full,
-            options.cancellation.clone(),
-        )?;
+        let waiting = Waiting {
+            refuse: options.refuse_when_full,
+            cancellation: options.cancellation.clone(),
+            deadline: None,
+        };
+        let encoded = inner.queue.encode(options.task, rows, waiting)?;
         let mut next = 0;
         let mut vector = vec![0.0; full];
         for (&place, shape) in missing.iter().zip(shapes) {
@@ -533,6 +538,7 @@ impl<'a> Asked<'a> {
                         Tokenized {
                             ids: tokenizer.with_specials(&[&whole[..kept]]),
                             skip: 0,
+                            second: usize::MAX,
                             truncated: kept < whole.len(),
                         }
                     }
@@ -554,6 +560,7 @@ impl<'a> Asked<'a> {
             .map(|window| Tokenized {
                 ids: tokenizer.with_specials(&[prompt, &text[window]]),
                 skip: self.skip,
+                second: usize::MAX,
                 truncated: false,
             })
             .collect()

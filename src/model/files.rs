@@ -88,6 +88,19 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Whether a name is the one way to spell its path: names that go by `/`, without `.`, `..`
+/// and slashes that add nothing.
+pub(crate) fn is_plain(name: &str) -> bool {
+    let mut parts = Vec::new();
+    for component in Path::new(name).components() {
+        match component {
+            std::path::Component::Normal(part) => parts.push(part.to_string_lossy()),
+            _ => return false,
+        }
+    }
+    !parts.is_empty() && parts.join("/") == name
+}
+
 /// Refuses a file name that would leave the model folder.
 pub(crate) fn check_inside(file: &str) -> Result<()> {
     let path = Path::new(file);

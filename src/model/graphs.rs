@@ -47,7 +47,8 @@ impl Graphs {
         options: &RuntimeOptions,
     ) -> Result<(Self, Sessions)> {
         let source = if manifest.graph == WEIGHTS {
-            GraphSource::Memory(Arc::new(graph::float(folder, tokenizer, None)?.model))
+            let float = graph::float(folder, tokenizer, graph::Purpose::Encoder, None)?;
+            GraphSource::Memory(Arc::new(float.model))
         } else {
             GraphSource::File(folder.join(&manifest.graph))
         };

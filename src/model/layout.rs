@@ -1,4 +1,5 @@
-//! Published folders as they are: sentence-transformers' and optimum's layouts.
+//! Published folders as they are: sentence-transformers' and optimum's layouts, of encoders
+//! and of cross-encoders (told apart by `architectures` in `config.json`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +8,7 @@ use serde::Deserialize;
 
 use super::files::{invalid, read_json, read_json_if_there, sha256_of_file, unreadable};
 use super::graph::{self, CONFIG, WEIGHTS};
-use super::manifest::{Manifest, ModelKind, Prompts};
+use super::manifest::{Calibration, Manifest, ModelKind, Prompts};
 use super::pooling::Pooling;
 use super::request::LongTexts;
 use super::tokenizer::TOKENIZER;
@@ -53,6 +54,16 @@ struct ModelConfig {
     hidden_size: Option<usize>,
     max_position_embeddings: Option<usize>,
     model_type: Option<String>,
+    architectures: Vec<String>,
+    num_labels: Option<usize>,
+    id2label: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// What `tokenizer_config.json` says of the longest input; some write 1e30 for none.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct TokenizerConfig {
+    model_max_length: Option<f64>,
 }
 
 /// What `modules.json` and the files it names say.
@@ -77,8 +88,110 @@ pub(crate) fn read(folder: &Path, hashes: bool) -> Result<Manifest> {
             .expected("a folder with model.toml, or one as sentence-transformers saves it")
             .into());
     }
-    let pipeline = pipeline(folder)?;
     let config: ModelConfig = read_json_if_there(folder, CONFIG)?.unwrap_or_default();
+    if config.is_classifier() {
+        return cross_encoder(folder, &config, hashes);
+    }
+    let pipeline = pipeline(folder)?;
+    let (graph, files) = files(folder, hashes)?;
+    let mut announced = (config.hidden_size, positions(&config));
+    if graph == WEIGHTS {
+        let (hidden, positions) = graph::shape(folder)?;
+        announced = (Some(hidden), Some(positions));
+    }
+    let dimensions = announced.0.or(pipeline.dimensions).ok_or_else(|| {
+        invalid(CONFIG, "nothing says how long the vectors are")
+            .found("nothing")
+            .expected("`hidden_size`")
+    })?;
+    let mut max_tokens = pipeline.max_tokens.unwrap_or(MAX_TOKENS);
+    if let Some(positions) = announced.1 {
+        max_tokens = max_tokens.min(positions);
+    }
+    Ok(Manifest {
+        name: name(folder)?,
+        kind: ModelKind::TextEncoder,
+        graph: graph.to_owned(),
+        head: None,
+        pooling: pipeline.pooling,
+        pool_prompt: pipeline.pool_prompt,
+        normalize: pipeline.normalize,
+        max_tokens: max_tokens.max(1),
+        long_texts: LongTexts::Truncate,
+        dimensions,
+        matryoshka: Vec::new(),
+        calibration: Calibration::default(),
+        licence: None,
+        origin: None,
+        prompts: prompts(folder)?,
+        experts: BTreeMap::new(),
+        files,
+        quality: Vec::new(),
+    })
+}
+
+/// Describes a cross-encoder as sentence-transformers' CrossEncoder, transformers or optimum
+/// save it.
+fn cross_encoder(folder: &Path, config: &ModelConfig, hashes: bool) -> Result<Manifest> {
+    let labels = config
+        .num_labels
+        .or_else(|| config.id2label.as_ref().map(BTreeMap::len));
+    // What transformers takes where nothing is said.
+    let labels = labels.unwrap_or(2);
+    if !(1..=2).contains(&labels) {
+        return Err(
+            invalid(CONFIG, "a classifier of several classes is no reranker")
+                .found(format!("{labels} labels"))
+                .expected("1 label, or 2 of which the second is relevant")
+                .into(),
+        );
+    }
+    let (graph, files) = files(folder, hashes)?;
+    let tokenizer: TokenizerConfig =
+        read_json_if_there(folder, "tokenizer_config.json")?.unwrap_or_default();
+    let announced = tokenizer.model_max_length.filter(|&length| length >= 1.0);
+    let mut max_tokens = max_tokens(folder, "")?
+        .or_else(|| announced.map(|length| length.min(MAX_TOKENS as f64) as usize))
+        .unwrap_or(MAX_TOKENS);
+    let positions = match graph == WEIGHTS {
+        true => Some(graph::shape(folder)?.1),
+        false => positions(config),
+    };
+    if let Some(positions) = positions {
+        max_tokens = max_tokens.min(positions);
+    }
+    Ok(Manifest {
+        name: name(folder)?,
+        kind: ModelKind::Reranker,
+        graph: graph.to_owned(),
+        head: None,
+        pooling: Pooling::Cls,
+        pool_prompt: true,
+        normalize: false,
+        max_tokens,
+        long_texts: LongTexts::Truncate,
+        dimensions: labels,
+        matryoshka: Vec::new(),
+        calibration: Calibration::default(),
+        licence: None,
+        origin: None,
+        prompts: Prompts::default(),
+        experts: BTreeMap::new(),
+        files,
+        quality: Vec::new(),
+    })
+}
+
+impl ModelConfig {
+    fn is_classifier(&self) -> bool {
+        let mut names = self.architectures.iter();
+        names.any(|name| name.ends_with("ForSequenceClassification"))
+    }
+}
+
+/// The graph of a published folder, and its files with their hashes; without `hashes` the
+/// files are not read.
+fn files(folder: &Path, hashes: bool) -> Result<(&'static str, BTreeMap<String, String>)> {
     let graph = match GRAPHS.into_iter().find(|file| folder.join(file).is_file()) {
         Some(graph) => graph,
         None if folder.join(WEIGHTS).is_file() => WEIGHTS,
@@ -95,20 +208,8 @@ pub(crate) fn read(folder: &Path, hashes: bool) -> Result<Manifest> {
         }
     };
     let mut files = vec![graph, TOKENIZER];
-    let mut announced = (config.hidden_size, positions(&config));
     if graph == WEIGHTS {
         files.push(CONFIG);
-        let (hidden, positions) = graph::shape(folder)?;
-        announced = (Some(hidden), Some(positions));
-    }
-    let dimensions = announced.0.or(pipeline.dimensions).ok_or_else(|| {
-        invalid(CONFIG, "nothing says how long the vectors are")
-            .found("nothing")
-            .expected("`hidden_size`")
-    })?;
-    let mut max_tokens = pipeline.max_tokens.unwrap_or(MAX_TOKENS);
-    if let Some(positions) = announced.1 {
-        max_tokens = max_tokens.min(positions);
     }
     let mut files: Vec<String> = files.into_iter().map(str::to_owned).collect();
     // Weights that did not fit into the graph's message.
@@ -126,25 +227,7 @@ pub(crate) fn read(folder: &Path, hashes: bool) -> Result<Manifest> {
         };
         hashed.insert(file, hash);
     }
-    Ok(Manifest {
-        name: name(folder)?,
-        kind: ModelKind::TextEncoder,
-        graph: graph.to_owned(),
-        head: None,
-        pooling: pipeline.pooling,
-        pool_prompt: pipeline.pool_prompt,
-        normalize: pipeline.normalize,
-        max_tokens: max_tokens.max(1),
-        long_texts: LongTexts::Truncate,
-        dimensions,
-        matryoshka: Vec::new(),
-        licence: None,
-        origin: None,
-        prompts: prompts(folder)?,
-        experts: BTreeMap::new(),
-        files: hashed,
-        quality: Vec::new(),
-    })
+    Ok((graph, hashed))
 }
 
 /// RoBERTa's positions start after the padding id.

@@ -22,6 +22,51 @@ pub const MANIFEST: &str = "model.toml";
 pub enum ModelKind {
     /// Texts to vectors.
     TextEncoder,
+    /// Pairs of a query and a passage to scores (a cross-encoder).
+    Reranker,
+}
+
+impl ModelKind {
+    /// The spelling used in manifests and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ModelKind::TextEncoder => "text-encoder",
+            ModelKind::Reranker => "reranker",
+        }
+    }
+}
+
+/// From what a reranker's classifier says to a score: the logistic function of
+/// `(logit - offset) / temperature` (Platt 1999), where the logit is the classifier's one
+/// value, or of two the second less the first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calibration {
+    /// More than 0; more makes scores less sure.
+    pub temperature: f32,
+    /// The logit that means one half.
+    pub offset: f32,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Calibration {
+            temperature: 1.0,
+            offset: 0.0,
+        }
+    }
+}
+
+impl Calibration {
+    /// The score of a logit, 0 to 1.
+    pub fn score(&self, logit: f32) -> f32 {
+        let logit = f64::from(logit - self.offset) / f64::from(self.temperature);
+        (1.0 / (1.0 + (-logit).exp())) as f32
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Calibration::default()
+    }
 }
 
 /// Put before a text, as the model was trained.
@@ -121,21 +166,25 @@ pub struct Manifest {
     /// File of the graph that does a trained pooling, where it is not part of `graph`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// How token vectors become one vector.
+    /// How token vectors become one vector; `cls` for a reranker.
     pub pooling: Pooling,
     /// Whether the tokens of a prompt are pooled with the text's. They always take part in
     /// the attention.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub pool_prompt: bool,
-    /// Vectors are scaled to length 1.
+    /// Vectors are scaled to length 1; `false` for a reranker.
     pub normalize: bool,
-    /// Longest input in tokens, special tokens included.
+    /// Longest input in tokens, special tokens included; of a reranker, query and passage
+    /// together.
     pub max_tokens: usize,
     /// What happens to longer texts.
     #[serde(default, skip_serializing_if = "is_truncate")]
     pub long_texts: LongTexts,
-    /// Values per vector.
+    /// Values per vector; of a reranker, the labels of its classifier, 1 or 2.
     pub dimensions: usize,
+    /// How a reranker's logits become scores.
+    #[serde(default, skip_serializing_if = "Calibration::is_default")]
+    pub calibration: Calibration,
     /// Numbers of first values that make a vector by themselves (Matryoshka
     /// representations, arXiv 2205.13147).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -222,6 +271,9 @@ impl Manifest {
             }
         }
         let wrong = |message: String| invalid(MANIFEST, message);
+        if self.kind == ModelKind::Reranker {
+            self.check_reranker()?;
+        }
         if let Some(length) = self
             .matryoshka
             .iter()
@@ -256,6 +308,33 @@ impl Manifest {
                     .expected("the sha256 of every file the model consists of")
                     .into());
             }
+        }
+        Ok(())
+    }
+
+    fn check_reranker(&self) -> Result<()> {
+        let wrong = |message: &str| invalid(MANIFEST, message);
+        if self.dimensions > 2 {
+            return Err(wrong("a classifier of several classes is no reranker")
+                .found(format!("`dimensions` of {}", self.dimensions))
+                .expected("1 label, or 2 of which the second is relevant")
+                .into());
+        }
+        if self.head.is_some() || !self.experts.is_empty() {
+            return Err(wrong("a reranker has one graph")
+                .found("`head` or `experts`")
+                .expected("neither")
+                .into());
+        }
+        let Calibration {
+            temperature,
+            offset,
+        } = self.calibration;
+        if !(temperature.is_finite() && temperature > 0.0 && offset.is_finite()) {
+            return Err(wrong("the calibration makes no scores")
+                .found(format!("temperature {temperature}, offset {offset}"))
+                .expected("a temperature above 0 and an offset")
+                .into());
         }
         Ok(())
     }
@@ -326,6 +405,10 @@ impl Manifest {
         }
         if !self.pool_prompt {
             identity["pool_prompt"] = serde_json::json!(false);
+        }
+        if self.kind != ModelKind::TextEncoder {
+            identity["kind"] = serde_json::json!(self.kind);
+            identity["calibration"] = serde_json::json!(self.calibration);
         }
         if self.long_texts != LongTexts::Truncate {
             identity["long_texts"] = serde_json::json!(self.long_texts);

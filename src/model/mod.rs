@@ -1,4 +1,5 @@
-//! Encoders run by ONNX Runtime: texts in, vectors out.
+//! Encoders run by ONNX Runtime: texts in, vectors out; and cross-encoders: pairs of a query
+//! and a passage in, scores out.
 //!
 //! **Promise.** A text's vector depends on the model, the task and the text alone: not
 //! on the texts encoded beside it, nor on threads or batch sizes, up to the last bits of
@@ -28,6 +29,11 @@
 //! all calls that wait, queries first; each runs on a session of its own, and its token
 //! vectors are pooled ([`Pooling`]) and normalised (`graphs`).
 //!
+//! # The way of a pair
+//! [`CrossEncoder::score`] tokenises the query once, puts it before each passage in the
+//! tokenizer's form for pairs, cuts the passage, and puts the pairs into a queue of the same
+//! kind; the graph's logits become scores by the manifest's [`Calibration`].
+//!
 //! # int8
 //! ONNX Runtime's dynamic quantisation takes one activation scale over a whole batch, so
 //! a text's vector changes with its neighbours. Prepared int8 models instead fix every
@@ -36,6 +42,7 @@
 mod batch;
 mod cache;
 mod compact;
+mod cross_encoder;
 mod encoder;
 mod files;
 mod graph;
@@ -57,12 +64,13 @@ mod tokenizer;
 mod windows;
 
 pub use compact::layers_base;
+pub use cross_encoder::{BarePairs, CrossEncoder, Pair, PairScores, ScoreOptions};
 pub use encoder::{BareSession, Embeddings, TextEncoder};
-pub use manifest::{Expert, MANIFEST, Manifest, ModelKind, Prompts, Quality};
+pub use manifest::{Calibration, Expert, MANIFEST, Manifest, ModelKind, Prompts, Quality};
 pub use pooling::Pooling;
 pub use prepare::{Precision, PrepareOptions, Prepared, prepare};
 pub use queue::Counts;
-pub use reference::{Parity, REFERENCE, check_reference};
+pub use reference::{Parity, REFERENCE, check_pairs, check_reference};
 pub use registry::{ModelSummary, Registry};
 pub use request::{CancelOnDrop, Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 pub use runtime::{Device, RuntimeOptions};

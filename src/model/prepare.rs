@@ -6,13 +6,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::compact::{self, TRAINED, Trained};
+use super::cross_encoder::{CrossEncoder, ScoreOptions};
 use super::encoder::TextEncoder;
 use super::files::{invalid, read, sha256_of, unreadable};
 use super::graph::{self, WEIGHTS};
 use super::layout;
-use super::manifest::{MANIFEST, Manifest, Quality};
+use super::manifest::{MANIFEST, Manifest, ModelKind, Quality};
 use super::pooling::Pooling;
-use super::reference::{Parity, REFERENCE, check_reference};
+use super::reference::{Parity, REFERENCE, check_pairs, check_reference};
 use super::request::Task;
 use super::runtime::RuntimeOptions;
 use super::tokenizer::{TOKENIZER, TextTokenizer};
@@ -117,6 +118,8 @@ impl PrepareOptions {
 /// make its reference vectors, or when the target holds something that is no model; Operator
 /// when writing or ONNX Runtime fails.
 pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result<Prepared> {
+    // Building takes minutes.
+    check_target(target)?;
     let layers = source.join(TRAINED).is_file();
     let (manifest, mut contents) = match options.precision {
         Precision::Published => published(source)?,
@@ -159,9 +162,18 @@ pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result
     }
     let mut parity = None;
     write(target, &contents, |folder| {
-        let encoder = TextEncoder::open(folder, &options.runtime)?;
-        encoder.encode(Task::Document, &["whether it runs at all"])?;
-        parity = check_reference(folder, &encoder)?;
+        parity = match manifest.kind {
+            ModelKind::TextEncoder => {
+                let encoder = TextEncoder::open(folder, &options.runtime)?;
+                encoder.encode(Task::Document, &["whether it runs at all"])?;
+                check_reference(folder, &encoder)?
+            }
+            ModelKind::Reranker => {
+                let reranker = CrossEncoder::open(folder, &options.runtime)?;
+                reranker.score("whether it", &["runs at all"], &ScoreOptions::default())?;
+                check_pairs(folder, &reranker)?
+            }
+        };
         Ok(())
     })?;
     Ok(Prepared { manifest, parity })
@@ -176,15 +188,17 @@ fn of_weights(
     let tokenizer = TextTokenizer::open(source)?;
     let (_, positions) = graph::shape(source)?;
     let max_tokens = published.max_tokens.min(positions);
+    let purpose = purpose(&published);
     let built = match options.precision {
         Precision::Int8 => graph::integer(
             source,
             &tokenizer,
+            purpose,
             max_tokens,
             &options.runtime,
             Some(EMBEDDINGS),
         )?,
-        _ => graph::float(source, &tokenizer, Some(EMBEDDINGS))?,
+        _ => graph::float(source, &tokenizer, purpose, Some(EMBEDDINGS))?,
     };
     let mut contents = vec![
         (GRAPH.to_owned(), built.model),
@@ -211,6 +225,16 @@ fn of_weights(
     Ok((manifest, contents))
 }
 
+/// What the weights of a published folder are read for.
+pub(crate) fn purpose(manifest: &Manifest) -> graph::Purpose {
+    match manifest.kind {
+        ModelKind::TextEncoder => graph::Purpose::Encoder,
+        ModelKind::Reranker => graph::Purpose::CrossEncoder {
+            labels: manifest.dimensions,
+        },
+    }
+}
+
 /// What a graph of our own is built of, where the layers alone are there.
 fn of_layers(
     source: &Path,
@@ -230,10 +254,13 @@ fn of_layers(
     let whole = parent.join(format!(".{name}.{}.whole", std::process::id()));
     // Removed whatever comes of it.
     let _swept = Swept(&whole);
-    compact::assemble(source, base, &whole)?;
+    compact::assemble(source, trained.kind, base, &whole)?;
     let (mut manifest, mut contents) = of_weights(&whole, options)?;
-    manifest.pooling = trained.pooling;
-    manifest.normalize = trained.normalize;
+    if trained.kind == ModelKind::TextEncoder {
+        manifest.pooling = trained.pooling;
+        manifest.normalize = trained.normalize;
+    }
+    manifest.calibration = trained.calibration;
     manifest.max_tokens = manifest.max_tokens.min(trained.max_tokens.max(1));
     manifest.matryoshka = trained.matryoshka;
     manifest.prompts = trained.prompts;
@@ -329,6 +356,19 @@ fn licence(files: &[(String, Vec<u8>)]) -> Option<String> {
     })
 }
 
+/// Refuses to replace what is not a model of ours.
+fn check_target(target: &Path) -> Result<()> {
+    if target.exists() && !target.join(MANIFEST).is_file() && !is_empty(target) {
+        return Err(
+            invalid("target", "the target holds something that is not a model")
+                .found(target.display())
+                .expected("a new folder, an empty one, or a model to replace")
+                .into(),
+        );
+    }
+    Ok(())
+}
+
 /// Writes a folder of files so that it is there whole and good, or not at all.
 fn write(
     target: &Path,
@@ -339,15 +379,9 @@ fn write(
         Error::operator_from(format!("cannot write the model to {}", target.display()), e)
             .advice("check the permissions and the free space of the target's disk")
     };
+    // Something else may have been put there meanwhile.
+    check_target(target)?;
     let old = target.exists();
-    if old && !target.join(MANIFEST).is_file() && !is_empty(target) {
-        return Err(
-            invalid("target", "the target holds something that is not a model")
-                .found(target.display())
-                .expected("a new folder, an empty one, or a model to replace")
-                .into(),
-        );
-    }
     let (parent, name) = place(target)?;
     fs::create_dir_all(&parent).map_err(failed)?;
     let process = std::process::id();

@@ -12,6 +12,9 @@
 //! a large load does not shut a small one out.
 //!
 //! *Leaving.* Texts whose caller has left are dropped when it would be their turn.
+//!
+//! *Deadlines.* A call with a deadline is begun in the order of its texts; what nobody runs
+//! yet when it comes is left out, and the call ends with what is running.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,8 +40,19 @@ pub struct Counts {
     pub texts: u64,
     /// Their tokens.
     pub tokens: u64,
-    /// Texts whose caller left before their turn came.
+    /// Texts whose caller left, or whose time was up, before their turn came.
     pub abandoned: u64,
+}
+
+/// How a call waits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waiting {
+    /// Refused, where as many texts wait as may.
+    pub refuse: bool,
+    /// Tells that the caller has left.
+    pub cancellation: Cancellation,
+    /// When what has not begun is left out.
+    pub deadline: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -108,6 +122,7 @@ struct Job {
     budget: usize,
     submitted: Instant,
     cancellation: Cancellation,
+    deadline: Option<Instant>,
     /// Waited on with the queue's state.
     wake: Condvar,
     /// Threads that wait; changed while the queue's state is locked.
@@ -119,8 +134,10 @@ struct Job {
 struct Progress {
     /// Texts that nobody runs yet, by their length in tokens.
     pending: BTreeMap<usize, Vec<usize>>,
-    /// Texts without a vector.
+    /// Texts without a vector that are still to get one.
     missing: usize,
+    /// Which have one.
+    done: Vec<bool>,
     /// texts x values, once the first batch is there.
     vectors: Vec<f32>,
     waited: Duration,
@@ -147,6 +164,18 @@ impl Progress {
         }
         taken
     }
+
+    /// Length of the texts whose turn is next: the longest, so that what is left for the end
+    /// of a load is short and all sessions end at about the same time; or, in the order of
+    /// the texts, that of the first.
+    fn next(&self, in_order: bool) -> Option<usize> {
+        if !in_order {
+            return self.pending.keys().next_back().copied();
+        }
+        let firsts = self.pending.iter();
+        let firsts = firsts.filter_map(|(&length, texts)| Some((*texts.first()?, length)));
+        firsts.min().map(|(_, length)| length)
+    }
 }
 
 /// A text of a job.
@@ -172,10 +201,8 @@ impl Lane {
         let mut whole = true;
         {
             let mut progress = job.progress.lock();
-            // Longest first: what is left for the end of a load is short, so that all
-            // sessions end at about the same time.
-            if let Some(&longest) = progress.pending.keys().next_back() {
-                length = longest;
+            if let Some(next) = progress.next(job.deadline.is_some()) {
+                length = next;
                 let most = (job.budget.min(batch_tokens) / length.max(1)).max(1);
                 let taken = progress.take(length, most);
                 rows.extend(taken.into_iter().map(|text| (job.clone(), text)));
@@ -200,16 +227,22 @@ impl Lane {
         rows
     }
 
-    /// Drops the jobs whose caller has left; returns how many texts they had waiting.
+    /// Drops the jobs whose caller has left or whose time is up; returns how many texts they
+    /// had waiting.
     fn drop_abandoned(&mut self) -> usize {
         let mut dropped = 0;
         self.jobs.retain(|job| {
             let left = job.cancellation.is_cancelled();
+            let over = job.deadline.is_some_and(|at| at <= Instant::now());
             if left {
                 dropped += job.fail(abandoned());
+            } else if over {
+                dropped += job.leave_out();
+            }
+            if left || over {
                 job.wake.notify_all();
             }
-            !left
+            !left && !over
         });
         self.texts = self.texts.saturating_sub(dropped);
         dropped
@@ -234,12 +267,24 @@ impl Job {
         progress.error.get_or_insert(error);
         waiting
     }
+
+    /// Goes on without the texts that wait; returns how many there were.
+    fn leave_out(&self) -> usize {
+        let mut progress = self.progress.lock();
+        let waiting = progress.waiting();
+        progress.pending.clear();
+        progress.missing -= waiting;
+        waiting
+    }
 }
 
 /// What came of a call.
 pub(crate) struct Encoded {
-    /// texts x values, in the order of the texts.
+    /// texts x values, in the order of the texts; zeros for those that were left out, nothing
+    /// where all were.
     pub vectors: Vec<f32>,
+    /// Which of the texts were encoded: all, unless there was a deadline.
+    pub done: Vec<bool>,
     /// Longest that one of the texts waited for a session.
     pub waited: Duration,
 }
@@ -280,22 +325,26 @@ impl<R: Runner> Queue<R> {
     /// Encodes texts; blocks until it is done.
     ///
     /// # Errors
-    /// Overloaded, where `refuse` and as many texts wait in this lane as may; Timeout when
-    /// the caller has left; otherwise what the sessions say.
+    /// Overloaded, where as many texts wait in this lane as may and the caller asks to be
+    /// refused then; Timeout when the caller has left; otherwise what the sessions say.
     pub(crate) fn encode(
         &self,
         task: Task,
         texts: Vec<Tokenized>,
-        refuse: bool,
-        cancellation: Cancellation,
+        waiting: Waiting,
     ) -> Result<Encoded> {
         if texts.is_empty() {
             return Ok(Encoded {
                 vectors: Vec::new(),
+                done: Vec::new(),
                 waited: Duration::ZERO,
             });
         }
         let count = texts.len();
+        if waiting.cancellation.is_cancelled() {
+            self.note_abandoned(count);
+            return Err(abandoned());
+        }
         let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let budget = batch::budget(&lengths, self.bounds.batch_tokens, self.bounds.sessions);
         let mut pending: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -310,12 +359,14 @@ impl<R: Runner> Queue<R> {
             texts,
             budget,
             submitted: Instant::now(),
-            cancellation,
+            cancellation: waiting.cancellation,
+            deadline: waiting.deadline,
             wake: Condvar::new(),
             asleep: AtomicUsize::new(0),
             progress: Mutex::new(Progress {
                 pending,
                 missing: count,
+                done: vec![false; count],
                 vectors: Vec::new(),
                 waited: Duration::ZERO,
                 error: None,
@@ -329,7 +380,7 @@ impl<R: Runner> Queue<R> {
             let abandoned = state.lane(task).drop_abandoned();
             self.note_abandoned(abandoned);
             let lane = state.lane(task);
-            if refuse && lane.texts > 0 && lane.texts + count > self.bounds.waiting {
+            if waiting.refuse && lane.texts > 0 && lane.texts + count > self.bounds.waiting {
                 return Err(Problem::new(
                     Code::Overloaded,
                     "the encoder is busy: as many texts wait as may wait; try again in a second",
@@ -357,6 +408,7 @@ impl<R: Runner> Queue<R> {
             Some(error) => Err(error),
             None => Ok(Encoded {
                 vectors: std::mem::take(&mut progress.vectors),
+                done: std::mem::take(&mut progress.done),
                 waited: progress.waited,
             }),
         }
@@ -390,7 +442,14 @@ impl<R: Runner> Queue<R> {
                 continue;
             }
             job.asleep.fetch_add(1, Ordering::Relaxed);
-            job.wake.wait(&mut state);
+            match job.deadline.filter(|_| waits) {
+                None => job.wake.wait(&mut state),
+                Some(at) => {
+                    if job.wake.wait_until(&mut state, at).timed_out() {
+                        self.drop_abandoned(&mut state);
+                    }
+                }
+            }
             job.asleep.fetch_sub(1, Ordering::Relaxed);
         }
         // Whoever was called may be this one, which has no use for a session any more.
@@ -402,8 +461,7 @@ impl<R: Runner> Queue<R> {
     }
 
     fn take_batch(&self, state: &mut MutexGuard<'_, State<R::Session>>) -> Vec<Row> {
-        let abandoned = state.queries.drop_abandoned() + state.documents.drop_abandoned();
-        self.note_abandoned(abandoned);
+        self.drop_abandoned(state);
         // Another query is likely to follow soon, and would wait for what is running then.
         let soon = state.asked.is_some_and(|at| at.elapsed() < SOON);
         let most = self.bounds.batch_tokens;
@@ -414,6 +472,11 @@ impl<R: Runner> Queue<R> {
         } else {
             state.documents.take(most)
         }
+    }
+
+    fn drop_abandoned(&self, state: &mut MutexGuard<'_, State<R::Session>>) {
+        let abandoned = state.queries.drop_abandoned() + state.documents.drop_abandoned();
+        self.note_abandoned(abandoned);
     }
 
     fn note_abandoned(&self, texts: usize) {
@@ -450,7 +513,13 @@ impl<R: Runner> Queue<R> {
             .collect();
         let order: Vec<usize> = (0..ids.len()).collect();
         let skips = running.rows.iter().map(|(job, text)| job.texts[*text].skip);
-        let batch = Batch::new(&order, &ids, self.bounds.pad).skipping(skips.collect());
+        let seconds = running
+            .rows
+            .iter()
+            .map(|(job, text)| job.texts[*text].second);
+        let batch = Batch::new(&order, &ids, self.bounds.pad)
+            .skipping(skips.collect())
+            .typed(seconds.collect());
         let now = Instant::now();
         for (job, _) in &running.rows {
             let mut progress = job.progress.lock();
@@ -502,6 +571,7 @@ impl<R: Runner> Drop for Running<'_, R> {
                     progress.vectors = vec![0.0; job.texts.len() * width];
                 }
                 progress.vectors[text * width..(text + 1) * width].copy_from_slice(vector);
+                progress.done[*text] = true;
                 progress.missing -= 1;
                 if progress.is_over() {
                     over.push(job.clone());
@@ -543,165 +613,4 @@ fn again(error: &Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A vector is the text's first id and its length. An id of 13 panics, 14 is an error,
-    /// 15 waits until it may go on.
-    #[derive(Default)]
-    struct Toy {
-        opened: AtomicUsize,
-        held: AtomicBool,
-        batches: Mutex<Vec<Vec<usize>>>,
-    }
-
-    impl Runner for Toy {
-        type Session = ();
-
-        fn open(&self) -> Result<()> {
-            self.opened.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-
-        fn run(&self, (): &mut (), batch: &Batch) -> Result<Vec<f32>> {
-            self.batches.lock().push(batch.lengths().to_vec());
-            let firsts: Vec<i64> = batch
-                .ids()
-                .chunks_exact(batch.longest())
-                .map(|ids| ids[0])
-                .collect();
-            assert!(!firsts.contains(&13), "thirteen");
-            if firsts.contains(&14) {
-                return Err(Error::operator("fourteen"));
-            }
-            while firsts.contains(&15) && self.held.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            let lengths = batch.lengths().iter();
-            Ok(firsts
-                .iter()
-                .zip(lengths)
-                .flat_map(|(&first, &length)| [first as f32, length as f32])
-                .collect())
-        }
-    }
-
-    fn queue(sessions: usize) -> Queue<Toy> {
-        let bounds = Bounds {
-            sessions,
-            batch_tokens: 40,
-            waiting: 5,
-            pad: 0,
-        };
-        Queue::new(Toy::default(), (), bounds)
-    }
-
-    fn text(first: u32, length: usize) -> Tokenized {
-        Tokenized {
-            ids: vec![first; length],
-            skip: 0,
-            truncated: false,
-        }
-    }
-
-    fn encode(queue: &Queue<Toy>, texts: &[(u32, usize)]) -> Result<Vec<f32>> {
-        let texts = texts.iter().map(|&(first, length)| text(first, length));
-        queue
-            .encode(
-                Task::Document,
-                texts.collect(),
-                false,
-                Cancellation::default(),
-            )
-            .map(|encoded| encoded.vectors)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn every_caller_gets_its_own_vectors_in_order(
-            calls in prop::collection::vec(
-                prop::collection::vec((16_u32..99, 1_usize..60), 0..12), 1..8),
-            sessions in 1_usize..4,
-        ) {
-            let queue = queue(sessions);
-            std::thread::scope(|scope| {
-                for call in &calls {
-                    let queue = &queue;
-                    scope.spawn(move || {
-                        let expected: Vec<f32> = call
-                            .iter()
-                            .flat_map(|&(first, length)| [first as f32, length as f32])
-                            .collect();
-                        assert_eq!(encode(queue, call).unwrap(), expected);
-                    });
-                }
-            });
-            for lengths in queue.runner().batches.lock().iter() {
-                prop_assert!(lengths.iter().all(|&length| length == lengths[0]));
-                prop_assert!(lengths.len() == 1 || lengths.len() * lengths[0] <= 40);
-            }
-            prop_assert!(queue.runner().opened.load(Ordering::Relaxed) < sessions);
-            let texts: usize = calls.iter().map(Vec::len).sum();
-            prop_assert_eq!(queue.counts().texts, texts as u64);
-            let state = queue.state.lock();
-            prop_assert_eq!(state.idle.len(), state.made);
-            prop_assert_eq!(state.queries.texts + state.documents.texts, 0);
-        }
-    }
-
-    #[test]
-    fn a_batch_that_fails_or_panics_fails_its_callers_and_nobody_else() {
-        for bad in [13, 14] {
-            let queue = queue(2);
-            let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                encode(&queue, &[(20, 3), (bad, 3), (21, 9), (22, 1)])
-            }));
-            // Where it panicked on this caller's thread, the panic goes on.
-            assert!(!matches!(failed, Ok(Ok(_))));
-            assert_eq!(encode(&queue, &[(30, 2)]).unwrap(), [30.0, 2.0]);
-            let state = queue.state.lock();
-            assert_eq!(state.documents.texts, 0);
-            assert!(state.documents.jobs.is_empty());
-            assert_eq!(state.idle.len(), state.made);
-        }
-    }
-
-    #[test]
-    fn those_who_wait_share_a_batch() {
-        let queue = queue(1);
-        queue.runner().held.store(true, Ordering::Relaxed);
-        std::thread::scope(|scope| {
-            scope.spawn(|| encode(&queue, &[(15, 40)]).unwrap());
-            while queue.runner().batches.lock().is_empty() {
-                std::thread::yield_now();
-            }
-            for first in 20..28 {
-                let queue = &queue;
-                scope.spawn(move || {
-                    assert_eq!(encode(queue, &[(first, 5)]).unwrap(), [first as f32, 5.0]);
-                });
-            }
-            let waiting = || queue.state.lock().documents.texts;
-            while waiting() < 8 {
-                std::thread::yield_now();
-            }
-            // Past the bound, those who asked to be are refused.
-            let more = queue.encode(
-                Task::Document,
-                vec![text(1, 1)],
-                true,
-                Cancellation::default(),
-            );
-            let code = more.err().and_then(|e| e.problem().map(|p| p.code));
-            assert_eq!(code, Some(Code::Overloaded));
-            queue.runner().held.store(false, Ordering::Relaxed);
-        });
-        let batches = queue.runner().batches.lock();
-        assert_eq!(*batches, [vec![40], vec![5; 8]]);
-    }
-}
+mod tests;

@@ -8,12 +8,20 @@
 //! `tasks` may be absent: then the texts are documents. Vectors are compared by their angle.
 //! `least` may say which cosine is enough, 0.99 to 1: of weights that are kept in int8 and
 //! computed with in floats, for one.
+//!
+//! Of a reranker:
+//! ```json
+//! {"queries": ["...", "..."], "passages": ["...", "..."], "logits": [2.1, -3.4], "most": 0.02}
+//! ```
+//! The scores that the logits stand for, by the manifest's calibration, are compared; `most`
+//! says how far apart they may be, 0.1 at most.
 
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cross_encoder::{CrossEncoder, ScoreOptions};
 use super::encoder::TextEncoder;
 use super::files::{invalid, read_json_if_there};
 use super::graph;
@@ -40,9 +48,9 @@ struct Reference {
 /// How close a model comes to its reference vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Parity {
-    /// Texts compared.
+    /// Texts, or pairs of texts, compared.
     pub texts: usize,
-    /// Cosine of the least alike pair.
+    /// Cosine of the least alike pair; for scores of a reranker, 1 less the largest difference.
     pub least_cosine: f64,
     /// What it has to be at least.
     pub required: f64,
@@ -108,6 +116,86 @@ pub fn check_reference(folder: &Path, encoder: &TextEncoder) -> Result<Option<Pa
         invalid(REFERENCE, "the model does not make the vectors it should")
             .found(format!("cosine {least_cosine:.4} for {text:?}"))
             .expected(format!("at least {required} for each of {count} texts"))
+            .into(),
+    )
+}
+
+/// How far apart scores may be where the file does not say: of a reranker that computes in
+/// floats, and of one in int8.
+const APART_FLOAT: f64 = 0.001;
+const APART_INTEGER: f64 = 0.05;
+/// The most that a file may say.
+const APART_MOST: f64 = 0.1;
+
+#[derive(Deserialize)]
+struct PairReference {
+    queries: Vec<String>,
+    passages: Vec<String>,
+    logits: Vec<f32>,
+    #[serde(default)]
+    most: Option<f64>,
+}
+
+/// Compares a reranker with the reference scores of its folder; None where there are none.
+///
+/// # Errors
+/// InvalidModel for a reference that cannot be read, or that the model does not come close
+/// to; otherwise as [`CrossEncoder::score`].
+pub fn check_pairs(folder: &Path, reranker: &CrossEncoder) -> Result<Option<Parity>> {
+    let Some(reference) = read_json_if_there::<PairReference>(folder, REFERENCE)? else {
+        return Ok(None);
+    };
+    let count = reference.queries.len();
+    if count == 0 || reference.passages.len() != count || reference.logits.len() != count {
+        return Err(
+            invalid(REFERENCE, "queries, passages and logits do not go together")
+                .found(format!(
+                    "{count} queries, {} passages, {} logits",
+                    reference.passages.len(),
+                    reference.logits.len()
+                ))
+                .expected("one of each for one pair or more")
+                .into(),
+        );
+    }
+    let usual = match graph::is_integer(folder, &reranker.manifest().graph) {
+        true => APART_INTEGER,
+        false => APART_FLOAT,
+    };
+    let most = reference.most.unwrap_or(usual);
+    if !(0.0..=APART_MOST).contains(&most) {
+        return Err(invalid(
+            REFERENCE,
+            "`most` would let another model pass for this one",
+        )
+        .found(most)
+        .expected(format!("0 to {APART_MOST}"))
+        .into());
+    }
+    let calibration = reranker.manifest().calibration;
+    let mut farthest = (0.0_f64, String::new());
+    let pairs = reference.queries.iter().zip(&reference.passages);
+    for ((query, passage), &logit) in pairs.zip(&reference.logits) {
+        let found = reranker.score(query, &[passage], &ScoreOptions::default())?;
+        let found = found.scores.first().copied().flatten().unwrap_or(f32::NAN);
+        let apart = f64::from((found - calibration.score(logit)).abs());
+        if apart.is_nan() || apart > farthest.0 {
+            farthest = (apart, format!("{query} | {passage}"));
+        }
+    }
+    let (apart, pair) = farthest;
+    // A NaN is above everything.
+    if apart <= most {
+        return Ok(Some(Parity {
+            texts: count,
+            least_cosine: 1.0 - apart,
+            required: 1.0 - most,
+        }));
+    }
+    Err(
+        invalid(REFERENCE, "the model does not give the scores it should")
+            .found(format!("{apart:.4} apart for {pair:?}"))
+            .expected(format!("at most {most} for each of {count} pairs"))
             .into(),
     )
 }

@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cache::VectorCache;
+use super::cross_encoder::CrossEncoder;
 use super::encoder::TextEncoder;
-use super::files::check_inside;
+use super::files::is_plain;
 use super::manifest::{MANIFEST, Manifest, ModelKind};
 use super::runtime::RuntimeOptions;
 use super::tokenizer::TOKENIZER;
@@ -29,7 +30,7 @@ pub struct ModelSummary {
     /// What it does; absent when its description cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ModelKind>,
-    /// Values per vector.
+    /// Values per vector, where it makes some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
     /// Longest input in tokens.
@@ -49,7 +50,7 @@ pub struct ModelSummary {
     pub problem: Option<String>,
 }
 
-/// Finds and keeps encoders.
+/// Finds and keeps encoders and rerankers.
 pub struct Registry {
     folders: Vec<PathBuf>,
     options: RuntimeOptions,
@@ -59,9 +60,12 @@ pub struct Registry {
     slots: Mutex<HashMap<(PathBuf, Option<String>), Slot>>,
     /// Names under which models have been opened, with the expert's.
     names: Mutex<HashMap<(String, Option<String>), TextEncoder>>,
+    /// The same of rerankers.
+    rerankers: Mutex<HashMap<PathBuf, Slot<CrossEncoder>>>,
+    reranker_names: Mutex<HashMap<String, CrossEncoder>>,
 }
 
-type Slot = Arc<Mutex<Option<TextEncoder>>>;
+type Slot<T = TextEncoder> = Arc<Mutex<Option<T>>>;
 
 impl Registry {
     /// A registry that looks in these folders, in this order; a model is a folder inside
@@ -73,6 +77,8 @@ impl Registry {
             options,
             slots: Mutex::default(),
             names: Mutex::default(),
+            rerankers: Mutex::default(),
+            reranker_names: Mutex::default(),
         }
     }
 
@@ -101,6 +107,10 @@ impl Registry {
             return Ok(encoder.clone());
         }
         let folder = self.folder(name)?;
+        // Expert and folder are known to be there before anything is kept under them, and
+        // before any file is hashed: a caller may ask for what there is not without end.
+        let manifest = self.check_kind(name, &folder, ModelKind::TextEncoder)?;
+        manifest.of_expert(expert.as_deref())?;
         let place = (folder.clone(), expert.clone());
         let slot = self.slots.lock().entry(place).or_default().clone();
         let encoder = {
@@ -119,6 +129,60 @@ impl Registry {
         };
         self.names.lock().insert(wanted, encoder.clone());
         Ok(encoder)
+    }
+
+    /// The reranker of that name. The first call loads it.
+    ///
+    /// # Errors
+    /// ModelNotFound, listing what there is; InvalidRequest for a model of another kind;
+    /// otherwise as [`CrossEncoder::open`].
+    pub fn open_reranker(&self, name: &str) -> Result<CrossEncoder> {
+        if let Some(reranker) = self.reranker_names.lock().get(name) {
+            return Ok(reranker.clone());
+        }
+        let folder = self.folder(name)?;
+        self.check_kind(name, &folder, ModelKind::Reranker)?;
+        let slot = self
+            .rerankers
+            .lock()
+            .entry(folder.clone())
+            .or_default()
+            .clone();
+        let reranker = {
+            let mut opened = slot.lock();
+            match opened.as_ref() {
+                Some(reranker) => reranker.clone(),
+                None => opened
+                    .insert(CrossEncoder::open(&folder, &self.options)?)
+                    .clone(),
+            }
+        };
+        let names = &mut self.reranker_names.lock();
+        names.insert(name.to_owned(), reranker.clone());
+        Ok(reranker)
+    }
+
+    /// The description of a model; refuses one that does something else than what is asked
+    /// of it.
+    fn check_kind(&self, name: &str, folder: &Path, wanted: ModelKind) -> Result<Manifest> {
+        let manifest = Manifest::peek(folder)?;
+        if manifest.kind == wanted {
+            return Ok(manifest);
+        }
+        let others = self.list().into_iter();
+        let others = others.filter(|summary| summary.kind == Some(wanted));
+        let mut others: Vec<String> = others.map(|summary| summary.name).collect();
+        others.truncate(LISTED);
+        Err(
+            Problem::new(Code::InvalidRequest, "the model does something else")
+                .field("model")
+                .found(format!("{name}, a {}", manifest.kind.as_str()))
+                .expected(match others.is_empty() {
+                    true => format!("a {}; there is none", wanted.as_str()),
+                    false => format!("a {}: {}", wanted.as_str(), others.join(", ")),
+                })
+                .into(),
+        )
     }
 
     /// Where the model of that name is.
@@ -143,7 +207,8 @@ impl Registry {
     }
 
     fn find(&self, name: &str) -> Option<PathBuf> {
-        if check_inside(name).is_ok() {
+        // Each model has few names, since what was opened is kept by name.
+        if is_plain(name) {
             let direct = self
                 .folders
                 .iter()
@@ -214,7 +279,7 @@ fn summarize(folder: PathBuf) -> ModelSummary {
             name: manifest.name,
             folder,
             kind: Some(manifest.kind),
-            dimensions: Some(manifest.dimensions),
+            dimensions: (manifest.kind == ModelKind::TextEncoder).then_some(manifest.dimensions),
             max_tokens: Some(manifest.max_tokens),
             matryoshka: manifest.matryoshka,
             experts: manifest.experts.into_keys().collect(),

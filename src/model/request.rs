@@ -87,17 +87,32 @@ impl EncodeOptions {
 /// Tells an encoder that nobody waits for some texts any more. Those that are not being
 /// encoded yet never will be. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Cancellation(Arc<AtomicBool>);
+pub struct Cancellation(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    cancelled: AtomicBool,
+    whole: Option<Cancellation>,
+}
 
 impl Cancellation {
     /// Nobody waits any more.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Whether nobody waits any more.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let whole = self.0.whole.as_ref();
+        self.0.cancelled.load(Ordering::Relaxed) || whole.is_some_and(Self::is_cancelled)
+    }
+
+    /// One for a part of the work: cancelled with the whole, or by itself.
+    pub fn of_part(&self) -> Cancellation {
+        Cancellation(Arc::new(Flag {
+            cancelled: AtomicBool::new(false),
+            whole: Some(self.clone()),
+        }))
     }
 
     /// Cancels when it is dropped: for whoever waits to hold on to.

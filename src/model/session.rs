@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 const TOKENS: [&str; 2] = ["last_hidden_state", "token_embeddings"];
 /// Outputs with one vector for every text.
 const TEXTS: [&str; 2] = ["sentence_embedding", "vectors"];
+/// Outputs with what a classifier says of every text, before any activation.
+const LOGITS: [&str; 1] = ["logits"];
 /// The output with the vectors of every token after every layer; one output for each layer
 /// has its number after this and a `.` or `_`.
 const LAYERS: &str = "hidden_states";
@@ -33,6 +35,8 @@ pub(crate) enum Wanted {
     Tokens,
     /// Token vectors of every layer: the pooling is a head's.
     Layers,
+    /// What a classifier says of every text.
+    Logits,
 }
 
 /// Where a graph is.
@@ -49,7 +53,7 @@ pub(crate) enum GraphSource {
 enum Feed {
     Ids,
     Mask,
-    /// Token types: always the first.
+    /// Token types: 0, and 1 from the second of two texts on.
     Types,
     /// 0, 1, 2, ...
     Positions,
@@ -207,7 +211,10 @@ impl EncoderSession {
         let shape = batch.shape();
         let cells = batch.ids().len();
         let feeds = |feed| self.feeds.iter().any(|(_, f)| *f == feed);
-        let types = vec![0; if feeds(Feed::Types) { cells } else { 0 }];
+        let types = match feeds(Feed::Types) {
+            true => batch.types(),
+            false => Vec::new(),
+        };
         let positions: Vec<i64> = (0..if feeds(Feed::Positions) { cells } else { 0 })
             .map(|cell| (cell % batch.longest()) as i64)
             .collect();
@@ -247,6 +254,7 @@ fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>,
         // Published graphs often have both.
         Wanted::Texts => texts.or(tokens),
         Wanted::Tokens => tokens,
+        Wanted::Logits => LOGITS.into_iter().find_map(of),
         Wanted::Layers => {
             let layers = layers(session);
             if !layers.is_empty() {
@@ -259,13 +267,18 @@ fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>,
         Wanted::TokensOrTexts => [TOKENS, TEXTS].concat().join(", "),
         Wanted::Texts => format!("{}, [texts, values]", TEXTS.join(" or ")),
         Wanted::Tokens => TOKENS.join(", "),
+        Wanted::Logits => format!("{}, [pairs, labels]", LOGITS.join(", ")),
         Wanted::Layers => {
             format!("{LAYERS}, [layers, texts, tokens, values], or {LAYERS}.0, {LAYERS}.1, ...")
         }
     };
     let missing = || {
         let names: Vec<&str> = session.outputs().iter().map(|o| o.name()).collect();
-        invalid(file, "the graph has no output of an encoder")
+        let whose = match wanted {
+            Wanted::Logits => "the graph has no output of a cross-encoder",
+            _ => "the graph has no output of an encoder",
+        };
+        invalid(file, whose)
             .found(names.join(", "))
             .expected(expected.clone())
     };
@@ -274,11 +287,12 @@ fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>,
         Some(3) => OutputKind::Tokens,
         Some(2) => OutputKind::Texts,
         _ if TEXTS.contains(&output.name()) => OutputKind::Texts,
+        _ if LOGITS.contains(&output.name()) => OutputKind::Texts,
         _ => OutputKind::Tokens,
     };
     let fits = match wanted {
         Wanted::TokensOrTexts | Wanted::Layers => true,
-        Wanted::Texts => kind == OutputKind::Texts,
+        Wanted::Texts | Wanted::Logits => kind == OutputKind::Texts,
         Wanted::Tokens => kind == OutputKind::Tokens,
     };
     if !fits {

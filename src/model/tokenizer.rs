@@ -34,8 +34,39 @@ pub(crate) struct Tokenized {
     pub ids: Vec<u32>,
     /// Tokens at the start that are not pooled.
     pub skip: usize,
+    /// First token of the second type; all are of the first where it lies past the end.
+    pub second: usize,
     /// Some of the text did not fit.
     pub truncated: bool,
+}
+
+/// What a tokenizer puts around and between two texts that are read together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PairTemplate {
+    before: Vec<u32>,
+    between: Vec<u32>,
+    after: Vec<u32>,
+    /// How many of those between are still of the first type; None where there is but one.
+    first_type: Option<usize>,
+}
+
+impl PairTemplate {
+    /// Special tokens of a pair.
+    pub(crate) fn specials(&self) -> usize {
+        self.before.len() + self.between.len() + self.after.len()
+    }
+
+    /// A pair of these token ids.
+    pub(crate) fn join(&self, a: &[u32], b: &[u32], truncated: bool) -> Tokenized {
+        let ids = [&self.before, a, &self.between, b, &self.after].concat();
+        let first = self.before.len() + a.len();
+        Tokenized {
+            ids,
+            skip: 0,
+            second: self.first_type.map_or(usize::MAX, |types| first + types),
+            truncated,
+        }
+    }
 }
 
 impl AsRef<[u32]> for Tokenized {
@@ -162,9 +193,73 @@ impl TextTokenizer {
             return Ok(Tokenized {
                 ids: self.with_specials(&[&content[..kept]]),
                 skip: 0,
+                second: usize::MAX,
                 truncated: kept < content.len(),
             });
         }
+    }
+
+    /// At most `most` (1 or more) token ids of a text, special tokens not included, and
+    /// whether there are more.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::encode`].
+    pub(crate) fn first(&self, text: &str, most: usize) -> Result<(Vec<u32>, bool)> {
+        let mut look = most.saturating_mul(BYTES_PER_TOKEN).max(256);
+        loop {
+            let part = head(text, look);
+            let mut ids = self.content(part)?;
+            // A look that was cut short says enough once it is longer than what is wanted.
+            if part.len() < text.len() && ids.len() <= most {
+                look = look.saturating_mul(4);
+                continue;
+            }
+            let more = ids.len() > most;
+            ids.truncate(most);
+            return Ok((ids, more));
+        }
+    }
+
+    /// What stands around and between two texts that are read together.
+    ///
+    /// # Errors
+    /// InvalidModel for a tokenizer without a form for pairs, or with one whose token types
+    /// are not those of the first text followed by those of the second.
+    pub(crate) fn pair_template(&self) -> Result<PairTemplate> {
+        let unfit = |found: String| {
+            invalid(TOKENIZER, "the tokenizer has no form for pairs of texts")
+                .found(found)
+                .expected("a post-processor with a template for pairs, as cross-encoders have it")
+        };
+        let probe = self
+            .tokenizer
+            .encode(("a", "b"), true)
+            .map_err(|e| unfit(e.to_string()))?;
+        let (ids, types) = (probe.get_ids(), probe.get_type_ids());
+        let sequences = probe.get_sequence_ids();
+        let of = |sequence: usize| {
+            let of = |s: &Option<usize>| *s == Some(sequence);
+            let first = sequences.iter().position(of)?;
+            let last = sequences.iter().rposition(of)?;
+            Some((first, last + 1))
+        };
+        let (Some((a, a_end)), Some((b, b_end))) = (of(0), of(1)) else {
+            return Err(unfit("one of two texts has no tokens".into()).into());
+        };
+        let second = types.iter().position(|&kind| kind != 0);
+        let second = second.unwrap_or(ids.len());
+        let sorted = types[..second].iter().all(|&kind| kind == 0)
+            && types[second..].iter().all(|&kind| kind == 1);
+        let between = second >= a_end && (second <= b || second == ids.len());
+        if a_end > b || !sorted || !between {
+            return Err(unfit(format!("token types {types:?} of two words")).into());
+        }
+        Ok(PairTemplate {
+            before: ids[..a].to_vec(),
+            between: ids[a_end..b].to_vec(),
+            after: ids[b_end..].to_vec(),
+            first_type: (second < ids.len()).then_some(second - a_end),
+        })
     }
 
     /// All token ids of `prompt` followed by `text`, special tokens not included.

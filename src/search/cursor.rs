@@ -15,6 +15,7 @@ use super::options::CursorRequest;
 use super::page::Page;
 use super::ranking::{List, Ranking, rank};
 use super::request::{Plan, SearchRequest};
+use super::rerank::RerankRequest;
 use super::response::SearchResponse;
 use super::run::{Counts, Ground, Part, answer, ms};
 use crate::config::Limits;
@@ -82,6 +83,10 @@ pub(super) fn begin(
             ef: Some(plan.ef),
             fusion: Some(plan.fusion),
             match_words: Some(plan.match_words),
+            rerank: Some(match &plan.rerank {
+                Some(stage) => stage.request(),
+                None => RerankRequest::Whether(false),
+            }),
             ..request.clone()
         },
         ground,

@@ -1,5 +1,7 @@
 //! From two ranked lists to one.
 
+use std::collections::HashMap;
+
 use crate::index::{Fusion, FusionMethod};
 
 /// A document in one leg's list, best first.
@@ -41,8 +43,34 @@ pub fn fuse(
     candidates: usize,
     fusion: &Fusion,
 ) -> Vec<Candidate> {
-    let mut all: std::collections::HashMap<u32, Candidate> =
-        std::collections::HashMap::with_capacity(lexical.len() + dense.len());
+    let mut fused = merge(lexical, dense);
+    let lexical_ranks = competition_ranks(lexical);
+    let dense_ranks = competition_ranks(dense);
+    let lexical_scale = Scale::of(&lexical[..candidates.min(lexical.len())]);
+    let dense_scale = Scale::of(&dense[..candidates.min(dense.len())]);
+    let part = |place: Option<(usize, f32)>, scale: &Scale, ranks: &[usize]| match place {
+        Some((place, score)) if place < candidates => match fusion.method {
+            // Where no combiner can be asked, both legs count by what their scores say.
+            FusionMethod::MinMax | FusionMethod::Learned => scale.apply(score),
+            FusionMethod::Rrf => 1.0 / (fusion.rrf_k + ranks[place] as f32 + 1.0),
+        },
+        _ => 0.0,
+    };
+    for one in &mut fused {
+        one.beyond = one.best_rank() >= candidates;
+        one.parts = (
+            part(one.lexical, &lexical_scale, &lexical_ranks),
+            part(one.dense, &dense_scale, &dense_ranks),
+        );
+        one.score = fusion.lexical * one.parts.0 + fusion.dense * one.parts.1;
+    }
+    order_fused(&mut fused);
+    fused
+}
+
+/// The documents of two lists, each once, in no order.
+pub(super) fn merge(lexical: &[LegHit], dense: &[LegHit]) -> Vec<Candidate> {
+    let mut all: HashMap<u32, Candidate> = HashMap::with_capacity(lexical.len() + dense.len());
     for (rank, hit) in lexical.iter().enumerate() {
         all.entry(hit.ordinal)
             .or_insert_with(|| Candidate::new(hit.ordinal))
@@ -53,26 +81,11 @@ pub fn fuse(
             .or_insert_with(|| Candidate::new(hit.ordinal))
             .dense = Some((rank, hit.score));
     }
-    let lexical_ranks = competition_ranks(lexical);
-    let dense_ranks = competition_ranks(dense);
-    let lexical_scale = Scale::of(&lexical[..candidates.min(lexical.len())]);
-    let dense_scale = Scale::of(&dense[..candidates.min(dense.len())]);
-    let part = |place: Option<(usize, f32)>, scale: &Scale, ranks: &[usize]| match place {
-        Some((place, score)) if place < candidates => match fusion.method {
-            FusionMethod::MinMax => scale.apply(score),
-            FusionMethod::Rrf => 1.0 / (fusion.rrf_k + ranks[place] as f32 + 1.0),
-        },
-        _ => 0.0,
-    };
-    let mut fused: Vec<Candidate> = all.into_values().collect();
-    for one in &mut fused {
-        one.beyond = one.best_rank() >= candidates;
-        one.parts = (
-            part(one.lexical, &lexical_scale, &lexical_ranks),
-            part(one.dense, &dense_scale, &dense_ranks),
-        );
-        one.score = fusion.lexical * one.parts.0 + fusion.dense * one.parts.1;
-    }
+    all.into_values().collect()
+}
+
+/// Puts the fused candidates in order, and what lies beyond them behind.
+pub(super) fn order_fused(fused: &mut [Candidate]) {
     fused.sort_unstable_by(|a, b| {
         let first = a.beyond.cmp(&b.beyond);
         let second = if a.beyond {
@@ -82,7 +95,6 @@ pub fn fuse(
         };
         first.then(second).then(a.ordinal.cmp(&b.ordinal))
     });
-    fused
 }
 
 /// Ranks from 0 in which equal scores share the first's rank: what a document gets from
@@ -167,7 +179,7 @@ mod tests {
             &hits(&[(1, 10.0), (2, 6.0), (3, 2.0)]),
             &hits(&[(2, 0.9), (4, 0.5)]),
             10,
-            &Fusion::default(),
+            &Fusion::min_max(),
         );
         let order: Vec<(u32, f32)> = fused.iter().map(|c| (c.ordinal, c.score)).collect();
         assert_eq!(order, [(2, 0.75), (1, 0.5), (3, 0.0), (4, 0.0)]);
@@ -217,7 +229,7 @@ mod tests {
         ) {
             let fusion = Fusion {
                 method: if rrf { FusionMethod::Rrf } else { FusionMethod::MinMax },
-                ..Fusion::default()
+                ..Fusion::min_max()
             };
             let depth = candidates.max(shorter);
             let cut = |list: &[LegHit]| list[..depth.min(list.len())].to_vec();

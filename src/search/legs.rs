@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::facets::{self, FacetCount};
 use super::fusion::LegHit;
+use super::learned::Learned;
 use super::request::{Plan, SearchRequest};
 use super::response::Degraded;
 use super::run::ms;
@@ -14,6 +15,7 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::filter::{Filter, OrdinalSet};
 use crate::index::{Index, MatchWords, Mode, View};
 use crate::lexical::WordQuery;
+use crate::model::CancelOnDrop;
 use crate::vector::{Strategy, VectorHit, VectorQuery};
 
 /// The documents that may be hits; None where all live ones may.
@@ -68,6 +70,12 @@ pub(super) fn word_query(
 /// document has none.
 type Encoding = Result<(Option<Vec<f32>>, f64)>;
 
+/// The encoding of a query on another thread; it is called off when this is dropped.
+struct Started {
+    encoded: Receiver<Encoding>,
+    _waiting: CancelOnDrop,
+}
+
 /// The two legs of one search.
 pub(super) struct Legs<'a> {
     pub index: &'a Index,
@@ -93,6 +101,8 @@ pub(super) struct Found {
     pub fusion_ms: f64,
     /// What the vectors were compared with; None where there was nothing to compare.
     pub vector: Option<Vec<f32>>,
+    /// How the candidates were scored, where the fusion is a learned one.
+    pub learned: Option<Learned>,
     /// Documents that each leg was to return at most.
     pub depth: usize,
 }
@@ -195,33 +205,39 @@ impl Legs<'_> {
             return Ok((None, 0.0));
         };
         let encoder = self.index.encoder()?;
-        let (vector, worked) = encoder.encode_query(text)?;
+        let (vector, worked) = encoder.encode_query(text, &self.plan.cancellation)?;
         Ok((Some(vector), worked.as_secs_f64() * 1e3))
     }
 
     /// Starts to encode the query on another thread; None where there is nothing to
     /// encode, or the encoder is not there, which [`Legs::vector`] then says.
-    fn start_encoding(&self) -> Option<Receiver<Encoding>> {
+    fn start_encoding(&self) -> Option<Started> {
         if self.liked.is_some() || self.plan.request.vector.is_some() {
             return None;
         }
         let text = self.plan.request.query.clone()?;
         let encoder = self.index.encoder().ok()?.clone();
-        let (send, receive) = sync_channel(1);
+        let (send, encoded) = sync_channel(1);
+        // Of its own: a search goes on where only its encoding is late.
+        let cancellation = self.plan.cancellation.of_part();
+        let waiting = cancellation.on_drop();
         rayon::spawn(move || {
             let encoded = encoder
-                .encode_query(&text)
+                .encode_query(&text, &cancellation)
                 .map(|(vector, worked)| (Some(vector), worked.as_secs_f64() * 1e3));
             // The search may have stopped waiting.
             let _ = send.send(encoded);
         });
-        Some(receive)
+        Some(Started {
+            encoded,
+            _waiting: waiting,
+        })
     }
 
-    /// Waits for the query's vector, as long as the limits allow.
-    fn finish_encoding(&self, encoding: Receiver<Encoding>) -> Encoding {
+    /// Waits for the query's vector, as long as the limits allow; then nobody does.
+    fn finish_encoding(&self, encoding: Started) -> Encoding {
         let budget = Duration::from_millis(self.index.limits().encode_ms);
-        match encoding.recv_timeout(budget) {
+        match encoding.encoded.recv_timeout(budget) {
             Ok(encoded) => encoded,
             Err(RecvTimeoutError::Timeout) => Err(Problem::new(
                 Code::Timeout,

@@ -1,4 +1,4 @@
-//! Queries: planning, the legs, fusion, highlighting, explanation.
+//! Queries: planning, the legs, fusion, re-ranking, highlighting, explanation.
 //!
 //! What holds for every answer:
 //! * The same question on the same view gives the same answer; ties break by document id.
@@ -13,12 +13,14 @@
 mod cursor;
 mod facets;
 mod fusion;
+mod learned;
 mod legs;
 mod options;
 mod page;
 mod passage;
 mod ranking;
 mod request;
+mod rerank;
 mod response;
 mod run;
 mod short;
@@ -29,8 +31,10 @@ pub use fusion::{Candidate, LegHit, fuse};
 pub use options::{Collapse, CursorRequest, Missing, Sort, SortOrder};
 pub use passage::{Passage, Place};
 pub use request::{FilterInput, HighlightRequest, Like, SearchRequest};
+pub use rerank::{RerankRequest, RerankSettings};
 pub use response::{
-    Degraded, Explanation, FusionExplanation, Hit, InnerHit, LegExplanation, SearchResponse,
+    Degraded, Explanation, FeatureExplanation, FusionExplanation, Hit, InnerHit,
+    LearnedExplanation, LegExplanation, RerankExplanation, RerankSummary, SearchResponse,
     Shortfall, Timings, Total, TotalCounts,
 };
-pub use run::search;
+pub use run::{Candidates, candidates, search, search_while};

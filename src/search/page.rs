@@ -208,17 +208,37 @@ impl Page<'_> {
                 })
             }),
         });
+        let reranking = self.ranking.rerank.as_ref();
         Ok(Explanation {
             lexical,
             dense,
-            fusion: self.ranking.fused.then_some(FusionExplanation {
-                method: plan.fusion.method,
-                lexical_weight: plan.fusion.lexical,
-                dense_weight: plan.fusion.dense,
-                score: candidate.score,
-            }),
+            fusion: self.ranking.fused.then(|| self.explain_fusion(candidate)),
+            rerank: reranking.and_then(|r| r.explain(candidate)),
             beyond_candidates: candidate.beyond,
         })
+    }
+}
+
+impl Page<'_> {
+    fn explain_fusion(&self, candidate: &Candidate) -> FusionExplanation {
+        let fusion = self.legs.plan.fusion;
+        let learned = self.ranking.found.learned.as_ref();
+        let (lexical_weight, dense_weight) = match learned {
+            Some(learned) => learned.leg_weights(),
+            None => (fusion.lexical, fusion.dense),
+        };
+        FusionExplanation {
+            method: fusion.method,
+            lexical_weight,
+            dense_weight,
+            score: self
+                .ranking
+                .rerank
+                .as_ref()
+                .and_then(|reranking| reranking.first_score(candidate.ordinal))
+                .unwrap_or(candidate.score),
+            learned: learned.and_then(|learned| learned.explain(candidate.ordinal)),
+        }
     }
 }
 

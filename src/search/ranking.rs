@@ -12,14 +12,16 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::fusion::{Candidate, fuse};
+use super::learned::fuse_learned;
 use super::legs::{Found, Legs};
 use super::page::order;
+use super::rerank::Reranking;
 use super::response::InnerHit;
 use super::run::ms;
 use crate::document::Value;
 use crate::error::Result;
 use crate::filter::OrdinalSet;
-use crate::index::{MAX_CANDIDATES, Mode};
+use crate::index::{FusionMethod, MAX_CANDIDATES, Mode};
 use crate::lexical::{SortAmong, SortBy, SortKey, SortPlace, SortQuery, SortedHit};
 
 /// Documents that each leg is asked for at most to fill a page with groups.
@@ -33,6 +35,8 @@ pub(super) struct Ranking {
     pub found: Found,
     /// Whether two legs were fused.
     pub fused: bool,
+    /// What re-ranking made of it, where it was asked for.
+    pub rerank: Option<Reranking>,
     pub tally: Tally,
 }
 
@@ -106,10 +110,12 @@ pub(super) fn rank(legs: &Legs<'_>, reach: usize, after: Option<&SortPlace>) -> 
 /// By relevance.
 fn relevant(legs: &Legs<'_>, reach: usize) -> Result<Ranking> {
     let mut found = legs.search(legs.plan.candidates.max(reach))?;
-    let (list, ranked) = fused(legs, &mut found);
+    let mut rerank = None;
+    let (list, ranked) = listed(legs, &mut found, &mut rerank)?;
     let is_all = found.is_all();
     let lower = ranked - list.len() as u64;
     Ok(Ranking {
+        rerank,
         tally: Tally {
             ranked,
             lower,
@@ -128,12 +134,39 @@ fn is_fused(legs: &Legs<'_>, found: &Found) -> bool {
     legs.plan.mode == Mode::Hybrid && found.degraded.is_none()
 }
 
-/// One list of what the legs found, without what scores too low; and how many there were
-/// with it.
-fn fused(legs: &Legs<'_>, found: &mut Found) -> (Vec<Candidate>, u64) {
+/// One list of what the legs found, re-ranked where that is asked for, without what scores
+/// too low; and how many there were with it. What is re-ranked is scored once, however often
+/// the list gets longer.
+fn listed(
+    legs: &Legs<'_>,
+    found: &mut Found,
+    rerank: &mut Option<Reranking>,
+) -> Result<(Vec<Candidate>, u64)> {
+    let mut list = fused(legs, found)?;
+    if rerank.is_none() {
+        *rerank = Reranking::new(legs, &list)?;
+    }
+    if let Some(rerank) = rerank {
+        rerank.apply(&mut list);
+    }
+    let ranked = list.len() as u64;
+    if let Some(least) = legs.plan.request.min_score {
+        list.retain(|one| one.score >= least);
+    }
+    Ok((list, ranked))
+}
+
+/// One list of what the legs found.
+fn fused(legs: &Legs<'_>, found: &mut Found) -> Result<Vec<Candidate>> {
     let started = Instant::now();
     let plan = legs.plan;
-    let mut list = fuse(&found.lexical, &found.dense, plan.candidates, &plan.fusion);
+    let mut list = if is_fused(legs, found) && plan.fusion.method == FusionMethod::Learned {
+        let (list, learned) = fuse_learned(legs, found)?;
+        found.learned = Some(learned);
+        list
+    } else {
+        fuse(&found.lexical, &found.dense, plan.candidates, &plan.fusion)
+    };
     if !is_fused(legs, found) {
         // One leg answered alone: its own scores rank and are reported.
         for one in list.iter_mut() {
@@ -143,12 +176,8 @@ fn fused(legs: &Legs<'_>, found: &mut Found) -> (Vec<Candidate>, u64) {
         }
         list.sort_by_key(Candidate::best_rank);
     }
-    let ranked = list.len() as u64;
-    if let Some(least) = plan.request.min_score {
-        list.retain(|one| one.score >= least);
-    }
     found.fusion_ms += ms(started);
-    (list, ranked)
+    Ok(list)
 }
 
 /// All that matches, in an order of its own.
@@ -211,13 +240,15 @@ fn scan(legs: &Legs<'_>, reach: usize, after: Option<&SortPlace>) -> Result<Rank
         list: List::Ordered(list),
         found,
         fused: false,
+        rerank: None,
     })
 }
 
 /// The candidates in an order of fields' values.
 fn reorder(legs: &Legs<'_>) -> Result<Ranking> {
     let mut found = legs.search(legs.plan.candidates)?;
-    let (candidates, ranked) = fused(legs, &mut found);
+    let mut rerank = None;
+    let (candidates, ranked) = listed(legs, &mut found, &mut rerank)?;
     let started = Instant::now();
     let scores: HashMap<u32, f32> = candidates.iter().map(|c| (c.ordinal, c.score)).collect();
     let query = SortQuery {
@@ -259,6 +290,7 @@ fn reorder(legs: &Legs<'_>) -> Result<Ranking> {
             is_cut: !found.is_all(),
         },
         fused: is_fused(legs, &found),
+        rerank,
         list: List::Ordered(list),
         found,
     })
@@ -297,8 +329,9 @@ fn add_inner(
 fn collapse(legs: &Legs<'_>, reach: usize) -> Result<Ranking> {
     let mut depth = legs.plan.candidates.max(reach);
     let mut found = legs.search(depth)?;
+    let mut rerank = None;
     loop {
-        let (list, ranked) = fused(legs, &mut found);
+        let (list, ranked) = listed(legs, &mut found, &mut rerank)?;
         let lower = ranked - list.len() as u64;
         let list = first_of_groups(legs, list)?;
         let is_all = found.is_all();
@@ -314,6 +347,7 @@ fn collapse(legs: &Legs<'_>, reach: usize) -> Result<Ranking> {
                     is_cut: (!is_all && lower == 0) || list.len() > reach,
                 },
                 fused: is_fused(legs, &found),
+                rerank,
                 list: List::Ordered(list),
                 found,
             });

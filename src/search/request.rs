@@ -8,11 +8,13 @@ use serde_json::Value as Json;
 
 use super::facets;
 use super::options::{self, Collapse, CursorRequest, Sort, SortSchema};
+use super::rerank::{RerankRequest, RerankSchema, Stage};
 use crate::config::Limits;
 use crate::document::{FieldType, Fields, is_parent};
 use crate::error::{Code, Problem, Result};
 use crate::index::{Definition, Fusion, MAX_CANDIDATES, MAX_EF, MatchWords, Mode};
 use crate::lexical::SortKey;
+use crate::model::Cancellation;
 
 /// Longest mark put around a highlighted word.
 const MAX_MARK_BYTES: usize = 256;
@@ -86,6 +88,11 @@ pub struct SearchRequest {
     /// Mark the query's words in these fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub highlight: Option<HighlightRequest>,
+    /// Whether and how a cross-encoder re-ranks the first documents: `true`, `false`, or an
+    /// object with settings in place of the definition's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<RerankSchema>")]
+    pub rerank: Option<RerankRequest>,
     /// Take each hit's score apart.
     pub explain: bool,
 }
@@ -156,6 +163,10 @@ pub(super) struct Plan<'a> {
     pub listing: bool,
     /// How long a cursor is kept, in seconds, where one is asked for.
     pub keep_s: Option<u64>,
+    /// Re-ranking, where it is asked for.
+    pub rerank: Option<Stage>,
+    /// Tells that nobody waits for the answer any more.
+    pub cancellation: Cancellation,
 }
 
 impl Plan<'_> {
@@ -163,7 +174,7 @@ impl Plan<'_> {
     /// depth to go beyond.
     pub fn scans(&self) -> bool {
         let own_order = !self.order.is_empty() || self.request.collapse.is_some();
-        self.mode == Mode::Lexical && own_order
+        self.mode == Mode::Lexical && own_order && self.rerank.is_none()
     }
 }
 
@@ -247,6 +258,8 @@ impl SearchRequest {
             order,
             listing,
             keep_s,
+            rerank: Stage::of(self, definition)?,
+            cancellation: Cancellation::default(),
         })
     }
 

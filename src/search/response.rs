@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -24,6 +25,9 @@ pub struct SearchResponse {
     pub facets: BTreeMap<String, Vec<FacetCount>>,
     /// The legs that were asked for.
     pub mode: Mode,
+    /// What was re-ranked, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankSummary>,
     /// Why there are fewer hits than `k`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short: Option<Shortfall>,
@@ -39,14 +43,31 @@ pub struct SearchResponse {
     pub timings: Timings,
 }
 
+/// What a reranker did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RerankSummary {
+    /// Its name.
+    pub model: String,
+    /// Documents that were to be re-ranked: the first so many candidates.
+    pub depth: usize,
+    /// How many of them it scored; all, but for a cascade, a time that was up or a failure.
+    pub scored: usize,
+    /// Tokens it read, the query's with each document's.
+    pub tokens: u64,
+    /// Whether the query was longer than half of what it reads, and cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub query_truncated: bool,
+}
+
 /// One hit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Hit {
     /// The document's id.
     pub id: String,
     /// The score that ranks it. Lexical: BM25. Dense: the index's
-    /// metric (cosine unless its definition says otherwise). Hybrid: the fusion's. 0 where
-    /// nothing was looked for.
+    /// metric (cosine unless its definition says otherwise). Hybrid: the fusion's. Re-ranked:
+    /// the reranker's, or its blend with these; less where a document was not reached. 0
+    /// where nothing was looked for.
     pub score: f32,
     /// Its values of the fields that hits are sorted by, null where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +133,7 @@ pub struct Shortfall {
 /// Something an answer had to do without.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Degraded {
-    /// What was lost: `dense`.
+    /// What was lost: `dense`, or `rerank`.
     pub lost: String,
     /// Why.
     pub reason: String,
@@ -132,6 +153,9 @@ pub struct Timings {
     pub vectors_ms: f64,
     /// Fusing the legs.
     pub fusion_ms: f64,
+    /// Re-ranking the first documents.
+    #[serde(default)]
+    pub rerank_ms: f64,
     /// Fetching, highlighting and explaining the hits.
     pub fetch_ms: f64,
     /// From the request to the answer, inside the process.
@@ -150,6 +174,9 @@ pub struct Explanation {
     /// How the two became one; absent where one leg answered alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fusion: Option<FusionExplanation>,
+    /// What re-ranking made of it; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankExplanation>,
     /// Set for hits that follow the fused candidates because more hits were asked for
     /// than there are candidates: they are ranked by their best rank in a leg.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -173,17 +200,71 @@ pub struct LegExplanation {
     pub detail: Option<Json>,
 }
 
-/// How two legs became one score.
+/// What re-ranking made of a document. `weight * score_as + (1 - weight) * first_as` is the
+/// hit's score; one that was not scored follows those that were, in the first stage's order.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RerankExplanation {
+    /// Rank in the first stage, from 1.
+    pub first_rank: usize,
+    /// The first stage's score.
+    pub first_score: f32,
+    /// The same, stretched to 0..1 over the documents that were scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_as: Option<f32>,
+    /// The reranker's score, calibrated to 0..1; absent where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+    /// The same, stretched likewise; with a weight of 1 as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_as: Option<f32>,
+    /// Weight of the reranker.
+    pub weight: f32,
+    /// Tokens of the pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u32>,
+    /// With a cascade: how likely the document was to end among the first ten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<f32>,
+}
+
+/// How two legs became one score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FusionExplanation {
     /// The method.
     pub method: FusionMethod,
-    /// Weight of the words.
+    /// Weight of the words; of a learned fusion, what their features weigh for this query.
     pub lexical_weight: f32,
-    /// Weight of the vectors.
+    /// Weight of the vectors, likewise.
     pub dense_weight: f32,
-    /// The sum: the hit's score.
+    /// The sum: the hit's score, before any re-ranking.
     pub score: f32,
+    /// Of a learned fusion, what the score is the sum of; absent beyond the candidates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedExplanation>,
+}
+
+/// A score of the learned fusion, taken apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LearnedExplanation {
+    /// Version of the index's combiner; 0 for the one that is shipped.
+    pub version: u32,
+    /// What is known of the document. The contributions add up to the score.
+    pub features: Vec<FeatureExplanation>,
+    /// What is known of the query, from which the weights come.
+    pub query: IndexMap<String, f32>,
+}
+
+/// One feature's part of a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FeatureExplanation {
+    /// The feature; docs/ranking.md lists them.
+    pub name: String,
+    /// Its value, 0 to 1.
+    pub value: f32,
+    /// Its weight for this query; all weights add up to 1.
+    pub weight: f32,
+    /// Their product.
+    pub contribution: f32,
 }
 
 /// A value as a document holds it; an instant in UTC for dates.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::cursor;
 use super::facets::FacetCount;
+use super::learned::{Known, known};
 use super::legs::{Legs, allowed, word_query};
 use super::page::Page;
 use super::ranking::{Ranking, rank};
@@ -13,10 +14,12 @@ use super::request::{Plan, SearchRequest};
 use super::response::{SearchResponse, Shortfall, Timings, Total, TotalCounts};
 use super::short::reason;
 use super::similar::{Liked, liked};
-use crate::error::Result;
+use crate::combine::Features;
+use crate::error::{Code, Error, Problem, Result};
 use crate::filter::OrdinalSet;
 use crate::index::{Index, Mode, View};
 use crate::lexical::WordQuery;
+use crate::model::Cancellation;
 
 /// Answers a search on the index's current view, or goes on with one on the view that its
 /// cursor holds. Blocking: encodes on this thread while the words are searched on another.
@@ -25,11 +28,25 @@ use crate::lexical::WordQuery;
 /// The caller's problem with the request; operator errors of the store or, where the
 /// vectors alone were asked for, of the encoder.
 pub fn search(index: &Index, request: &SearchRequest) -> Result<SearchResponse> {
+    search_while(index, request, &Cancellation::default())
+}
+
+/// The same for a caller who may leave: what is left of encoding and re-ranking is then not
+/// done.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_while(
+    index: &Index,
+    request: &SearchRequest,
+    cancellation: &Cancellation,
+) -> Result<SearchResponse> {
     let started = Instant::now();
     if let Some(token) = request.cursor.as_ref().and_then(|c| c.token.as_deref()) {
         return cursor::go_on(index, request, token, started);
     }
-    let plan = request.plan(index.definition(), index.limits())?;
+    let mut plan = request.plan(index.definition(), index.limits())?;
+    plan.cancellation = cancellation.clone();
     let ground = Ground::new(index, &plan)?;
     let filter_ms = ms(started);
     let legs = ground.legs(index, &plan);
@@ -134,11 +151,17 @@ pub(super) fn answer(page: &Page<'_>, part: Part, counts: &Counts) -> Result<Sea
     let k = legs.plan.k;
     let hits = page.fetch(part.from, k)?;
     let found = &ranking.found;
+    let reranking = ranking.rerank.as_ref();
+    let lost = [
+        found.degraded.as_ref(),
+        reranking.and_then(|r| r.degraded.as_ref()),
+    ];
     let timings = Timings {
         encode_ms: found.encode_ms,
         words_ms: found.words_ms,
         vectors_ms: found.vectors_ms,
         fusion_ms: found.fusion_ms,
+        rerank_ms: reranking.map_or(0.0, |r| r.took_ms),
         fetch_ms: ms(fetching),
         ..Timings::default()
     };
@@ -153,10 +176,56 @@ pub(super) fn answer(page: &Page<'_>, part: Part, counts: &Counts) -> Result<Sea
         facets: counts.facets.clone(),
         mode: legs.plan.mode,
         short,
-        degraded: found.degraded.iter().cloned().collect(),
+        rerank: reranking.map(|r| r.summary.clone()),
+        degraded: lost.into_iter().flatten().cloned().collect(),
         cursor: None,
         seq: legs.view.seq,
         timings,
+    })
+}
+
+/// What is known of the candidates of a hybrid search, in no particular order: what a learned
+/// fusion puts them in order by, for fitting one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidates {
+    /// Their ids.
+    pub ids: Vec<String>,
+    /// What is known of them and of the query.
+    pub features: Features,
+}
+
+/// The candidates of a search, which has to be a hybrid one, on the index's current view.
+///
+/// # Errors
+/// As [`search`]; `invalid_request` for a search in another mode; an operator error where a
+/// leg cannot answer.
+pub fn candidates(index: &Index, request: &SearchRequest) -> Result<Candidates> {
+    let plan = request.plan(index.definition(), index.limits())?;
+    if plan.mode != Mode::Hybrid {
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "only a search by words and vectors has candidates to put together",
+        )
+        .field("mode")
+        .found(plan.mode.as_str())
+        .expected("hybrid")
+        .into());
+    }
+    let ground = Ground::new(index, &plan)?;
+    let legs = ground.legs(index, &plan);
+    let found = legs.search(plan.candidates)?;
+    if let Some(lost) = &found.degraded {
+        return Err(Error::operator(format!(
+            "the candidates are not whole without {}: {}",
+            lost.lost, lost.reason
+        )));
+    }
+    let Known { ordinals, features } = known(&legs, &found)?;
+    // What was buried since cannot be, as the view is held.
+    let ids = index.ids(&ordinals)?;
+    Ok(Candidates {
+        ids: ids.into_iter().map(Option::unwrap_or_default).collect(),
+        features,
     })
 }
 

@@ -28,12 +28,16 @@
 //! | `ids` | external id | ordinal, u32 BE |
 //! | `vectors` | ordinal, u32 BE | version, dimensions, passage spans, f32 LE |
 //! | `log` | sequence number, u64 BE | ordinal put, ordinal removed |
+//! | `feedback` | number, u64 BE | an event, as the callers above encode it |
 //! | `meta` | name | format version, counters, named values |
+//!
+//! Stores from before there was feedback get its column family when they are opened.
 //!
 //! A store of a newer format is refused; an older one is migrated on opening
 //! (there is none yet).
 
 mod codec;
+mod feedback;
 mod options;
 mod read;
 mod sync;

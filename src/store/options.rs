@@ -13,11 +13,13 @@ pub(super) const IDS: &str = "ids";
 pub(super) const VECTORS: &str = "vectors";
 /// Sequence number (u64 BE) to what one operation did.
 pub(super) const LOG: &str = "log";
+/// Number (u64 BE) to what somebody said about an answer.
+pub(super) const FEEDBACK: &str = "feedback";
 /// Format version, counters, small named values.
 pub(super) const META: &str = "meta";
 
 /// Every column family of this format, RocksDB's obligatory one left out.
-pub(super) const FAMILIES: [&str; 5] = [DOCUMENTS, IDS, VECTORS, LOG, META];
+pub(super) const FAMILIES: [&str; 6] = [DOCUMENTS, IDS, VECTORS, LOG, FEEDBACK, META];
 
 const MIB: usize = 1 << 20;
 

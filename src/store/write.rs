@@ -390,7 +390,7 @@ impl Store {
             })
     }
 
-    fn check_writable(&self, health: Health) -> Result<()> {
+    pub(super) fn check_writable(&self, health: Health) -> Result<()> {
         if health != Health::Sound {
             return Err(Error::operator(format!(
                 "the store {} takes no writes since one failed",
@@ -402,7 +402,12 @@ impl Store {
         Ok(())
     }
 
-    fn write(&self, batch: WriteBatch, options: &WriteOptions, health: &mut Health) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        batch: WriteBatch,
+        options: &WriteOptions,
+        health: &mut Health,
+    ) -> Result<()> {
         self.db.write_opt(batch, options).map_err(|e| {
             let what = format!("cannot write to the store {}", self.path.display());
             let error = fault(what, e);

@@ -245,6 +245,18 @@ fn what_cannot_be_done_is_refused_with_its_field() {
             "encoding_format",
         ),
         (
+            json!({"model": MODEL, "input": text, "encoding_format": 3}),
+            400,
+            "invalid_request",
+            "encoding_format",
+        ),
+        (
+            json!({"model": MODEL, "input": text, "task": ["query"]}),
+            400,
+            "invalid_request",
+            "task",
+        ),
+        (
             json!({"model": MODEL, "input": text, "task": "both"}),
             400,
             "invalid_request",
@@ -322,6 +334,37 @@ fn models_are_listed_and_shown() {
             (404, "model_not_found")
         );
     }
+}
+
+#[test]
+fn a_broken_model_is_not_the_callers_mistake_and_names_no_folder() {
+    let encoders = Encoders::new();
+    let folder = encoders.models.path().join(MODEL);
+    let graph = folder.join("model.onnx");
+    let mut bytes = std::fs::read(&graph).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&graph, bytes).unwrap();
+    let definition = json!({
+        "name": "notes",
+        "fields": {"title": {"type": "text"}},
+        "embedding": {"model": MODEL, "fields": ["title"]},
+    });
+    let ask = || {
+        let embedded = encoders.ask(&json!({"model": MODEL, "input": "a cat"}));
+        let made = encoders.service.post("/v1/indexes", &definition);
+        [embedded, made]
+    };
+    let of_bytes = ask();
+    std::fs::write(folder.join("model.toml"), "name").unwrap();
+    for answer in of_bytes.into_iter().chain(ask()) {
+        let said = answer.json().to_string();
+        assert_eq!(answer.status, 500, "{said}");
+        assert_eq!(answer.code(), "invalid_model");
+        let home = encoders.models.path().to_str().unwrap();
+        assert!(!said.contains(home) && !said.contains("sha256"), "{said}");
+    }
+    let listed = encoders.service.get("/v1/models").json();
+    assert_eq!(listed["data"], json!([]));
 }
 
 /// A model whose texts take a while.

@@ -12,6 +12,7 @@ use gleaner::model::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use crate::support::plain_bert;
 use crate::support::tiny_model::{Tensors, TinyModel, runtime};
 
 /// A published model in a folder of its own.
@@ -400,8 +401,12 @@ fn preparing_replaces_a_model_and_nothing_else() {
     let letters = home.path().join("letters");
     fs::create_dir(&letters).unwrap();
     fs::write(letters.join("dear.txt"), "Dear").unwrap();
-    let error = problem(prepare(source.path(), &letters, &options).unwrap_err());
-    assert_eq!(error.code, Code::InvalidModel);
+    // Before anything is built: the sources that cannot be are not even looked at.
+    for source in [source.path(), &letters, &home.path().join("nothing")] {
+        let error = problem(prepare(source, &letters, &options).unwrap_err());
+        assert_eq!(error.code, Code::InvalidModel);
+        assert_eq!(error.field.as_deref(), Some("target"));
+    }
     assert_eq!(fs::read(letters.join("dear.txt")).unwrap(), b"Dear");
 }
 
@@ -558,7 +563,19 @@ fn a_registry_opens_each_model_once_and_says_what_there_is() {
     );
     assert!(list[1].problem.is_some());
 
-    for name in ["fourth", "../first", "", "/etc"] {
+    // Other spellings of a path are no names: what is kept by name would grow without end.
+    for name in [
+        "fourth",
+        "../first",
+        "",
+        "/etc",
+        "first/",
+        "first//",
+        "first/.",
+        "./first",
+        "publisher//second",
+        "publisher/./second",
+    ] {
         let error = problem(registry.open(name).unwrap_err());
         assert_eq!(error.code, Code::ModelNotFound);
         assert!(!error.message.contains(&missing.display().to_string()));
@@ -573,103 +590,13 @@ fn edit(folder: &Path, file: &str, from: &str, to: &str) {
     fs::write(path, text.replace(from, to)).unwrap();
 }
 
-/// BERT, mean pooling and normalisation, written down plainly (Devlin et al. 2019).
+/// BERT, mean pooling and normalisation, written down plainly.
 fn reference(model: &TinyModel, tensors: &Tensors, ids: &[u32]) -> Vec<f32> {
-    let get = |name: &str| tensors[name].1.as_slice();
-    let h = model.hidden;
-    let row = |name: &str, index: usize| &get(name)[index * h..(index + 1) * h];
-    let norm = |x: &[f32], name: &str| -> Vec<f32> {
-        let mean = x.iter().sum::<f32>() / h as f32;
-        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / h as f32;
-        let (gamma, beta) = (get(&format!("{name}.weight")), get(&format!("{name}.bias")));
-        x.iter()
-            .enumerate()
-            .map(|(i, v)| (v - mean) / (variance + 1e-12).sqrt() * gamma[i] + beta[i])
-            .collect()
-    };
-    let dense = |x: &[f32], name: &str| -> Vec<f32> {
-        let (weight, bias) = (get(&format!("{name}.weight")), get(&format!("{name}.bias")));
-        weight
-            .chunks(x.len())
-            .zip(bias)
-            .map(|(w, b)| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + b)
-            .collect()
-    };
-    let add = |a: &[f32], b: &[f32]| -> Vec<f32> { a.iter().zip(b).map(|(a, b)| a + b).collect() };
-
-    let mut x: Vec<Vec<f32>> = ids
-        .iter()
-        .enumerate()
-        .map(|(position, &id)| {
-            let sum = add(
-                row("embeddings.word_embeddings.weight", id as usize),
-                row("embeddings.position_embeddings.weight", position),
-            );
-            let sum = add(&sum, row("embeddings.token_type_embeddings.weight", 0));
-            norm(&sum, "embeddings.LayerNorm")
-        })
-        .collect();
-    let size = h / model.heads;
-    for layer in 0..model.layers {
-        let p = format!("encoder.layer.{layer}");
-        let all = |name: &str| -> Vec<Vec<f32>> {
-            x.iter().map(|t| dense(t, &format!("{p}.{name}"))).collect()
-        };
-        let (q, k, v) = (
-            all("attention.self.query"),
-            all("attention.self.key"),
-            all("attention.self.value"),
-        );
-        x = x
-            .iter()
-            .enumerate()
-            .map(|(i, token)| {
-                let mut context = vec![0.0; h];
-                for head in 0..model.heads {
-                    let part = head * size..(head + 1) * size;
-                    let scores: Vec<f32> = k
-                        .iter()
-                        .map(|k| {
-                            let dot: f32 = part.clone().map(|d| q[i][d] * k[d]).sum();
-                            dot / (size as f32).sqrt()
-                        })
-                        .collect();
-                    let largest = scores.iter().copied().fold(f32::MIN, f32::max);
-                    let exp: Vec<f32> = scores.iter().map(|s| (s - largest).exp()).collect();
-                    let total: f32 = exp.iter().sum();
-                    for (weight, v) in exp.iter().zip(&v) {
-                        for d in part.clone() {
-                            context[d] += weight / total * v[d];
-                        }
-                    }
-                }
-                let mixed = dense(&context, &format!("{p}.attention.output.dense"));
-                let attended = norm(
-                    &add(token, &mixed),
-                    &format!("{p}.attention.output.LayerNorm"),
-                );
-                let up: Vec<f32> = dense(&attended, &format!("{p}.intermediate.dense"))
-                    .iter()
-                    .map(|&u| u * 0.5 * (1.0 + erf(u / std::f32::consts::SQRT_2)))
-                    .collect();
-                let down = dense(&up, &format!("{p}.output.dense"));
-                norm(&add(&attended, &down), &format!("{p}.output.LayerNorm"))
-            })
-            .collect();
-    }
-    let mut pooled: Vec<f32> = (0..h)
+    let x = plain_bert::states(model, tensors, ids, usize::MAX);
+    let mut pooled: Vec<f32> = (0..model.hidden)
         .map(|d| x.iter().map(|t| t[d]).sum::<f32>() / x.len() as f32)
         .collect();
     let length = pooled.iter().map(|v| v * v).sum::<f32>().sqrt();
     pooled.iter_mut().for_each(|v| *v /= length);
     pooled
-}
-
-/// Abramowitz and Stegun 7.1.26, within 1.5e-7.
-fn erf(x: f32) -> f32 {
-    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
-    let series = t
-        * (0.254_829_6
-            + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
-    (1.0 - series * (-x * x).exp()).copysign(x)
 }

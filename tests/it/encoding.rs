@@ -135,7 +135,9 @@ fn queries_that_wait_share_a_batch_and_go_before_documents() {
         let queries: Vec<_> = (0..16)
             .map(|_| {
                 scope.spawn(|| {
-                    encoder.encode_query("the blue house").unwrap();
+                    encoder
+                        .encode_query("the blue house", &Cancellation::default())
+                        .unwrap();
                     // The load is not done, although it came first and is not small.
                     assert!(loading.load(Ordering::Relaxed));
                 })
@@ -254,9 +256,13 @@ fn what_was_encoded_before_is_not_encoded_again_if_wished() {
         ..runtime()
     };
     let encoder = TextEncoder::open(folder.path(), &options).unwrap();
-    let (first, _) = encoder.encode_query("the red river").unwrap();
+    let (first, _) = encoder
+        .encode_query("the red river", &Cancellation::default())
+        .unwrap();
     let once = encoder.counts();
-    let (again, _) = encoder.encode_query("the red river").unwrap();
+    let (again, _) = encoder
+        .encode_query("the red river", &Cancellation::default())
+        .unwrap();
     assert_eq!((&first, encoder.counts()), (&again, once));
     // The same text for another task, and another text, are others.
     let document = EncodeOptions {
@@ -267,7 +273,9 @@ fn what_was_encoded_before_is_not_encoded_again_if_wished() {
         with(&encoder, document.clone(), "the red river").vectors,
         first
     );
-    encoder.encode_query("the blue river").unwrap();
+    encoder
+        .encode_query("the blue river", &Cancellation::default())
+        .unwrap();
     assert_eq!(encoder.counts().texts, once.texts + 2);
     // In one call with others, in the order of the call.
     let inputs = ["a cat", "the red river", "a dog"].map(Input::Text);
@@ -719,6 +727,13 @@ fn experts_are_other_weights_of_one_model() {
         registry.open_expert("alone", None).unwrap().fingerprint(),
         base.fingerprint()
     );
+    // An expert that there is not is refused before the model's files are read.
+    let fresh = Registry::new(vec![home.path().into()], runtime());
+    std::fs::write(folder.join("model.onnx"), "damaged").unwrap();
+    let error = problem(fresh.open_expert("toy", Some("tax")).unwrap_err());
+    assert_eq!(error.code, Code::ModelNotFound);
+    let error = problem(fresh.open("toy").unwrap_err());
+    assert_eq!(error.code, Code::InvalidModel);
     for (model, found) in [("toy", "law"), ("alone", "no expert")] {
         let error = problem(registry.open_expert(model, Some("tax")).unwrap_err());
         assert_eq!(error.code, Code::ModelNotFound);

@@ -43,7 +43,8 @@ fn a_model_is_added_if_it_makes_its_reference_vectors() {
     .write(&source);
     write_reference(&source, &source, 0.0);
     for precision in ["fp32", "int8"] {
-        let added = place.json(&["models", "add", "published", "--precision", precision]);
+        let add = ["models", "add", "published", "--precision", precision];
+        let added = place.json(&[&add[..], &["--replace"]].concat());
         let least = added["reference"]["least_cosine"].as_f64().unwrap();
         assert!(least > 0.99, "{added}");
         let checked = place.json(&["models", "check", "published"]);
@@ -51,11 +52,26 @@ fn a_model_is_added_if_it_makes_its_reference_vectors() {
         let required = if precision == "fp32" { 0.999 } else { 0.99 };
         assert_eq!(checked["reference"]["required"], required);
     }
+    let said = place.refused(Code::InvalidModel, &["models", "add", "published"]);
+    assert!(said.contains("--replace"), "{said}");
+    for name in ["../evil", "", ".hidden", "a b", "a/b"] {
+        let args = ["models", "add", "published", "--name", name];
+        let said = place.refused(Code::InvalidModel, &args);
+        assert!(said.contains("field: name"), "{name}: {said}");
+    }
+    assert!(!place.path("evil").exists());
     // Off by more than an angle of 8 degrees: not the model that it says it is.
     write_reference(&source, &source, 0.6);
     let before = fs::read(place.path("models/published/model.toml")).unwrap();
     for precision in ["fp32", "int8"] {
-        let args = ["models", "add", "published", "--precision", precision];
+        let args = [
+            "models",
+            "add",
+            "published",
+            "--replace",
+            "--precision",
+            precision,
+        ];
         let said = place.refused(Code::InvalidModel, &args);
         assert!(
             said.contains("reference.json") && said.contains("cosine"),
@@ -77,7 +93,10 @@ fn a_model_is_added_if_it_makes_its_reference_vectors() {
         json!([]),
     ] {
         fs::write(source.join("reference.json"), wrong.to_string()).unwrap();
-        let said = place.refused(Code::InvalidModel, &["models", "add", "published"]);
+        let said = place.refused(
+            Code::InvalidModel,
+            &["models", "add", "published", "--replace"],
+        );
         assert!(said.contains("reference.json"), "{wrong}: {said}");
     }
 }
@@ -146,7 +165,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 /// Writes trained layers as `training/README.md` lays them out: those of `trained`, for the
 /// embeddings of the base's weights.
-fn write_layers(folder: &Path, trained: &TinyModel, base: &Path, about: &str) {
+pub(crate) fn write_layers(folder: &Path, trained: &TinyModel, base: &Path, about: &str) {
     fs::create_dir_all(folder).unwrap();
     let hash = |bytes: &[u8]| -> String {
         let digest = sha2::Sha256::digest(bytes);
@@ -219,7 +238,7 @@ fn trained_layers_are_put_together_with_their_base() {
     write_layers(&place.path("layers"), &trained, &base, about);
     let cache = place.path("cache");
     let add = |more: &[&str]| {
-        let args = [&["models", "add", "layers", "--json"], more].concat();
+        let args = [&["models", "add", "layers", "--replace", "--json"], more].concat();
         crate::support::binary::Said::of(
             place.command(&args).env("GLEANER_CACHE", cache.as_os_str()),
         )
@@ -278,7 +297,10 @@ fn trained_layers_are_put_together_with_their_base() {
         assert_eq!(said.status, Some(1), "{said:?}");
         assert!(said.err.contains(part), "{said:?}");
     }
-    let said = place.refused(Code::InvalidModel, &["models", "add", "layers"]);
+    let said = place.refused(
+        Code::InvalidModel,
+        &["models", "add", "layers", "--replace"],
+    );
     assert!(said.contains("all-MiniLM-L6-v2"), "{said}");
     let path = place.path("layers/layers.safetensors");
     let mut bytes = fs::read(&path).unwrap();
@@ -333,7 +355,14 @@ fn layers_with_a_head_over_all_of_them_are_put_together() {
     for (a, b) in mean.vectors.iter().zip(&headed.vectors) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
-    place.ok(&["models", "add", "multi_layer", "--base", "base"]);
+    place.ok(&[
+        "models",
+        "add",
+        "multi_layer",
+        "--base",
+        "base",
+        "--replace",
+    ]);
 }
 
 #[test]

@@ -19,6 +19,18 @@ fn generated() -> Vec<(&'static str, Schema)> {
             "embeddings-request",
             schemars::schema_for!(gleaner::api::EmbeddingsRequest),
         ),
+        (
+            "rerank-request",
+            schemars::schema_for!(gleaner::api::RerankCall),
+        ),
+        (
+            "feedback-request",
+            schemars::schema_for!(gleaner::api::FeedbackRequest),
+        ),
+        (
+            "feedback-fit",
+            schemars::schema_for!(gleaner::feedback::FitReport),
+        ),
         ("search-request", schemars::schema_for!(SearchRequest)),
         ("search-response", schemars::schema_for!(SearchResponse)),
         ("problem", schemars::schema_for!(Problem)),
@@ -43,6 +55,33 @@ fn schemas_are_those_of_the_code() {
             path.display()
         );
     }
+}
+
+/// The columns of an export of feedback, for whoever reads one.
+#[test]
+fn the_columns_of_exported_feedback_are_those_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/feedback-export.json");
+    let columns: Vec<serde_json::Value> = gleaner::feedback::FEEDBACK_COLUMNS
+        .iter()
+        .map(|(name, kind, holds)| {
+            serde_json::json!({"name": name, "type": kind, "description": holds})
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(&serde_json::json!({
+        "title": "Feedback exported as Parquet: a row for each document of each event",
+        "columns": columns,
+    }))
+    .unwrap()
+        + "\n";
+    if std::env::var_os("GLEANER_REGENERATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == text,
+        "{} is not what the code says; run `make schemas`",
+        path.display()
+    );
 }
 
 #[test]

@@ -34,13 +34,14 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
         measured = ["| collection | nDCG@10 | recall@100 | nDCG@10 against the base | p |", "|---|---|---|---|---|"]
         for collection, values in report["means"].items():
             difference = differences.get(collection)
-            compared = f"{difference['difference']:+.4f} | {difference['p']:.4f}" if difference else "- | -"
+            compared = f"{difference['difference']:+.4f} | {shown(difference['p'])}" if difference else "- | -"
             measured.append(
                 f"| {collection} ({EVALUATION[collection]}) | {values['ndcg@10']:.4f} | {values['recall@100']:.4f} | {compared} |"
             )
             for measure in ("ndcg@10", "recall@100"):
                 quality.append({"dataset": f"{collection}/{EVALUATION[collection]}", "measure": measure, "value": round(values[measure], 4)})
-    write_manifest(out, name, recipe["pooling"], recipe["max_tokens"], hidden, quality)
+    shorter = [int(size) for size in recipe.get("dimensions", {}) if int(size) < hidden]
+    write_manifest(out, name, recipe["pooling"], recipe["max_tokens"], hidden, quality, shorter)
     lines = [
         f"# {name}",
         "",
@@ -90,6 +91,10 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
     (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
+def shown(p: float) -> str:
+    return f"{p:.4f}" if p >= 0.0001 else "< .0001"
+
+
 def mix_of(share: float) -> str:
     if share == 1.0:
         return "The weights are the trained ones, not averaged with the base's."
@@ -99,8 +104,8 @@ def mix_of(share: float) -> str:
 def commands_of(run: Dict[str, object]) -> List[str]:
     recipe = f"training/recipes/{run['recipe']['name']}.toml"
     if run.get("grid"):
-        # Trains, chooses and reports every run; RUN is the folder of the one that it names as the best.
-        return [f"grid {recipe} --runs RUNS"]
+        # `grid` makes this run and the others that it was chosen among; by itself it is the same.
+        recipe += f" --set seed={run['recipe']['seed']} --set pooling={run['recipe']['pooling']}"
     return [f"train {recipe} --out RUN", "choose --out RUN", "report --out RUN"]
 
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
+from .place import Missing
+
 
 @dataclass
 class Source:
@@ -192,10 +194,11 @@ def _documentation(name: str, packages: List[str]) -> Source:
     for package in packages:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
-            continue
+            raise Missing(f"{package} is not installed: its documentation is a source (make training-env)")
         root = Path(spec.origin).parent
         for path in sorted(root.rglob("*.py")):
-            if "test" in path.as_posix() or "_vendor" in path.as_posix():
+            inside = path.relative_to(root).as_posix()
+            if "test" in inside or "_vendor" in inside:
                 continue
             for pair in _documented(path):
                 if pair[0] not in seen:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .data import EVALUATION, Source, evaluation, read
 from .model import Bert
+from .place import MEASURED, REPORTS
 from .pooling import Pooling
 from .significance import measures, paired
 from .texts import Tokens, encode
@@ -128,8 +129,9 @@ def write(
         },
     }
     (folder / f"{name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
-    # One line a run: the record of what was ever measured on the evaluation sets.
-    with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
+    # One line a run: the record of what was ever measured on the evaluation sets, kept in the repository.
+    kept = MEASURED if reports == REPORTS else folder
+    with open(kept / "log.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps({key: content[key] for key in ("when", "name", "means")}) + "\n")
 
 

@@ -25,6 +25,8 @@ from .texts import Tokens, encode, padded
 
 LAYERS = "layers.safetensors"
 HEAD = "head.safetensors"
+#: The same as a graph, which is what the service runs.
+HEAD_GRAPH = "head.onnx"
 MANIFEST = "trained.toml"
 FORMAT = "gleaner-layers-1"
 #: The package whose weights the layers belong to (tools/assets.json).
@@ -100,6 +102,14 @@ def assemble(model: Path, base: Path, out: Path) -> None:
     found = sha256(base / "model.safetensors")
     if about.get("base_sha256") != found:
         raise ValueError(f"{base / 'model.safetensors'}: sha256 {found}, but the layers belong to {about.get('base_sha256')}")
+    import tomllib
+
+    manifest = tomllib.loads((model / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["pooling"] not in MODES:
+        raise ValueError(
+            f"{model / MANIFEST}: the pooling {manifest['pooling']} has weights, which this layout has no place for; "
+            "`gleaner models add` takes the folder as it is"
+        )
     weights = load_file(base / "model.safetensors")
     prefix = "bert." if any(name.startswith("bert.") for name in weights) else ""
     for name, value in expanded(layers).items():
@@ -111,9 +121,6 @@ def assemble(model: Path, base: Path, out: Path) -> None:
         if path.is_file() and path.name not in ("model.safetensors", "data_config.json"):
             shutil.copyfile(path, out / path.name)
     save_file({name: np.ascontiguousarray(value, dtype=np.float32) for name, value in weights.items() if value.dtype.kind == "f"}, out / "model.safetensors", metadata={"format": "pt"})
-    import tomllib
-
-    manifest = tomllib.loads((model / MANIFEST).read_text(encoding="utf-8"))
     write_pipeline(out, manifest["pooling"], int(manifest["max_tokens"]), Shape.read(base).hidden)
 
 
@@ -136,8 +143,7 @@ def write_pipeline(out: Path, pooling: str, max_tokens: int, hidden: int) -> Non
     config = {"max_seq_length": max_tokens, "do_lower_case": False}
     (out / "sentence_bert_config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
     modes: Dict[str, object] = {"word_embedding_dimension": hidden}
-    # A trained pooling is a graph of its own; the mean stands for it where it cannot be run.
-    modes.update({key: name == (pooling if pooling in MODES else "mean") for name, key in MODES.items()})
+    modes.update({key: name == pooling for name, key in MODES.items()})
     (out / "1_Pooling").mkdir(exist_ok=True)
     (out / "1_Pooling" / "config.json").write_text(json.dumps(modes, indent=2) + "\n", encoding="utf-8")
 
@@ -207,7 +213,7 @@ def export(
             if head:
                 _check_head(pooling, bert, rows, folder, parity)
         out.mkdir(parents=True, exist_ok=True)
-        for file in (LAYERS, HEAD):
+        for file in (LAYERS, HEAD, HEAD_GRAPH):
             if (folder / file).is_file():
                 shutil.copyfile(folder / file, out / file)
         if graphs:
@@ -257,7 +263,15 @@ def _heads(pooling: Pooling) -> int:
     return attention.heads if attention is not None else 8
 
 
-def write_manifest(out: Path, name: str, pooling: str, max_tokens: int, hidden: int, quality: List[Dict[str, object]]) -> None:
+def write_manifest(
+    out: Path,
+    name: str,
+    pooling: str,
+    max_tokens: int,
+    hidden: int,
+    quality: List[Dict[str, object]],
+    shorter: Sequence[int] = (),
+) -> None:
     """`trained.toml`: what the layers are and what they need."""
     lines = [
         "# Layers trained on top of a published encoder; training/README.md describes the files.",
@@ -269,6 +283,7 @@ def write_manifest(out: Path, name: str, pooling: str, max_tokens: int, hidden: 
         "normalize = true",
         f"max_tokens = {max_tokens}",
         f"dimensions = {hidden}",
+        f"matryoshka = {sorted(shorter)}",
         'licence = "Apache-2.0"',
         "",
         "[prompts]",
@@ -277,7 +292,7 @@ def write_manifest(out: Path, name: str, pooling: str, max_tokens: int, hidden: 
         "",
         "[files]",
     ]
-    for file in (LAYERS, HEAD):
+    for file in (LAYERS, HEAD, HEAD_GRAPH):
         if (out / file).is_file():
             lines.append(f'"{file}" = "{sha256(out / file)}"')
     for row in quality:

@@ -42,6 +42,10 @@ VARIANTS: Dict[str, Dict[str, object]] = {
 }
 
 
+#: How the line of a run begins that did not end well.
+FAILED = "failed:"
+
+
 class Worker:
     """What a process keeps between runs."""
 
@@ -130,7 +134,7 @@ def _run(task: Tuple[Recipe, str, Path, Path, Dict[str, object]]) -> str:
         })
         return _finish(worker, recipe, bert, pooling, before, bert.trained_state(), name, out, reports) + f", {trained:.0f} s of training"
     except Exception:
-        return f"{name}: failed\n{traceback.format_exc()}"
+        return f"{FAILED} {name}\n{traceback.format_exc()}"
 
 
 def _finish(worker: Worker, recipe: Recipe, bert: Bert, pooling: Pooling, before, after, name: str, out: Path, reports: Path) -> str:
@@ -167,7 +171,7 @@ def _soup(task: Tuple[List[Path], str, Path, Path]) -> str:
         after = {key: value.to(next(bert.parameters()).device) for key, value in after.items()}
         return _finish(worker, recipe, bert, Mean(), before, after, name, out, reports)
     except Exception:
-        return f"{name}: failed\n{traceback.format_exc()}"
+        return f"{FAILED} {name}\n{traceback.format_exc()}"
 
 
 def _base(task: Tuple[Recipe, str, Path]) -> str:
@@ -194,9 +198,15 @@ def grid(
     context = multiprocessing.get_context("spawn")
     started = time.monotonic()
 
+    failed: List[str] = []
+
     def say(line: str) -> None:
         print(f"[{time.monotonic() - started:.0f} s] {line}", flush=True)
+        if line.startswith(FAILED):
+            failed.append(line.splitlines()[0])
 
+    if any(stage.kinds_share for stage in recipe.stages):
+        raise ValueError(f"{recipe.name}: `kinds_share` is for `train`; a grid's runs retrieve only")
     runs.mkdir(parents=True, exist_ok=True)
     mined = {name: runs / f"{name}.pickle" for name in recipe.parts()}
     abouts = runs / "sources.json"
@@ -221,10 +231,14 @@ def grid(
 
     with context.Pool(jobs, _start, (data, base, mined)) as pool:
         if not there(f"{recipe.name}-as-it-is"):
-            pool.apply_async(_base, ((recipe, f"{recipe.name}-as-it-is", reports),), callback=say)
+            base_task = pool.apply_async(_base, ((recipe, f"{recipe.name}-as-it-is", reports),))
+        else:
+            base_task = None
         todo = [(run, name, runs / name, reports, about) for run, name in tasks if not there(name)]
         for line in pool.imap_unordered(_run, todo):
             say(line)
+        if base_task is not None:
+            say(base_task.get())
         soups = []
         for kind in ("mean", *variants):
             parts = [runs / f"{recipe.name}-{kind}-{seed}" for seed in seeds]
@@ -235,6 +249,8 @@ def grid(
             say(line)
         pool.close()
         pool.join()
+    if failed:
+        raise ValueError(f"{len(failed)} runs did not end well: {'; '.join(failed)}")
 
 
 def best(recipe: Recipe, runs: Path) -> Path:
@@ -245,6 +261,8 @@ def best(recipe: Recipe, runs: Path) -> Path:
         if run["recipe"]["pooling"] != "mean" or "share" not in run:
             continue
         values[path.parent] = standing(run["validation"][str(run["share"])])
+    if not values:
+        raise ValueError(f"{runs} holds no run of {recipe.name} with the mean; those in {MEASURED} kept their measures alone")
     for path, value in sorted(values.items(), key=lambda item: -item[1]):
         print(f"{path.name}: {value:.5f}")
     return max(values, key=lambda path: values[path])

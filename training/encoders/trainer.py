@@ -24,6 +24,8 @@ from .teacher import Mined
 from .texts import Tokens, device_of, padded
 
 
+#: Settings that may change between two parts of a run.
+INDIFFERENT = {"name", "device", "threads", "checkpoint_every", "mixes"}
 #: Seconds that one step can count for at most.
 LONGEST_STEP = 30.0
 
@@ -313,6 +315,9 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         saved = torch.load(path, map_location=self.device, weights_only=True)
+        differs = sorted(k for k, v in self.recipe.to_dict().items() if k not in INDIFFERENT and saved["recipe"].get(k) != v)
+        if differs:
+            raise ValueError(f"{path} is of another recipe ({', '.join(differs)}): take another folder, or remove it")
         self.student.bert.load_state_dict(saved["layers"], strict=False)
         self.student.pooling.load_state_dict(saved["pooling"])
         self.optimizer.load_state_dict(saved["optimizer"])

@@ -12,7 +12,7 @@ from encoders import place
 
 
 #: Of the study, what was measured so far.
-MEASURED = place.PROJECT / "training" / "measured" / "rerankers"
+MEASURED = place.MEASURED / "rerankers"
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

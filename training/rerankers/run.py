@@ -18,6 +18,7 @@ from torch import Tensor
 from encoders import place
 from encoders.data import EVALUATION, Source, evaluation, read
 from encoders.export import BASE
+from encoders.place import MEASURED, REPORTS
 from encoders.significance import paired
 from encoders.texts import device_of
 
@@ -333,6 +334,7 @@ def write_report(name: str, reports: Path, content: Dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     (folder / f"{name}.json").write_text(json.dumps({"name": name, "when": when, **content}) + "\n", encoding="utf-8")
-    # One line a run: the record of what was ever measured on the evaluation sets.
-    with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
+    # One line a run: the record of what was ever measured on the evaluation sets, kept in the repository.
+    kept = MEASURED / "rerankers" if reports == REPORTS else folder
+    with open(kept / "log.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps({"when": when, "name": name, "summary": content["summary"]}) + "\n")

@@ -102,7 +102,11 @@ class Commands(unittest.TestCase):
         expected = encode(load(self.out, self.base)[0], Mean(), rows)
         found = encode(Bert.read(self.folder / "full"), Mean(), rows)
         self.assertGreater(float((expected * found).sum(1).min()), 0.99)
-        self.assertIn("`tiny`: whole encoder", self.run_command("table"))
+        self.assertIn("matryoshka = [", (self.folder / "models" / "tiny" / "trained.toml").read_text())
+        # A checkpoint of another recipe is not gone on from.
+        with contextlib.redirect_stderr(io.StringIO()) as complaint:
+            self.assertEqual(main(["train", self.recipe(0), "--out", out, "--set", "queries=3"]), 1)
+        self.assertIn("another recipe (queries)", complaint.getvalue())
 
     def test_the_poolings_are_compared_and_not_made_twice(self) -> None:
         recipe = self.recipe(1)

@@ -3,6 +3,11 @@
 //! Inputs `input_ids` and `attention_mask` (int64, batch x sequence), output
 //! `last_hidden_state` (f32, batch x sequence x hidden). Padding sits on the right and
 //! is masked; it has no influence on the vectors of the tokens before it.
+//!
+//! A cross-encoder (weights with a classifier) takes `token_type_ids` as well and gives
+//! `logits` (f32, batch x labels): the first token's vector through the pooler and the
+//! classifier, as BertForSequenceClassification does it. In integers its last layer is
+//! computed for the first token alone, which saves it all but the keys and the values.
 
 use std::ops::Range;
 
@@ -10,7 +15,7 @@ use super::builder::{Attribute, Dimension, GraphBuilder, float_bytes};
 use super::calibrate::Calibration;
 use super::onnx::ElementType;
 use super::quantize::{self, QuantizedDense};
-use super::weights::{Activation, BertConfig, BertWeights, Dense, Layer, Norm};
+use super::weights::{Activation, BertConfig, BertWeights, Classifier, Dense, Layer, Norm};
 use crate::error::Result;
 
 /// Whether all texts of the batch have the same length.
@@ -75,6 +80,11 @@ pub(crate) fn build(
     writer
         .graph
         .input("attention_mask", ElementType::Int64, &batch);
+    if weights.second_type.is_some() {
+        writer
+            .graph
+            .input("token_type_ids", ElementType::Int64, &batch);
+    }
     let hidden = [batch[0], batch[1], Dimension::Fixed(config.hidden)];
 
     let mask = writer.graph.node(
@@ -105,9 +115,19 @@ pub(crate) fn build(
         } else {
             tap(index + 1, Site::Qkv)
         };
-        x = writer.layer(index, layer, &x, &mask, &output)?;
+        let first_alone = index + 1 == last && weights.classifier.is_some();
+        let first_alone = first_alone && matches!(arithmetic, Arithmetic::Integer(_));
+        x = writer.layer(index, layer, &x, &mask, &output, first_alone)?;
     }
-    writer.graph.output(&x, ElementType::Float, &hidden);
+    match &weights.classifier {
+        // What is calibrated is the layers.
+        Some(classifier) if !matches!(arithmetic, Arithmetic::Tapped) => {
+            let logits = writer.classifier(classifier, &x);
+            let labels = [batch[0], Dimension::Fixed(classifier.labels.outputs)];
+            writer.graph.output(&logits, ElementType::Float, &labels);
+        }
+        _ => writer.graph.output(&x, ElementType::Float, &hidden),
+    }
     if matches!(arithmetic, Arithmetic::Tapped) {
         for layer in 0..last {
             for site in Site::ALL {
@@ -178,14 +198,70 @@ impl Writer<'_> {
         let positions =
             self.graph
                 .node("Slice", &[&table, &zero, &length, &zero], "positions", &[]);
+        let places = match &weights.second_type {
+            None => positions,
+            Some(difference) => self.with_types(&positions, difference),
+        };
         self.skip_norm(
             &words,
-            &positions,
+            &places,
             None,
             &weights.embedding_norm,
             "embeddings.norm",
             &tap(0, Site::Qkv),
         )
+    }
+
+    /// What every token gets for its place, and those of the second type for that.
+    fn with_types(&mut self, positions: &str, difference: &[f32]) -> String {
+        let hidden = self.config.hidden;
+        let second = self.graph.floats("type.second", &[hidden], difference);
+        let to = [("to", Attribute::Int(ElementType::Float as i64))];
+        let types = self
+            .graph
+            .node("Cast", &["token_type_ids"], "types.floats", &to);
+        let axis = self.graph.integers("types.axis", &[2]);
+        let column = self
+            .graph
+            .node("Unsqueeze", &[&types, &axis], "types.column", &[]);
+        let added = self.graph.node("Mul", &[&column, &second], "types", &[]);
+        self.graph
+            .node("Add", &[positions, &added], "positions.typed", &[])
+    }
+
+    /// Scores out of the first token's vector.
+    fn classifier(&mut self, classifier: &Classifier, x: &str) -> String {
+        let first = self.graph.integer("first", 0);
+        let along = [("axis", Attribute::Int(1))];
+        let state = self
+            .graph
+            .node("Gather", &[x, &first], "first.state", &along);
+        let pooled = self.plain(&classifier.pooler, &state, "pooler");
+        let pooled = self.graph.node("Tanh", &[&pooled], "pooled", &[]);
+        self.plain(&classifier.labels, &pooled, "logits")
+    }
+
+    /// A dense layer in floats.
+    fn plain(&mut self, dense: &Dense, x: &str, output: &str) -> String {
+        let part = |part: &str| format!("{output}.{part}");
+        let shape = [dense.inputs, dense.outputs];
+        let weight = self.graph.floats(&part("weight"), &shape, &dense.weight);
+        let bias = self
+            .graph
+            .floats(&part("bias"), &[dense.outputs], &dense.bias);
+        let product = self
+            .graph
+            .node("MatMul", &[x, &weight], &part("product"), &[]);
+        self.graph.node("Add", &[&product, &bias], output, &[])
+    }
+
+    /// The first token of each text.
+    fn first(&mut self, x: &str) -> String {
+        let zero = self.graph.integers(&format!("{x}.first.zero"), &[0]);
+        let one = self.graph.integers(&format!("{x}.first.one"), &[1]);
+        let output = format!("{x}.first");
+        self.graph
+            .node("Slice", &[x, &zero, &one, &one], &output, &[])
     }
 
     fn gather(&mut self, table: &str, output: &str) -> String {
@@ -204,10 +280,18 @@ impl Writer<'_> {
         x: &str,
         mask: &str,
         output: &str,
+        first_alone: bool,
     ) -> Result<String> {
         let name = |part: &str| format!("layer.{index}.{part}");
-        let context = self.attention(index, &layer.qkv, x, mask)?;
-
+        let context = self.attention(index, &layer.qkv, x, mask, first_alone)?;
+        let first;
+        let x = match first_alone {
+            false => x,
+            true => {
+                first = self.first(x);
+                &first
+            }
+        };
         let (mixed, bias) = self.dense(
             index,
             Site::AttentionOutput,
@@ -237,8 +321,16 @@ impl Writer<'_> {
         ))
     }
 
-    /// Self-attention up to the weighted sum of the values.
-    fn attention(&mut self, index: usize, qkv: &Dense, x: &str, mask: &str) -> Result<String> {
+    /// Self-attention up to the weighted sum of the values; of the first token alone where
+    /// that is all that is wanted.
+    fn attention(
+        &mut self,
+        index: usize,
+        qkv: &Dense,
+        x: &str,
+        mask: &str,
+        first_alone: bool,
+    ) -> Result<String> {
         let output = tap(index, Site::AttentionOutput);
         let heads = [("num_heads", Attribute::Int(self.config.heads as i64))];
         let name = format!("layer.{index}.qkv");
@@ -260,11 +352,19 @@ impl Writer<'_> {
         };
         let quantized = quantize::dense(qkv, calibration.range(index, Site::Qkv)?);
         let input = self.quantize(&quantized, x, &name);
+        let asking = match first_alone {
+            false => input.clone(),
+            true => QuantizedInput {
+                integers: self.first(&input.integers),
+                ..input.clone()
+            },
+        };
         let [query, key, value] = [(0, "query"), (1, "key"), (2, "value")].map(|(part, what)| {
             let third = self.config.hidden;
             let columns = part * third..(part + 1) * third;
             let output = format!("layer.{index}.{what}");
-            self.multiply(&quantized, columns, &qkv.bias, &input, &output)
+            let input = if part == 0 { &asking } else { &input };
+            self.multiply(&quantized, columns, &qkv.bias, input, &output)
         });
         // Without a mask to apply, the runtime computes attention block by block (Dao et
         // al. 2022), which is a quarter faster on long texts.
@@ -434,6 +534,7 @@ impl Writer<'_> {
 }
 
 /// Names of a quantised input's values.
+#[derive(Clone)]
 struct QuantizedInput {
     integers: String,
     scale: String,

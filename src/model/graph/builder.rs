@@ -168,6 +168,12 @@ impl GraphBuilder {
         self.tensor(name, ElementType::Uint8, shape, values.to_vec())
     }
 
+    /// A single `i64`, of no dimensions.
+    pub(crate) fn integer(&mut self, name: &str, value: i64) -> String {
+        let bytes = value.to_le_bytes().to_vec();
+        self.tensor(name, ElementType::Int64, &[], bytes)
+    }
+
     /// A constant of `i64`.
     pub(crate) fn integers(&mut self, name: &str, values: &[i64]) -> String {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();

@@ -9,13 +9,15 @@ use crate::error::{Error, Result};
 use crate::model::batch::{self, Batch};
 use crate::model::runtime::RuntimeOptions;
 use crate::model::session::EncoderSession;
-use crate::model::tokenizer::TextTokenizer;
+use crate::model::tokenizer::{TextTokenizer, Tokenized};
 
 /// One text per line: queries, prose of many fields, code, tables, other scripts, noise.
 const TEXTS: &str = include_str!("calibration.txt");
 /// Lines put together to make paragraphs, and to make texts of the full length.
 const PARAGRAPH: usize = 6;
 const PAGE: usize = 14;
+/// Tokens of a query, at most, where pairs are calibrated.
+const QUERY: usize = 16;
 /// Tokens per calibration batch: every dense layer's input is kept for one batch.
 const BATCH_TOKENS: usize = 1024;
 
@@ -61,14 +63,18 @@ impl Calibration {
         // One thread: sums are then taken in one order on every machine of a kind.
         let mut session = EncoderSession::from_memory(&model, options.library.as_deref())?;
         drop(model);
-        let encoded = texts()
-            .iter()
-            .map(|text| tokenizer.encode("", text, max_tokens).map(|t| t.ids))
-            .collect::<Result<Vec<_>>>()?;
-        let lengths: Vec<usize> = encoded.iter().map(Vec::len).collect();
+        let encoded = match weights.classifier {
+            None => texts()
+                .iter()
+                .map(|text| tokenizer.encode("", text, max_tokens))
+                .collect::<Result<Vec<_>>>()?,
+            Some(_) => pairs(tokenizer, max_tokens)?,
+        };
+        let lengths: Vec<usize> = encoded.iter().map(|text| text.ids.len()).collect();
         let mut ranges = BTreeMap::new();
         for rows in batch::plan(&lengths, BATCH_TOKENS) {
-            let batch = Batch::new(&rows, &encoded, tokenizer.pad());
+            let seconds = rows.iter().map(|&row| encoded[row].second).collect();
+            let batch = Batch::new(&rows, &encoded, tokenizer.pad()).typed(seconds);
             for layer in 0..config.layers {
                 for site in Site::ALL {
                     let width = match site {
@@ -123,6 +129,24 @@ impl ChannelRange {
             }
         }
     }
+}
+
+/// Each of the texts behind two queries: one that it begins with, and one out of another.
+fn pairs(tokenizer: &TextTokenizer, max_tokens: usize) -> Result<Vec<Tokenized>> {
+    let template = tokenizer.pair_template()?;
+    let room = max_tokens.saturating_sub(template.specials());
+    let texts = texts();
+    let mut pairs = Vec::with_capacity(2 * texts.len());
+    for (n, text) in texts.iter().enumerate() {
+        let (passage, _) = tokenizer.first(text, room.max(1))?;
+        let other = tokenizer.first(&texts[(n + 7) % texts.len()], QUERY)?.0;
+        for query in [&passage, &other] {
+            let query = &query[..query.len().min(QUERY).min(room / 2)];
+            let rest = &passage[..passage.len().min(room - query.len())];
+            pairs.push(template.join(query, rest, false));
+        }
+    }
+    Ok(pairs)
 }
 
 /// The calibration texts: lines, paragraphs and pages made of them, and nothing at all.

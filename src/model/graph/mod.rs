@@ -24,13 +24,13 @@ use bert::Arithmetic;
 use calibrate::Calibration;
 use weights::{BertConfig, BertWeights};
 
-pub(crate) use weights::{CONFIG, WEIGHTS};
+pub(crate) use weights::{CONFIG, Purpose, WEIGHTS};
 
 /// A serialised graph; `external` holds the contents of the file named on request.
 pub(crate) struct BuiltGraph {
     pub model: Vec<u8>,
     pub external: Option<Vec<u8>>,
-    /// Values per token vector.
+    /// Values per token vector, or labels of a pair.
     pub dimensions: usize,
 }
 
@@ -111,15 +111,16 @@ pub(crate) fn shape(folder: &Path) -> Result<(usize, usize)> {
 pub(crate) fn float(
     folder: &Path,
     tokenizer: &TextTokenizer,
+    purpose: Purpose,
     external: Option<&str>,
 ) -> Result<BuiltGraph> {
     let config = read_config(folder, tokenizer)?;
-    let weights = BertWeights::read(folder, &config)?;
+    let weights = BertWeights::read(folder, &config, purpose)?;
     let (model, external) = bert::build(&config, &weights, Arithmetic::Float, external)?;
     Ok(BuiltGraph {
         model,
         external,
-        dimensions: config.hidden,
+        dimensions: purpose.width(&config),
     })
 }
 
@@ -130,12 +131,13 @@ pub(crate) fn float(
 pub(crate) fn integer(
     folder: &Path,
     tokenizer: &TextTokenizer,
+    purpose: Purpose,
     max_tokens: usize,
     options: &RuntimeOptions,
     external: Option<&str>,
 ) -> Result<BuiltGraph> {
     let config = read_config(folder, tokenizer)?;
-    let weights = BertWeights::read(folder, &config)?;
+    let weights = BertWeights::read(folder, &config, purpose)?;
     let calibration = Calibration::run(&config, &weights, tokenizer, max_tokens, options)?;
     let (model, external) = bert::build(
         &config,
@@ -146,7 +148,7 @@ pub(crate) fn integer(
     Ok(BuiltGraph {
         model,
         external,
-        dimensions: config.hidden,
+        dimensions: purpose.width(&config),
     })
 }
 

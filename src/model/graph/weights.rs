@@ -143,12 +143,44 @@ pub(crate) struct Layer {
     pub output_norm: Norm,
 }
 
+/// What a BERT's weights are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Vectors of texts.
+    Encoder,
+    /// Scores of pairs of texts: token types, and a classifier with so many labels.
+    CrossEncoder { labels: usize },
+}
+
+impl Purpose {
+    /// Values that the graph gives for each token, or for each pair.
+    pub(crate) fn width(self, config: &BertConfig) -> usize {
+        match self {
+            Purpose::Encoder => config.hidden,
+            Purpose::CrossEncoder { labels } => labels,
+        }
+    }
+}
+
+/// What makes scores out of the first token's vector: BERT's pooler (dense, tanh) and a dense
+/// layer with a value for each label.
+pub(crate) struct Classifier {
+    /// hidden x hidden.
+    pub pooler: Dense,
+    /// hidden x labels.
+    pub labels: Dense,
+}
+
 /// All weights of a BERT encoder.
 pub(crate) struct BertWeights {
     /// vocabulary x hidden.
     pub words: Vec<f32>,
     /// positions x hidden, with the first token type already added.
     pub positions: Vec<f32>,
+    /// What the second token type adds to the first, hidden; for pairs of texts.
+    pub second_type: Option<Vec<f32>>,
+    /// For pairs of texts.
+    pub classifier: Option<Classifier>,
     pub embedding_norm: Norm,
     pub layers: Vec<Layer>,
 }
@@ -159,14 +191,14 @@ impl BertWeights {
     /// # Errors
     /// InvalidModel naming the tensor that is missing, of another shape, of a type that
     /// is not a float, or not finite.
-    pub(crate) fn read(folder: &Path, config: &BertConfig) -> Result<Self> {
+    pub(crate) fn read(folder: &Path, config: &BertConfig, purpose: Purpose) -> Result<Self> {
         let bytes = read(folder, WEIGHTS)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| {
             invalid(WEIGHTS, "the weights cannot be read")
                 .found(format!("{e:?}"))
                 .expected("a safetensors file")
         })?;
-        Source::new(&tensors).weights(config)
+        Source::new(&tensors).weights(config, purpose)
     }
 }
 
@@ -193,7 +225,7 @@ impl<'a> Source<'a> {
         Source { tensors, names }
     }
 
-    fn weights(&self, config: &BertConfig) -> Result<BertWeights> {
+    fn weights(&self, config: &BertConfig, purpose: Purpose) -> Result<BertWeights> {
         let (hidden, intermediate) = (config.hidden, config.intermediate);
         let types = self.get(
             "embeddings.token_type_embeddings.weight",
@@ -208,6 +240,25 @@ impl<'a> Source<'a> {
                 *value += first_type;
             }
         }
+        let (second_type, classifier) = match purpose {
+            Purpose::Encoder => (None, None),
+            Purpose::CrossEncoder { labels } => {
+                let second = types.chunks_exact(hidden).nth(1).ok_or_else(|| {
+                    invalid(
+                        CONFIG,
+                        "a cross-encoder tells two texts apart by their type",
+                    )
+                    .found(format!("type_vocab_size {}", config.token_types))
+                    .expected("2")
+                })?;
+                let difference = second.iter().zip(&types).map(|(b, a)| b - a).collect();
+                let classifier = Classifier {
+                    pooler: self.dense("pooler.dense", hidden, hidden)?,
+                    labels: self.dense("classifier", hidden, labels)?,
+                };
+                (Some(difference), Some(classifier))
+            }
+        };
         let layers = (0..config.layers)
             .map(|index| {
                 let name = |part: &str| format!("encoder.layer.{index}.{part}");
@@ -234,6 +285,8 @@ impl<'a> Source<'a> {
                 &[config.vocabulary, hidden],
             )?,
             positions,
+            second_type,
+            classifier,
             embedding_norm: self.norm("embeddings.LayerNorm", hidden)?,
             layers,
         })

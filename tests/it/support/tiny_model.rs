@@ -23,6 +23,8 @@ pub struct TinyModel {
     pub pooling: &'static str,
     pub query_prompt: &'static str,
     pub document_prompt: &'static str,
+    /// Labels of a classifier, which makes a reranker of it; 0 for an encoder.
+    pub labels: usize,
 }
 
 impl Default for TinyModel {
@@ -38,6 +40,7 @@ impl Default for TinyModel {
             pooling: "pooling_mode_mean_tokens",
             query_prompt: "",
             document_prompt: "",
+            labels: 0,
         }
     }
 }
@@ -57,16 +60,27 @@ impl TinyModel {
             .unwrap();
         };
         put("tokenizer.json", tokenizer());
-        put(
-            "config.json",
-            json!({
+        let mut config = json!({
                 "model_type": "bert", "hidden_size": self.hidden,
                 "num_hidden_layers": self.layers, "num_attention_heads": self.heads,
                 "intermediate_size": self.intermediate, "hidden_act": "gelu",
                 "vocab_size": vocabulary().len(), "max_position_embeddings": self.positions,
                 "type_vocab_size": 2, "layer_norm_eps": 1e-12,
-            }),
-        );
+        });
+        if self.labels > 0 {
+            // As transformers and sentence-transformers' CrossEncoder save it.
+            config["architectures"] = json!(["BertForSequenceClassification"]);
+            let labels = (0..self.labels).map(|n| (n.to_string(), json!(format!("LABEL_{n}"))));
+            config["id2label"] = labels.collect::<serde_json::Map<_, _>>().into();
+            put("config.json", config);
+            put(
+                "tokenizer_config.json",
+                json!({"model_max_length": self.max_tokens}),
+            );
+            self.write_weights(folder);
+            return;
+        }
+        put("config.json", config);
         put(
             "modules.json",
             json!([
@@ -91,6 +105,10 @@ impl TinyModel {
         );
         fs::write(folder.join("LICENSE"), "Free to use in tests.\n").unwrap();
 
+        self.write_weights(folder);
+    }
+
+    fn write_weights(&self, folder: &Path) {
         let tensors = self.tensors();
         let bytes: BTreeMap<&str, (Vec<usize>, Vec<u8>)> = tensors
             .iter()
@@ -166,6 +184,15 @@ impl TinyModel {
             for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
                 put(format!("{p}.{name}.weight"), &[h], 1.0, 0.2);
                 put(format!("{p}.{name}.bias"), &[h], 0.0, 0.2);
+            }
+        }
+        if self.labels > 0 {
+            for (name, outputs, spread) in [
+                ("bert.pooler.dense", h, 1.5 / (h as f32).sqrt()),
+                ("classifier", self.labels, 0.5),
+            ] {
+                put(format!("{name}.weight"), &[outputs, h], 0.0, spread);
+                put(format!("{name}.bias"), &[outputs], 0.0, 0.1);
             }
         }
         tensors
