@@ -148,6 +148,7 @@ training-env: ## install what training needs into the cache folder (6 GB with to
 		"$(TRAINING)/bin/pip" install --quiet --requirement training/requirements.txt; \
 		cp training/requirements.txt "$(TRAINING)/installed.txt"; \
 	fi
+	@$(SETUP) training
 
 .PHONY: test-training
 test-training: training-env ## the tests of training: poolings, losses, exports, small runs
@@ -172,6 +173,24 @@ ifeq ($(BENCH_BUILD),)
 else
 	$(call step,poolings,$(TRAIN) grid training/recipes/whole.toml)
 	@$(TRAIN) table --into docs/encoders.md
+endif
+
+# The same: candidates, a run's checkpoint and the runs of the study stay where they are.
+RERANK := PYTHONPATH=training "$(TRAINING)/bin/python" -m rerankers
+RERANKER ?= reranker-cpu
+RERANKER_RUN := $(CACHE)/training/rerankers/runs/$(RERANKER)
+.PHONY: train-rerankers
+train-rerankers: setup training-env ## train and measure the re-ranker and the study of docs/rerankers.md (hours on two cores)
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the collections to train and measure on"
+else
+	$(call step,candidates,$(RERANK) prepare training/recipes/$(RERANKER).toml)
+	$(call step,train,test -f "$(RERANKER_RUN)/run.json" || $(RERANK) train training/recipes/$(RERANKER).toml --out "$(RERANKER_RUN)")
+	$(call step,choose,$(RERANK) choose --out "$(RERANKER_RUN)")
+	$(call step,measure,$(RERANK) report --out "$(RERANKER_RUN)")
+	$(call step,export,$(RERANK) export --out "$(RERANKER_RUN)" --to models/gleaner-reranker)
+	$(call step,study,$(RERANK) study training/recipes/study-small.toml --seeds 3 --out training/measured/rerankers/study-small)
+	@$(RERANK) table --into docs/rerankers.md
 endif
 
 .PHONY: clean

@@ -4,6 +4,7 @@
     setup.py                      tools, libraries, weights, RocksDB, env.sh
     setup.py models --binary B    the models that are provided, made by `gleaner models add`
     setup.py launcher --binary B  bin/gleaner, which finds the libraries by itself
+    setup.py training             what only training needs beside the first
     setup.py --verify             the first, reading every cached file to check it
 
 Each step looks first at what is there, so that a second run takes a second and
@@ -61,6 +62,11 @@ GIVEN = {"libclang": "LIBCLANG_PATH", "onnxruntime": "ORT_DYLIB_PATH"}
 
 def load_assets() -> Dict[str, Any]:
     return dict(json.loads(ASSETS.read_text(encoding="utf-8")))
+
+
+def assets_of(step: str) -> Dict[str, Any]:
+    """Those that a step brings: an asset that names none belongs to the libraries."""
+    return {name: asset for name, asset in load_assets().items() if asset.get("step", "libraries") == step}
 
 
 def wheel_of(source: Mapping[str, Any], architecture: str) -> registry.Wheel:
@@ -135,7 +141,7 @@ def prepare_libraries(cache: Cache, environment: Mapping[str, str], verify: bool
     say("tools", f"rustc {rust}, {cxx}, {architecture}")
 
     variables: Dict[str, str] = {}
-    for name, asset in load_assets().items():
+    for name, asset in assets_of("libraries").items():
         provided = cache.path(asset["folder"], asset["provides"])
         given = given_path(name, provided, environment)
         if given:
@@ -275,16 +281,17 @@ def parse_arguments(arguments: Optional[List[str]] = None) -> argparse.Namespace
     parser.add_argument(
         "step",
         nargs="?",
-        choices=["libraries", "models", "launcher"],
+        choices=["libraries", "models", "launcher", "training"],
         default="libraries",
-        help="libraries (the default): all that precedes the build; models, launcher: what follows it",
+        help="libraries (the default): all that precedes the build; models, launcher: what follows it; "
+        "training: weights that only training needs",
     )
     parser.add_argument(
         "--binary", type=Path, help="the built `gleaner`, for the steps that follow the build"
     )
     parser.add_argument("--verify", action="store_true", help="read every cached file to check it")
     parsed = parser.parse_args(arguments)
-    if parsed.step != "libraries" and not parsed.binary:
+    if parsed.step in ("models", "launcher") and not parsed.binary:
         parser.error(f"the {parsed.step} step needs --binary")
     return parsed
 
@@ -297,6 +304,9 @@ def main() -> None:
             if options.step == "models":
                 for model in MODELS:
                     ensure_model(cache, model, options.binary, options.verify)
+            elif options.step == "training":
+                for name, asset in assets_of("training").items():
+                    ensure_asset(cache, name, asset, toolchain.architecture(), options.verify)
             elif options.step == "launcher":
                 write_launcher(LAUNCHER, launcher(options.binary, cache, os.environ))
             else:

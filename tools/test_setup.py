@@ -336,6 +336,14 @@ class Toolchain(unittest.TestCase):
             with self.assertRaisesRegex(SetupError, "no pinned binaries"):
                 toolchain.architecture(machine, system)
 
+    def test_what_only_training_needs_is_no_part_of_set_up(self) -> None:
+        libraries, training = (setup.assets_of(step) for step in ("libraries", "training"))
+        self.assertIn(setup.BASE, libraries)
+        self.assertTrue(training)
+        self.assertFalse(set(libraries) & set(training))
+        self.assertEqual(set(setup.load_assets()), {*libraries, *training})
+        self.assertEqual(setup.parse_arguments(["training"]).step, "training")
+
     def test_every_asset_is_pinned_for_both_architectures(self) -> None:
         for name, asset in setup.load_assets().items():
             for source in asset["sources"]:

@@ -124,15 +124,17 @@ def tokens_info(name: str, *more: object, kind: int = TensorProto.INT64) -> onnx
     return helper.make_tensor_value_info(name, kind, ["batch", *more])
 
 
-def bert_states(w: Writer, shape: Shape, prefix: str = "") -> List[str]:
-    """States of `input_ids` and `attention_mask`, after the embeddings and every layer."""
+def bert_states(w: Writer, shape: Shape, prefix: str = "", types: Optional[str] = None) -> List[str]:
+    """States of `input_ids` and `attention_mask`, after the embeddings and every layer; `types`
+    names the input with the token types, all 0 without it."""
     length = w.op("Gather", w.op("Shape", "input_ids"), w.constant(1, np.int64), axis=0)
     end = w.op("Unsqueeze", length, w.constant([0], np.int64))
     start, axes = w.constant([0], np.int64), w.constant([0], np.int64)
     places = w.op("Slice", w.weight(f"{prefix}embeddings.position_embeddings.weight"), start, end, axes)
-    first_type = w.constant(w.weights[f"{prefix}embeddings.token_type_embeddings.weight"][0])
+    kinds = f"{prefix}embeddings.token_type_embeddings.weight"
+    kind = w.op("Gather", w.weight(kinds), types, axis=0) if types else w.constant(w.weights[kinds][0])
     words = w.op("Gather", w.weight(f"{prefix}embeddings.word_embeddings.weight"), "input_ids", axis=0)
-    x = w.op("Add", words, w.op("Add", places, first_type))
+    x = w.op("Add", words, w.op("Add", places, kind))
     x = w.norm(x, f"{prefix}embeddings.LayerNorm", shape.epsilon)
     hidden_tokens = w.op("Sub", w.constant(1.0), w.op("Cast", "attention_mask", to=TensorProto.FLOAT))
     bias = w.op("Mul", w.op("Unsqueeze", hidden_tokens, w.constant([1, 2], np.int64)), w.constant(NEVER))

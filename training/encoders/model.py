@@ -118,6 +118,14 @@ class Layer(nn.Module):
         return self.output["LayerNorm"](self.output["dense"](F.gelu(self.intermediate["dense"](x))) + x)
 
 
+def published(name: str) -> str:
+    """A parameter's name here; files of old call what a LayerNorm has gamma and beta."""
+    name = name.removeprefix("bert.")
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
+
+
 class Bert(nn.Module):
     """Token states of texts. Dropout is left out: the runs here are short."""
 
@@ -131,7 +139,7 @@ class Bert(nn.Module):
     def read(folder: Path) -> "Bert":
         """Reads `config.json` and `model.safetensors`."""
         model = Bert(Shape.read(folder))
-        stored = {name.removeprefix("bert."): value for name, value in load_file(folder / "model.safetensors").items()}
+        stored = {published(name): value for name, value in load_file(folder / "model.safetensors").items()}
         missing, _ = model.load_state_dict(
             {name: value.float() for name, value in stored.items()}, strict=False
         )

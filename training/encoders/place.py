@@ -30,11 +30,11 @@ def cache() -> Path:
     return Path(shared) / "gleaner" if shared else Path.home() / ".cache" / "gleaner"
 
 
-def base() -> Path:
-    """all-MiniLM-L6-v2 as set-up takes it out of the pinned package."""
-    folder = cache() / "sources" / "all-MiniLM-L6-v2"
+def base(name: str = "all-MiniLM-L6-v2") -> Path:
+    """Weights to start from, as set-up takes them out of the pinned package."""
+    folder = cache() / "sources" / name
     if not (folder / "model.safetensors").is_file():
-        raise Missing(f"{folder} does not hold the weights to start from: run `make setup`")
+        raise Missing(f"{folder} does not hold the weights to start from: run `make setup training-env`")
     return folder
 
 
