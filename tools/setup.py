@@ -51,7 +51,11 @@ class Model(NamedTuple):
     layers: Optional[Path] = None
 
 
-MODELS = [Model("gleaner-minilm", PROJECT / "models" / "gleaner-minilm"), Model("all-minilm-l6-v2")]
+MODELS = [
+    Model("gleaner-minilm", PROJECT / "models" / "gleaner-minilm"),
+    Model("gleaner-reranker", PROJECT / "models" / "gleaner-reranker"),
+    Model("all-minilm-l6-v2"),
+]
 
 # What cargo leaves after debug, release and lints.
 TARGET_BYTES = 6_000_000_000
