@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use crate::error::{Code, Error, Problem, Result};
@@ -30,17 +30,20 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], code: Code) -> Result<T, 
             Category::Data => shape(code, &path, &message(error.inner())),
             // Where one of several words is expected, serde calls anything but a text a
             // fault of syntax.
-            _ => match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
-                Ok(_) => Problem::new(code, "a field has the wrong type")
-                    .field(&path)
-                    .found("something else than a text")
-                    .expected("one of its choices, as a text"),
-                Err(error) => malformed(&error),
-            },
+            _ if is_json(bytes) => Problem::new(code, "a field has the wrong type")
+                .field(&path)
+                .found("something else than a text")
+                .expected("one of its choices, as a text"),
+            _ => malformed(error.inner()),
         }
     })?;
     reader.end().map_err(|error| malformed(&error))?;
     Ok(value)
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes);
+    text.is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// What is not JSON.
