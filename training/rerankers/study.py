@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -134,8 +135,16 @@ class Worker:
 _worker: Optional[Worker] = None
 
 
+def _with(parent: int) -> None:
+    """Ends a worker whose parent is gone: nobody would take what it makes."""
+    while os.getppid() == parent:
+        time.sleep(2.0)
+    os._exit(1)
+
+
 def _begin(setting: Setting) -> None:
     global _worker
+    threading.Thread(target=_with, args=(os.getppid(),), daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(setting.recipe.threads or 2)
     _worker = Worker(setting)
