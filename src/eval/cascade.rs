@@ -123,7 +123,13 @@ pub fn trace(
                 lost.lost, lost.reason
             )));
         }
-        traces.weight = settings.weight.unwrap_or(defaults.weight);
+        let explained = answer
+            .hits
+            .iter()
+            .filter_map(|hit| hit.explanation.as_ref());
+        if let Some(explained) = explained.filter_map(|e| e.rerank.as_ref()).next() {
+            traces.weight = explained.weight;
+        }
         traces.queries.push(Trace {
             // Some collections ask with a document's own text under its own id.
             documents: traced(answer, &id),

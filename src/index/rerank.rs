@@ -33,8 +33,9 @@ pub struct Rerank {
     pub fields: Vec<String>,
     /// Weight of the reranker's score against the first stage's, 0 to 1. With 1 the
     /// reranker's score is the hit's; otherwise both are stretched to 0..1 over the documents
-    /// that were re-ranked, and added.
-    pub weight: f32,
+    /// that were re-ranked, and added. Absent: what the model recommends, or else 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f32>,
     /// Longest time re-ranking may take, in milliseconds. What was not reached in that time
     /// follows in the first stage's order, and the answer says so.
     pub time_ms: u64,
@@ -50,7 +51,7 @@ impl Default for Rerank {
             by_default: false,
             depth: 100,
             fields: Vec::new(),
-            weight: 1.0,
+            weight: None,
             time_ms: 5_000,
             cascade: None,
         }
@@ -107,8 +108,8 @@ impl Rerank {
                 .found(self.depth)
                 .expected(format!("1 to {MAX_RERANK_DEPTH}")));
         }
-        if !(0.0..=1.0).contains(&self.weight) {
-            return Err(wrong("weight", range).found(self.weight).expected("0 to 1"));
+        if let Some(weight) = self.weight.filter(|w| !(0.0..=1.0).contains(w)) {
+            return Err(wrong("weight", range).found(weight).expected("0 to 1"));
         }
         if !(1..=MAX_TIME_MS).contains(&self.time_ms) {
             return Err(wrong("time_ms", range)

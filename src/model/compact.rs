@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! trained.toml        name, format, kind, base, pooling, normalize, max_tokens, dimensions,
-//!                     licence, [prompts], [calibration], [files] with sha256, [[quality]]
+//!                     licence, [prompts], [calibration], [recommended], [files] with sha256, [[quality]]
 //! layers.safetensors  the layers: matrices in int8 with a scale for each row
 //! head.onnx           the graph of a trained pooling, where there is one
 //! head.safetensors    of a reranker: BERT's pooler and classifier, in the same form
@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::files::{check_inside, invalid, read, read_json, sha256_of, sha256_of_file, unreadable};
 use super::graph::{CONFIG, WEIGHTS};
-use super::manifest::{Calibration, ModelKind, Prompts, Quality};
+use super::manifest::{Calibration, ModelKind, Prompts, Quality, Recommended};
 use super::pooling::Pooling;
 use crate::error::{Error, Result};
 
@@ -56,6 +56,8 @@ pub(crate) struct Trained {
     pub prompts: Prompts,
     #[serde(default)]
     pub calibration: Calibration,
+    #[serde(default)]
+    pub recommended: Recommended,
     #[serde(default)]
     pub quality: Vec<Quality>,
     files: BTreeMap<String, String>,

@@ -171,6 +171,11 @@ impl CrossEncoder {
         &self.inner.fingerprint
     }
 
+    /// The weight against a first stage that its makers found best, 0 to 1.
+    pub fn recommended_weight(&self) -> Option<f32> {
+        self.inner.manifest.recommended.weight
+    }
+
     /// Longest pair in tokens, special tokens included.
     pub fn max_tokens(&self) -> usize {
         self.inner.manifest.max_tokens

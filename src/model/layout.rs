@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::files::{invalid, read_json, read_json_if_there, sha256_of_file, unreadable};
 use super::graph::{self, CONFIG, WEIGHTS};
-use super::manifest::{Calibration, Manifest, ModelKind, Prompts};
+use super::manifest::{Calibration, Manifest, ModelKind, Prompts, Recommended};
 use super::pooling::Pooling;
 use super::request::LongTexts;
 use super::tokenizer::TOKENIZER;
@@ -121,6 +121,7 @@ pub(crate) fn read(folder: &Path, hashes: bool) -> Result<Manifest> {
         dimensions,
         matryoshka: Vec::new(),
         calibration: Calibration::default(),
+        recommended: Recommended::default(),
         licence: None,
         origin: None,
         prompts: prompts(folder)?,
@@ -173,6 +174,7 @@ fn cross_encoder(folder: &Path, config: &ModelConfig, hashes: bool) -> Result<Ma
         dimensions: labels,
         matryoshka: Vec::new(),
         calibration: Calibration::default(),
+        recommended: Recommended::default(),
         licence: None,
         origin: None,
         prompts: Prompts::default(),

@@ -48,6 +48,21 @@ pub struct Calibration {
     pub offset: f32,
 }
 
+/// How the makers of a model found it best used; what a request or a definition says goes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recommended {
+    /// Of a reranker: weight of its score against the first stage's, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f32>,
+}
+
+impl Recommended {
+    fn is_default(&self) -> bool {
+        *self == Recommended::default()
+    }
+}
+
 impl Default for Calibration {
     fn default() -> Self {
         Calibration {
@@ -185,6 +200,9 @@ pub struct Manifest {
     /// How a reranker's logits become scores.
     #[serde(default, skip_serializing_if = "Calibration::is_default")]
     pub calibration: Calibration,
+    /// How it is best used.
+    #[serde(default, skip_serializing_if = "Recommended::is_default")]
+    pub recommended: Recommended,
     /// Numbers of first values that make a vector by themselves (Matryoshka
     /// representations, arXiv 2205.13147).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -334,6 +352,12 @@ impl Manifest {
             return Err(wrong("the calibration makes no scores")
                 .found(format!("temperature {temperature}, offset {offset}"))
                 .expected("a temperature above 0 and an offset")
+                .into());
+        }
+        if let Some(weight) = self.recommended.weight.filter(|w| !(0.0..=1.0).contains(w)) {
+            return Err(wrong("the recommended weight is out of range")
+                .found(weight)
+                .expected("0 to 1")
                 .into());
         }
         Ok(())

@@ -66,7 +66,9 @@ mod windows;
 pub use compact::layers_base;
 pub use cross_encoder::{BarePairs, CrossEncoder, Pair, PairScores, ScoreOptions};
 pub use encoder::{BareSession, Embeddings, TextEncoder};
-pub use manifest::{Calibration, Expert, MANIFEST, Manifest, ModelKind, Prompts, Quality};
+pub use manifest::{
+    Calibration, Expert, MANIFEST, Manifest, ModelKind, Prompts, Quality, Recommended,
+};
 pub use pooling::Pooling;
 pub use prepare::{Precision, PrepareOptions, Prepared, prepare};
 pub use queue::Counts;

@@ -261,6 +261,7 @@ fn of_layers(
         manifest.normalize = trained.normalize;
     }
     manifest.calibration = trained.calibration;
+    manifest.recommended = trained.recommended;
     manifest.max_tokens = manifest.max_tokens.min(trained.max_tokens.max(1));
     manifest.matryoshka = trained.matryoshka;
     manifest.prompts = trained.prompts;

@@ -198,7 +198,7 @@ impl Stage {
             model: Some(self.model.clone()),
             depth: Some(settings.depth),
             fields: Some(self.fields.clone()),
-            weight: Some(settings.weight),
+            weight: settings.weight,
             time_ms: Some(settings.time_ms),
             cascade: settings.cascade.clone(),
         })
@@ -212,7 +212,7 @@ impl RerankSettings {
             by_default: defaults.by_default,
             depth: self.depth.unwrap_or(defaults.depth),
             fields: self.fields.clone().unwrap_or(defaults.fields),
-            weight: self.weight.unwrap_or(defaults.weight),
+            weight: self.weight.or(defaults.weight),
             time_ms: self.time_ms.unwrap_or(defaults.time_ms),
             cascade: self.cascade.clone().or(defaults.cascade),
         }
@@ -267,7 +267,7 @@ impl Reranking {
             },
             degraded: None,
             took_ms: 0.0,
-            weight: stage.settings.weight,
+            weight: stage.settings.weight.unwrap_or(1.0),
             scored: HashMap::new(),
             floor: 0.0,
             chances: HashMap::new(),
@@ -345,6 +345,9 @@ impl Reranking {
             .map(|one| texts.get(&one.ordinal).map_or("", String::as_str))
             .collect();
         let reranker = legs.index.reranker(&stage.model)?;
+        if let (None, Some(weight)) = (stage.settings.weight, reranker.recommended_weight()) {
+            self.weight = weight;
+        }
         let options = ScoreOptions {
             task: Task::Query,
             deadline: Some(deadline),

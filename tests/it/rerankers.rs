@@ -423,7 +423,8 @@ fn trained_layers_and_a_classifier_are_put_together_with_their_base() {
     TinyModel::default().write(&base);
     let trained = TinyModel { seed: 7, ..tiny(1) };
     let folder = place.path("layers");
-    let about = "kind = \"reranker\"\n[calibration]\ntemperature = 1.5\noffset = 0.25\n";
+    let about = "kind = \"reranker\"\n[calibration]\ntemperature = 1.5\noffset = 0.25\n\
+                 [recommended]\nweight = 0.25\n";
     crate::model_folders::write_layers(&folder, &trained, &base, about);
     let add = [
         "models",
@@ -458,6 +459,7 @@ fn trained_layers_and_a_classifier_are_put_together_with_their_base() {
         added["calibration"],
         json!({"temperature": 1.5, "offset": 0.25})
     );
+    assert_eq!(added["recommended"], json!({"weight": 0.25}));
 
     // The embeddings of the base, everything else of the trained one, as its int8 has it.
     let mut whole = trained.tensors();
@@ -476,6 +478,7 @@ fn trained_layers_and_a_classifier_are_put_together_with_their_base() {
         }
     }
     let model = open(&place.path("models/layers"));
+    assert_eq!(model.recommended_weight(), Some(0.25));
     let query = [5, 7];
     let passage = [77, 5, 9];
     let (ids, second) = pair(&query, &passage);

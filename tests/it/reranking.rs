@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gleaner::error::{Code, Error};
 use gleaner::index::{Cascade, Definition, Index, Mode};
-use gleaner::model::{CrossEncoder, ScoreOptions};
+use gleaner::model::{CrossEncoder, Precision, PrepareOptions, ScoreOptions, prepare};
 use gleaner::search::{
     Collapse, CursorRequest, RerankRequest, RerankSettings, SearchRequest, SearchResponse, Sort,
     search,
@@ -157,6 +157,36 @@ fn the_first_documents_are_in_the_rerankers_order_and_the_rest_in_the_first_stag
     assert_ne!(ids(&notes.ask(&reranked(40, 1.0))), ids(&before));
     // Without weight the first stage decides.
     assert_eq!(ids(&notes.ask(&reranked(40, 0.0))), ids(&before));
+}
+
+#[test]
+fn the_models_weight_holds_where_nobody_says_one() {
+    let models = tempfile::tempdir().unwrap();
+    let (published, made) = (models.path().join("published"), models.path().join(MODEL));
+    reranker().write(&published);
+    let options = PrepareOptions::new(MODEL, Precision::Fp32);
+    prepare(&published, &made, &options).unwrap();
+    let manifest = made.join("model.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("{text}\n[recommended]\nweight = 0.25\n")).unwrap();
+    TinyModel::default().write(&models.path().join("vectors"));
+    let world = World::with(|config| {
+        config.models.folders = vec![models.path().into()];
+        config.models.runtime = runtime();
+    });
+    let notes = world.notes();
+    put(&notes, documents());
+    let weight = |said: Option<f32>| {
+        let request = SearchRequest {
+            explain: true,
+            rerank: settings(|s| s.weight = said),
+            ..both("river")
+        };
+        let hit = search(&notes, &request).unwrap().hits.remove(0);
+        hit.explanation.unwrap().rerank.unwrap().weight
+    };
+    assert_eq!(weight(None), 0.25);
+    assert_eq!(weight(Some(0.75)), 0.75);
 }
 
 #[test]
