@@ -10,6 +10,7 @@ from .data import EVALUATION
 from .evaluate import against, read_report
 from .export import BASE, HEAD, LAYERS, write_manifest
 from .run import read_run
+from .significance import shown
 
 
 def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: int, reports: Path) -> None:
@@ -89,10 +90,6 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, float], hidden: in
     sizes = ", ".join(f"`{file}` {(out / file).stat().st_size / 1e6:.2f} MB" for file in (LAYERS, HEAD) if (out / file).is_file())
     lines += ["", f"Files: {sizes}.", ""]
     (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def shown(p: float) -> str:
-    return f"{p:.4f}" if p >= 0.0001 else "< .0001"
 
 
 def mix_of(share: float) -> str:

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from .data import EVALUATION, Source, evaluation
-from .evaluate import Held, held_out, means, write
+from .evaluate import Held, held_out, means, report_files, write
 from .model import Bert
-from .place import MEASURED
 from .pooling import NAMES, make
 from .recipe import Recipe
 from .run import gather
@@ -94,7 +93,7 @@ def compare(
         print(f"{name}: held out {kept:.4f}; {line}", flush=True)
 
     def there(name: str) -> bool:
-        return any((folder / f"{name}.json").is_file() for folder in (reports / "encoders", MEASURED))
+        return bool(report_files(name, reports))
 
     if not there(f"{recipe.name}-as-it-is"):
         student = Student(bert, make("mean", bert.shape.hidden, bert.shape.layers + 1), recipe.first_layer)
@@ -116,8 +115,7 @@ def compare(
 def rows(name: str, reports: Path) -> Dict[str, List[Dict[str, object]]]:
     """Every report of a comparison by pooling, `as-it-is` included."""
     found: Dict[str, List[Dict[str, object]]] = {}
-    paths = {path.name: path for folder in (MEASURED, reports / "encoders") for path in folder.glob(f"{name}-*.json")}
-    for _, path in sorted(paths.items()):
+    for path in report_files(f"{name}-*", reports):
         rest = path.stem.removeprefix(f"{name}-")
         pooling, _, seed = rest.rpartition("-")
         key = pooling if seed.isdigit() and pooling in NAMES else rest

@@ -15,9 +15,9 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from torch import Tensor
 
+from . import place
 from .data import EVALUATION, Source, evaluation, read
 from .model import Bert
-from .place import MEASURED, REPORTS
 from .pooling import Pooling
 from .significance import measures, paired
 from .texts import Tokens, encode
@@ -130,9 +130,18 @@ def write(
     }
     (folder / f"{name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
     # One line a run: the record of what was ever measured on the evaluation sets, kept in the repository.
-    kept = MEASURED if reports == REPORTS else folder
+    kept = place.MEASURED if reports == place.REPORTS else folder
+    kept.mkdir(parents=True, exist_ok=True)
     with open(kept / "log.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps({key: content[key] for key in ("when", "name", "means")}) + "\n")
+
+
+def report_files(pattern: str, reports: Path) -> List[Path]:
+    """Reports whose names match, of this machine and of those that the repository keeps; of two
+    with one name this machine's."""
+    folders = (place.MEASURED, reports / "encoders")
+    found = {path.name: path for folder in folders for path in folder.glob(f"{pattern}.json")}
+    return [found[name] for name in sorted(found)]
 
 
 def read_report(name: str, reports: Path) -> Dict[str, Dict[str, np.ndarray]]:

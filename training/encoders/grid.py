@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from . import place
 from .data import EVALUATION, Source, evaluation, read
-from .evaluate import Held, held_out, means, mixed, write
+from .evaluate import Held, held_out, means, mixed, report_files, write
 from .model import Bert
-from .place import MEASURED
 from .pooling import NAMES, Mean, Pooling
 from .recipe import Recipe
-from .run import LAYERS, best as best_share, read_run, save, summary, write_run
+from .run import LAYERS, best as best_share, read_run, save, standing, summary, write_run
 from .significance import measures
 from .teacher import mine
 from .texts import Tokens, device_of, encode
@@ -227,7 +227,7 @@ def grid(
             tasks.append((replace(recipe, seed=seed, **VARIANTS[variant]), f"{recipe.name}-{variant}-{seed}"))
 
     def there(name: str) -> bool:
-        return any((folder / f"{name}.json").is_file() for folder in (reports / "encoders", MEASURED))
+        return bool(report_files(name, reports))
 
     with context.Pool(jobs, _start, (data, base, mined)) as pool:
         if not there(f"{recipe.name}-as-it-is"):
@@ -262,15 +262,8 @@ def best(recipe: Recipe, runs: Path) -> Path:
             continue
         values[path.parent] = standing(run["validation"][str(run["share"])])
     if not values:
-        raise ValueError(f"{runs} holds no run of {recipe.name} with the mean; those in {MEASURED} kept their measures alone")
+        raise ValueError(f"{runs} holds no run of {recipe.name} with the mean; those in {place.MEASURED} kept their measures alone")
     for path, value in sorted(values.items(), key=lambda item: -item[1]):
         print(f"{path.name}: {value:.5f}")
     return max(values, key=lambda path: values[path])
 
-
-def standing(row: Dict[str, Dict[str, float]]) -> float:
-    """What runs are ranked by: as the mixes are (run.py)."""
-    from .evaluate import UNTOUCHED
-
-    kinds = ([v["ndcg@10"] for name, v in row.items() if (name in UNTOUCHED) == kind] for kind in (False, True))
-    return float(np.mean([np.mean(values) for values in kinds if values]))

@@ -158,17 +158,19 @@ def best(rows: Dict[str, Dict[str, Dict[str, float]]]) -> float:
     that were not, because an encoder is for texts of either kind. It may not be worse than the
     encoder was on any that was not trained on."""
 
-    def mean(row: Dict[str, Dict[str, float]]) -> float:
-        kinds = ([v["ndcg@10"] for name, v in row.items() if (name in UNTOUCHED) == kind] for kind in (False, True))
-        return float(np.mean([np.mean(values) for values in kinds if values]))
-
     before = rows["0.0"]
     allowed = {
         share: row
         for share, row in rows.items()
         if all(row[name]["ndcg@10"] >= before[name]["ndcg@10"] for name in UNTOUCHED if name in row)
     }
-    return float(max(allowed, key=lambda share: mean(allowed[share])))
+    return float(max(allowed, key=lambda share: standing(allowed[share])))
+
+
+def standing(row: Dict[str, Dict[str, float]]) -> float:
+    """The mean of two means: over sources that were trained on, and over those that were not."""
+    kinds = ([v["ndcg@10"] for name, v in row.items() if (name in UNTOUCHED) == kind] for kind in (False, True))
+    return float(np.mean([np.mean(values) for values in kinds if values]))
 
 
 def summary(row: Dict[str, Dict[str, float]]) -> str:

@@ -49,3 +49,8 @@ def paired(a: np.ndarray, b: np.ndarray, rounds: int = 20_000, seed: int = 0) ->
         signs = generator.integers(0, 2, size=(min(1000, rounds - start), len(difference))) * 2 - 1
         extreme += int((np.abs((signs * difference).mean(1)) >= observed - 1e-12).sum())
     return (extreme + 1) / (rounds + 1)
+
+
+def shown(p: float) -> str:
+    """p as tables have it: 20,000 rounds tell nothing below .0001."""
+    return f"{p:.4f}" if p >= 0.0001 else "< .0001"

@@ -61,6 +61,7 @@ class Commands(unittest.TestCase):
         self.patch(mock.patch.object(evaluate, "evaluation", evaluation))
         self.patch(mock.patch.object(compare, "evaluation", evaluation))
         self.patch(mock.patch.object(place, "REPORTS", self.folder / "reports"))
+        self.patch(mock.patch.object(place, "MEASURED", self.folder / "measured"))
         self.out = self.folder / "runs" / "tiny"
 
     def patch(self, patcher) -> None:
@@ -88,7 +89,7 @@ class Commands(unittest.TestCase):
         self.run_command("report", "--base")
         said = self.run_command("report", "--out", out)
         self.assertEqual(said.count("against the encoder as it was"), 4)
-        log = (self.folder / "reports" / "encoders" / "log.jsonl").read_text().splitlines()
+        log = (self.folder / "measured" / "log.jsonl").read_text().splitlines()
         self.assertEqual([json.loads(line)["name"] for line in log], ["all-minilm-l6-v2", "tiny"])
         self.run_command("export", "--out", out, "--to", model, "--graphs", str(self.folder / "graphs"))
         card = (self.folder / "models" / "tiny" / "README.md").read_text()
