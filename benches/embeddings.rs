@@ -33,7 +33,7 @@ use gleaner::index::Catalog;
 use gleaner::model::{Task, TextEncoder};
 use serde_json::{Value, json};
 use support::machine::{Usage, Watch};
-use support::{bench_data, median, percentile, report};
+use support::{bare, bench_data, median, percentile, report};
 
 /// Queries a second.
 const RATE: f64 = 50.0;
@@ -329,8 +329,9 @@ fn compare(encoder: &TextEncoder, texts: &Texts, config: &Config) -> Result<Vec<
     let passages = &texts.passages[..COMPARED];
     let runtime = &config.models.runtime;
     let sessions = runtime.session_count();
-    let batches = batches(encoder, passages, runtime.batch_tokens)?;
-    let mut bare = (0..sessions)
+    let ids = encoder.token_ids(Task::Document, passages)?;
+    let batches = bare::batches(ids, Vec::len, runtime.batch_tokens, false);
+    let mut bare_sessions = (0..sessions)
         .map(|_| encoder.bare(runtime.threads_per_session))
         .collect::<Result<Vec<_>, _>>()?;
     let mut fastest = [f64::INFINITY; 2];
@@ -344,27 +345,10 @@ fn compare(encoder: &TextEncoder, texts: &Texts, config: &Config) -> Result<Vec<
         encoder.encode(Task::Document, passages)?;
         fastest[0] = fastest[0].min(started.elapsed().as_secs_f64());
 
-        let started = Instant::now();
-        let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| -> Result<()> {
-            let runs: Vec<_> = bare
-                .iter_mut()
-                .map(|session| {
-                    scope.spawn(|| -> Result<()> {
-                        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            session.run(batch)?;
-                        }
-                        Ok(())
-                    })
-                })
-                .collect();
-            for run in runs {
-                run.join()
-                    .map_err(|_| anyhow::anyhow!("a run panicked"))??;
-            }
-            Ok(())
+        let took = bare::run(&mut bare_sessions, &batches, |session, batch| {
+            Ok(session.run(batch)?)
         })?;
-        fastest[1] = fastest[1].min(started.elapsed().as_secs_f64());
+        fastest[1] = fastest[1].min(took);
     }
     println!(
         "gleaner: {:.2} s, of which tokenising {tokenizing:.2} s; bare: {:.2} s",
@@ -380,22 +364,6 @@ fn compare(encoder: &TextEncoder, texts: &Texts, config: &Config) -> Result<Vec<
         Some(python) => sides.extend(peers(&python, passages, sessions)?),
     }
     Ok(sides)
-}
-
-/// Token ids in batches of one length.
-fn batches(encoder: &TextEncoder, texts: &[String], most: usize) -> Result<Vec<Vec<Vec<u32>>>> {
-    let mut ids = encoder.token_ids(Task::Document, texts)?;
-    ids.sort_by_key(|ids| std::cmp::Reverse(ids.len()));
-    let mut batches: Vec<Vec<Vec<u32>>> = Vec::new();
-    for ids in ids {
-        match batches.last_mut() {
-            Some(batch) if batch[0].len() == ids.len() && (batch.len() + 1) * ids.len() <= most => {
-                batch.push(ids);
-            }
-            _ => batches.push(vec![ids]),
-        }
-    }
-    Ok(batches)
 }
 
 /// What the Python peers do with the same passages and as many threads.

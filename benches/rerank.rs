@@ -17,7 +17,6 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -28,7 +27,7 @@ use gleaner::model::{
 };
 use serde_json::{Value, json};
 use support::machine::{Usage, Watch};
-use support::{bench_data, report};
+use support::{bare, bench_data, report};
 
 /// Queries, and documents of each.
 const QUERIES: usize = 8;
@@ -59,7 +58,7 @@ fn main() -> Result<()> {
         tokens as f64 / pairs.len() as f64,
         runtime.threads_per_session
     );
-    let mut bare = (0..sessions)
+    let mut sessions = (0..sessions)
         .map(|_| reranker.bare(runtime.threads_per_session))
         .collect::<Result<Vec<_>, _>>()?;
     let watch = Watch::start()?;
@@ -67,8 +66,7 @@ fn main() -> Result<()> {
     let mut swept = Vec::new();
     for tokens in SWEEP {
         for padded in [false, true] {
-            let batches = batches(&pairs, tokens, padded);
-            let seconds = run(&mut bare, &batches)?;
+            let seconds = bare_side(&mut sessions, &pairs, tokens, padded)?;
             let rate = pairs.len() as f64 / seconds;
             let how = if padded { "padded" } else { "of one length" };
             println!("bare, batches of {tokens:>4} tokens, {how:<13} {rate:>7.1} pairs/s");
@@ -82,7 +80,7 @@ fn main() -> Result<()> {
     let mut ideal = [f64::INFINITY; 3];
     for _ in 0..ROUNDS {
         for (fastest, &(tokens, padded)) in ideal.iter_mut().zip(&finalists) {
-            let seconds = run(&mut bare, &batches(&pairs, tokens, padded))?;
+            let seconds = bare_side(&mut sessions, &pairs, tokens, padded)?;
             *fastest = fastest.min(seconds);
         }
         let started = Instant::now();
@@ -251,46 +249,13 @@ fn at_once(reranker: &CrossEncoder, calls: &[Call]) -> Result<()> {
     })
 }
 
-/// Pairs in batches, longest first: of one length, or padded to the longest.
-fn batches(pairs: &[Pair], most: usize, padded: bool) -> Vec<Vec<Pair>> {
-    let mut sorted = pairs.to_vec();
-    sorted.sort_by_key(|pair| std::cmp::Reverse(pair.tokens()));
-    let mut batches: Vec<Vec<Pair>> = Vec::new();
-    for pair in sorted {
-        match batches.last_mut() {
-            Some(batch)
-                if (padded || batch[0].tokens() == pair.tokens())
-                    && (batch.len() + 1) * batch[0].tokens() <= most =>
-            {
-                batch.push(pair);
-            }
-            _ => batches.push(vec![pair]),
-        }
-    }
-    batches
-}
-
-/// Seconds that the sessions take for the batches, each taking the next.
-fn run(bare: &mut [BarePairs], batches: &[Vec<Pair>]) -> Result<f64> {
-    let started = Instant::now();
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| -> Result<()> {
-        let runs: Vec<_> = bare
-            .iter_mut()
-            .map(|session| {
-                scope.spawn(|| -> Result<()> {
-                    while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        session.run(batch)?;
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        for run in runs {
-            run.join()
-                .map_err(|_| anyhow::anyhow!("a run panicked"))??;
-        }
-        Ok(())
-    })?;
-    Ok(started.elapsed().as_secs_f64())
+/// Seconds that bare ONNX Runtime takes for the pairs in batches of so many tokens.
+fn bare_side(
+    sessions: &mut [BarePairs],
+    pairs: &[Pair],
+    tokens: usize,
+    padded: bool,
+) -> Result<f64> {
+    let batches = bare::batches(pairs.to_vec(), Pair::tokens, tokens, padded);
+    bare::run(sessions, &batches, |session, batch| Ok(session.run(batch)?))
 }

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +20,9 @@ from typing import Dict, List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cache import Cache, cache_folder, require_space  # noqa: E402
+from cache import Cache, cache_folder  # noqa: E402
 from console import SetupError, fail, say  # noqa: E402
+from environment import ensure_environment  # noqa: E402
 from measure import bench_data  # noqa: E402
 from setup import BASE, PROJECT, load_assets  # noqa: E402
 
@@ -31,31 +31,11 @@ REQUIREMENTS = PROJECT / "benches" / "peers" / "requirements-encoders.txt"
 VENV_BYTES = 9_000_000_000
 
 
-def environment(root: Path) -> Path:
-    """The Python that has the peer; made anew when what is pinned changes."""
-    folder = root / "encoder-peers"
-    python = folder / "bin" / "python"
-    stamp = folder / "requirements.txt"
-    wanted = REQUIREMENTS.read_text(encoding="utf-8") + sys.version
-    if python.exists() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return python
-    require_space(root, VENV_BYTES, "installing sentence-transformers")
-    say("peers", f"installing into {folder}")
-    if folder.exists():
-        shutil.rmtree(folder)
-    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", str(REQUIREMENTS)]
-    for command in ([sys.executable, "-m", "venv", str(folder)], [str(python), *pip]):
-        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
-            raise SetupError(f"`{' '.join(command)}` failed; its message is above")
-    stamp.write_text(wanted, encoding="utf-8")
-    return python
-
-
 def peer(root: Path) -> Dict[str, str]:
     """The variables by which the bench finds the peer; none where it cannot be had."""
     cache = Cache(root)
     try:
-        python = environment(root)
+        python = ensure_environment("peers", root / "encoder-peers", REQUIREMENTS, VENV_BYTES)
     except SetupError as error:
         say("peers", f"sentence-transformers is left out: {error}")
         return {}

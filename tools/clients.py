@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cache import cache_folder  # noqa: E402
 from console import SetupError, fail, say  # noqa: E402
+from environment import ensure_environment  # noqa: E402
 from setup import BASE, MODELS, PROJECT  # noqa: E402
 
 TESTS = PROJECT / "tests" / "clients"
@@ -43,25 +44,6 @@ MODEL = "short"
 LENGTHS = [64, 128]
 #: Name of the reranker.
 RERANKER = "judge"
-
-
-def environment(root: Path) -> Path:
-    """The Python that has the clients; made anew when what is pinned changes."""
-    folder = root / "clients-venv"
-    python = folder / "bin" / "python"
-    stamp = folder / "requirements.txt"
-    wanted = REQUIREMENTS.read_text(encoding="utf-8") + sys.version
-    if python.exists() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return python
-    say("clients", f"installing into {folder}")
-    if folder.exists():
-        shutil.rmtree(folder)
-    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", str(REQUIREMENTS)]
-    for command in ([sys.executable, "-m", "venv", str(folder)], [str(python), *pip]):
-        if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
-            raise SetupError(f"`{' '.join(command)}` failed; its message is above")
-    stamp.write_text(wanted, encoding="utf-8")
-    return python
 
 
 def copy_of(binary: Path, model: str, models: Path) -> None:
@@ -136,7 +118,7 @@ def serve(binary: Path, folder: Path) -> "tuple[subprocess.Popen[bytes], str]":
 
 
 def run(binary: Path, model: str) -> None:
-    python = environment(cache_folder(os.environ))
+    python = ensure_environment("clients", cache_folder(os.environ) / "clients-venv", REQUIREMENTS)
     with tempfile.TemporaryDirectory() as temporary:
         copy_of(binary, model, Path(temporary) / "models")
         reranker_of(binary, cache_folder(os.environ) / "sources" / BASE, Path(temporary))

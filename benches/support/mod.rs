@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each benchmark uses its part
 
+pub mod bare;
 pub mod machine;
 
 use std::io::Write;

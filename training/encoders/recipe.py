@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 
 @dataclass
@@ -84,34 +84,46 @@ class Recipe:
     @staticmethod
     def read(path: Path, overrides: Optional[List[str]] = None) -> "Recipe":
         """Raises ValueError naming a key that does not exist."""
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
-        for override in overrides or []:
-            key, _, text = override.partition("=")
-            try:
-                values[key] = tomllib.loads(f"v = {text}")["v"]
-            except tomllib.TOMLDecodeError:
-                values[key] = text
+        values = values_of(path, overrides)
         stages = []
         for stage in values.pop("stages", []):
-            parts = [_only(Part, part, path) for part in stage.pop("sources", [])]
-            stages.append(_only(Stage, {**stage, "sources": parts}, path))
-        return _only(Recipe, {"name": path.stem, **values, "stages": stages}, path)
+            parts = [only(Part, part, path) for part in stage.pop("sources", [])]
+            stages.append(only(Stage, {**stage, "sources": parts}, path))
+        return only(Recipe, {"name": path.stem, **values, "stages": stages}, path)
 
     def to_dict(self) -> Dict[str, Any]:
         return dataclasses.asdict(self)
 
     def parts(self) -> Dict[str, int]:
         """Every source with its limit."""
-        found: Dict[str, int] = {}
-        for stage in self.stages:
-            for part in stage.sources:
-                if found.setdefault(part.name, part.limit) != part.limit:
-                    raise ValueError(f"{self.name}: {part.name} has two limits")
-        return found
+        return limits(self.name, self.stages)
 
 
-def _only(kind: Any, values: Dict[str, Any], path: Path) -> Any:
+def values_of(path: Path, overrides: Optional[List[str]]) -> Dict[str, Any]:
+    """What a recipe's file says, and `key=value` in its place."""
+    with open(path, "rb") as file:
+        values = tomllib.load(file)
+    for override in overrides or []:
+        key, _, text = override.partition("=")
+        try:
+            values[key] = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            values[key] = text
+    return values
+
+
+def limits(name: str, stages: Iterable[Any]) -> Dict[str, int]:
+    """Every source of the stages with its limit, which is one."""
+    found: Dict[str, int] = {}
+    for stage in stages:
+        for part in stage.sources:
+            if found.setdefault(part.name, part.limit) != part.limit:
+                raise ValueError(f"{name}: {part.name} has two limits")
+    return found
+
+
+def only(kind: Any, values: Dict[str, Any], path: Path) -> Any:
+    """A dataclass of these values; raises ValueError naming a key that it does not have."""
     known = {f.name for f in dataclasses.fields(kind)}
     for key in values:
         if key not in known:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from encoders.recipe import Part, _only
+from encoders.recipe import Part, limits, only, values_of
 
 #: Where the negatives of a run come from, and whether their weights are corrected.
 #: words: the first results of BM25. hard: those of the fusion, the strongest first stage there is.
@@ -76,35 +75,23 @@ class Recipe:
     @staticmethod
     def read(path: Path, overrides: Optional[List[str]] = None) -> "Recipe":
         """Raises ValueError naming a key that does not exist."""
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
-        for override in overrides or []:
-            key, _, text = override.partition("=")
-            try:
-                values[key] = tomllib.loads(f"v = {text}")["v"]
-            except tomllib.TOMLDecodeError:
-                values[key] = text
+        values = values_of(path, overrides)
         return Recipe.of({"name": path.stem, **values}, path)
 
     @staticmethod
     def of(values: Dict[str, Any], path: Path = Path("recipe")) -> "Recipe":
         stages = []
         for stage in values.get("stages", []):
-            parts = [_only(Part, part, path) for part in stage.get("sources", [])]
-            made = _only(Stage, {**stage, "sources": parts}, path)
+            parts = [only(Part, part, path) for part in stage.get("sources", [])]
+            made = only(Stage, {**stage, "sources": parts}, path)
             if made.way not in WAYS:
                 raise ValueError(f"{path}: `{made.way}` is not a way; there are {', '.join(WAYS)}")
             stages.append(made)
-        return _only(Recipe, {**values, "stages": stages}, path)
+        return only(Recipe, {**values, "stages": stages}, path)
 
     def to_dict(self) -> Dict[str, Any]:
         return dataclasses.asdict(self)
 
     def limits(self) -> Dict[str, int]:
         """Every source with its limit."""
-        found: Dict[str, int] = {}
-        for stage in self.stages:
-            for part in stage.sources:
-                if found.setdefault(part.name, part.limit) != part.limit:
-                    raise ValueError(f"{self.name}: {part.name} has two limits")
-        return found
+        return limits(self.name, self.stages)
