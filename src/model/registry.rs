@@ -198,7 +198,15 @@ impl Registry {
     pub fn list(&self) -> Vec<ModelSummary> {
         let mut summaries: Vec<ModelSummary> = Vec::new();
         for folder in self.model_folders() {
-            let summary = summarize(folder);
+            let mut summary = summarize(folder);
+            // A folder's name goes before one that a description gives: what is listed is what
+            // opens.
+            let named = self.direct(&summary.name);
+            if named.is_some_and(|named| named != summary.folder)
+                && let Some(name) = summary.folder.file_name().and_then(|name| name.to_str())
+            {
+                summary.name = name.to_owned();
+            }
             if !summaries.iter().any(|known| known.name == summary.name) {
                 summaries.push(summary);
             }
@@ -206,22 +214,19 @@ impl Registry {
         summaries
     }
 
-    fn find(&self, name: &str) -> Option<PathBuf> {
-        // Each model has few names, since what was opened is kept by name.
-        if is_plain(name) {
-            let direct = self
-                .folders
-                .iter()
-                .map(|folder| folder.join(name))
-                .find(|folder| is_model(folder));
-            if direct.is_some() {
-                return direct;
-            }
+    /// The first folder of that name that holds a model. Each model has few names, since what
+    /// was opened is kept by name: paths in other spellings are none.
+    fn direct(&self, name: &str) -> Option<PathBuf> {
+        if !is_plain(name) {
+            return None;
         }
-        self.list()
-            .into_iter()
-            .find(|summary| summary.name == name)
-            .map(|summary| summary.folder)
+        let mut folders = self.folders.iter().map(|folder| folder.join(name));
+        folders.find(|folder| is_model(folder))
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        let listed = || self.list().into_iter().find(|summary| summary.name == name);
+        self.direct(name).or_else(|| Some(listed()?.folder))
     }
 
     /// Folders that hold a model, one level below ours, sorted by name.

@@ -366,6 +366,34 @@ fn layers_with_a_head_over_all_of_them_are_put_together() {
 }
 
 #[test]
+fn what_is_listed_is_what_opens() {
+    let place = Place::new();
+    TinyModel::default().write(&place.path("published"));
+    place.ok(&["models", "add", "published", "--name", "one"]);
+    // A copy, whose description still has the name of the first; sorted before it.
+    let (from, to) = (place.path("models/one"), place.path("models/a-copy"));
+    fs::create_dir(&to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+    let listed = place.json(&["models", "list"]);
+    let listed: Vec<(&str, &str)> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| (m["name"].as_str().unwrap(), m["folder"].as_str().unwrap()))
+        .collect();
+    let [("a-copy", copy), ("one", one)] = listed[..] else {
+        panic!("{listed:?}");
+    };
+    assert!(copy.ends_with("a-copy") && one.ends_with("one"));
+    for (name, _) in listed {
+        place.ok(&["models", "check", name]);
+    }
+}
+
+#[test]
 fn speed_is_measured() {
     let place = Place::with_model("tiny");
     let measured = place.json(&["models", "bench", "tiny", "--seconds", "0.1"]);
