@@ -250,6 +250,9 @@ fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Che
     }
     let encoder = registry.open_expert(&model, expert)?;
     encoder.encode(Task::Query, &["a first probe warms up"])?;
+    let longest = "a ".repeat(encoder.max_tokens());
+    let read = encoder.encode(Task::Document, &[longest]);
+    read.map_err(|error| too_long(encoder.max_tokens(), &error))?;
     let started = Instant::now();
     encoder.encode(Task::Query, &["how do plants make sugar out of light?"])?;
     let encode_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -277,10 +280,24 @@ pub(super) fn kind_of(registry: &Registry, model: &str) -> Result<ModelKind> {
     Ok(kind.unwrap_or(ModelKind::TextEncoder))
 }
 
+/// What a model that fails on its longest text has wrong: its positions end before.
+fn too_long(max_tokens: usize, error: &Error) -> Error {
+    tracing::warn!(%error, "the longest text cannot be read");
+    let message = "the model does not read texts as long as its description says";
+    Problem::new(Code::InvalidModel, message)
+        .field("max_tokens")
+        .found(max_tokens)
+        .expected("as many tokens as its graph has positions for")
+        .into()
+}
+
 fn check_reranker(registry: &Registry, folder: &Path, model: String) -> Result<Checked> {
     let reranker = registry.open_reranker(&model)?;
     let options = ScoreOptions::default();
     reranker.score("a first probe", &["warms up"], &options)?;
+    let longest = "a ".repeat(reranker.max_tokens());
+    let read = reranker.score("a first probe", &[longest], &options);
+    read.map_err(|error| too_long(reranker.max_tokens(), &error))?;
     let started = Instant::now();
     reranker.score(
         "how do plants make sugar out of light?",

@@ -394,6 +394,24 @@ fn what_is_listed_is_what_opens() {
 }
 
 #[test]
+fn a_model_that_reads_less_than_it_says_is_found_out() {
+    let place = Place::new();
+    TinyModel::default().write(&place.path("published"));
+    place.ok(&["models", "add", "published", "--name", "one"]);
+    let path = place.path("models/one/model.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| match line.starts_with("max_tokens") {
+            true => "max_tokens = 9999",
+            false => line,
+        });
+    fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let said = place.refused(Code::InvalidModel, &["models", "check", "one"]);
+    assert!(said.contains("max_tokens"), "{said}");
+}
+
+#[test]
 fn speed_is_measured() {
     let place = Place::with_model("tiny");
     let measured = place.json(&["models", "bench", "tiny", "--seconds", "0.1"]);
