@@ -32,7 +32,7 @@ use support::{bare, bench_data, report};
 /// Queries, and documents of each.
 const QUERIES: usize = 8;
 const DOCUMENTS: usize = 64;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 9;
 /// Batch sizes of bare ONNX Runtime, in tokens.
 const SWEEP: [usize; 5] = [256, 512, 1024, 2048, 4096];
 

@@ -16,5 +16,6 @@ pub mod model;
 pub mod objects;
 pub mod rerank;
 pub mod search;
+pub mod sql;
 pub mod store;
 pub mod vector;
