@@ -4,5 +4,10 @@
 //! * [`Database`] is a schema, wherever it was read from.
 
 mod database;
+pub mod import;
+mod mask;
+mod words;
 
 pub use database::{Column, Database, Dialect, ForeignKey, Origin, Table};
+pub use mask::{Masking, SENSITIVE};
+pub use words::{Abbreviations, split_words};
