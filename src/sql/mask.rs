@@ -96,6 +96,13 @@ impl Masking {
         }
     }
 
+    /// As a configuration has it.
+    pub fn configured(config: &crate::config::Schemas) -> Masking {
+        let common = SENSITIVE.iter().copied().filter(|_| config.mask_common);
+        let further = config.mask.iter().map(String::as_str);
+        Masking::new(common.chain(further), config.mask_common)
+    }
+
     /// Masks nothing.
     pub fn off() -> Masking {
         Masking::new([], false)

@@ -1,20 +1,28 @@
 //! Schemas out of files, servers and text.
 
+mod bird;
 mod ddl;
 mod mysql;
 mod postgres;
 mod read;
+mod source;
 mod sqlite;
+#[cfg(test)]
+mod sqlite_tests;
 mod url;
 
 use std::future::Future;
 
+pub use bird::describe;
 pub use ddl::{MAX_DDL_BYTES, ddl};
 pub use read::ReadOptions;
+pub use source::Source;
 pub use sqlite::sqlite;
 pub use url::ServerUrl;
 
-use super::{Database, Dialect};
+use std::path::Path;
+
+use super::{Database, Dialect, Masking, infer_keys};
 use crate::error::{Error, Result};
 
 /// Most values that a column's type lists (`ENUM`) and that are kept.
@@ -28,6 +36,38 @@ pub struct Imported {
     pub skipped: usize,
     /// What was left out and why, for people.
     pub notes: Vec<String>,
+}
+
+impl Imported {
+    /// A schema that is there already.
+    pub fn ready(database: Database) -> Imported {
+        Imported {
+            database,
+            skipped: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    /// What every import ends with: descriptions from a folder laid over, values of columns that
+    /// look like secrets or personal data dropped, and foreign keys inferred where `infer`.
+    ///
+    /// # Errors
+    /// As [`describe`].
+    pub fn refine(
+        mut self,
+        masking: &Masking,
+        infer: bool,
+        descriptions: Option<&Path>,
+    ) -> Result<Imported> {
+        if let Some(folder) = descriptions {
+            self.notes.extend(describe(&mut self.database, folder)?);
+        }
+        masking.apply(&mut self.database);
+        if infer {
+            infer_keys(&mut self.database);
+        }
+        Ok(self)
+    }
 }
 
 /// Reads the schema of a database server, with the rights of the URL's user: what that user may

@@ -25,15 +25,22 @@ pub struct ReadOptions {
     pub masking: Masking,
 }
 
+impl ReadOptions {
+    /// As a configuration has it.
+    pub fn new(config: &crate::config::Schemas) -> ReadOptions {
+        ReadOptions {
+            samples: config.samples,
+            values: config.values,
+            connect_timeout: Duration::from_millis(config.connect_ms),
+            statement_timeout: Duration::from_millis(config.statement_ms),
+            masking: Masking::configured(config),
+        }
+    }
+}
+
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions {
-            samples: 3,
-            values: 100,
-            connect_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(5),
-            masking: Masking::default(),
-        }
+        ReadOptions::new(&crate::config::Schemas::default())
     }
 }
 

@@ -124,7 +124,12 @@ GRANT SELECT ON TABLE public.customers TO reader;
     let imported = ddl("shop", text, Dialect::Postgres).unwrap();
     let database = imported.database;
     let all: Vec<&str> = database.tables.iter().map(|t| t.name.as_str()).collect();
-    assert_eq!(all, ["customers", "sales.orders", "sales.per_day"]);
+    assert_eq!(
+        all,
+        ["customers", "sales.orders", "sales.per_day"],
+        "{:?}",
+        imported.notes
+    );
     let customers = database.table("customers").unwrap();
     assert_eq!(
         customers.description.as_deref(),
