@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::extract::Names;
 use super::json;
 use super::state::App;
-use crate::error::{Code, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{ReadOptions, Source};
 use crate::sql::{Changes, Database, Descriptions, Dialect, Entry, check_database_name};
 
@@ -155,7 +155,8 @@ fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
                     .expected("a name out of schemas.sources")
             })?;
             descriptions.clone_from(&known.descriptions);
-            (Source::configured(known)?, Some(source))
+            let configured = Source::configured(known).map_err(operators)?;
+            (configured, Some(source))
         }
         _ => {
             return Err(Problem::new(
@@ -174,11 +175,15 @@ fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
     check_database_name(&name)?;
     let options = ReadOptions::new(&app.schema_settings);
     let shown = source.to_string();
-    let read = source.read(&name, &options)?.refine(
-        &options.masking,
-        infer_keys.unwrap_or(true),
-        descriptions.as_deref(),
-    )?;
+    let callers = matches!(source, Source::Ddl(..) | Source::Database(_));
+    let read = source.read(&name, &options).and_then(|read| {
+        read.refine(
+            &options.masking,
+            infer_keys.unwrap_or(true),
+            descriptions.as_deref(),
+        )
+    });
+    let read = read.map_err(|error| if callers { error } else { operators(error) })?;
     let mut answer = SchemaImported {
         name,
         tables: read.database.tables.len(),
@@ -232,6 +237,15 @@ pub(super) async fn describe(
         json::answer(StatusCode::OK, &schemas.describe(&name, written)?.written)
     };
     Ok(permit.run(describe).await?)
+}
+
+/// What is wrong with a source is the operator's to mend, and for the log: a caller learns no
+/// path of this machine.
+fn operators(error: Error) -> Error {
+    match error {
+        Error::User(problem) => Error::operator(problem.to_string()),
+        other => other,
+    }
 }
 
 fn columns(database: &Database) -> usize {

@@ -59,6 +59,7 @@ pub const SENSITIVE: &[&str] = &[
     "date of birth",
     "dob",
     "birthday",
+    "born",
     "ip address",
     "ipaddress",
     "mac address",

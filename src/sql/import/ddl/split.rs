@@ -335,7 +335,8 @@ fn without_client_commands(text: &str, dialect: Dialect) -> Cow<'_, str> {
             Dialect::Postgres => {
                 let upper = content.to_ascii_uppercase();
                 skipping = upper.starts_with("COPY ") && upper.ends_with("FROM STDIN;");
-                !content.starts_with('\\')
+                // The tokenizer would look for the rows to the end of the text.
+                !skipping && !content.starts_with('\\')
             }
             _ if is_delimiter(content) => {
                 skipping = content.split_whitespace().nth(1) != Some(";");
