@@ -6,7 +6,7 @@
 //! stored. Both err on the side of masking; a column's name, type and description stay.
 
 use super::words::split_words;
-use super::{Column, Database, Table};
+use super::{Column, Database};
 
 /// Words that make a column one of secrets or personal data: one word, or some in a row.
 pub const SENSITIVE: &[&str] = &[
@@ -110,7 +110,7 @@ impl Masking {
     }
 
     /// Whether a column is masked for its name.
-    pub fn names(&self, _table: &Table, column: &Column) -> bool {
+    pub fn names(&self, column: &Column) -> bool {
         let names = [Some(column.name.as_str()), column.readable.as_deref()];
         names.into_iter().flatten().any(|name| self.name(name))
     }
@@ -151,9 +151,8 @@ impl Masking {
                     .iter()
                     .filter_map(|row| row.get(i)?.as_deref());
                 let values = column.values.iter().map(String::as_str);
-                let masked = column.masked
-                    || self.names(table, column)
-                    || self.values(values.chain(samples));
+                let masked =
+                    column.masked || self.names(column) || self.values(values.chain(samples));
                 if masked {
                     let column = &mut table.columns[i];
                     column.masked = true;
@@ -246,6 +245,7 @@ fn is_secret(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::Table;
 
     fn column(name: &str, values: &[&str]) -> Column {
         Column {

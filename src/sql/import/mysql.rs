@@ -9,8 +9,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::read::{
-    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, collect_keys, is_binary, keep, quoted,
-    wanted,
+    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, collect_keys, drop_hidden_keys, is_binary,
+    keep, quoted, wanted,
 };
 use super::{Imported, MOST_ENUM_VALUES, ServerUrl};
 use crate::error::{Error, Result};
@@ -168,7 +168,7 @@ impl Reader<'_> {
                 ..Column::default()
             };
             let table = &mut database.tables[place];
-            column.masked = self.options.masking.names(table, &column);
+            column.masked = self.options.masking.names(&column);
             if !column.masked {
                 column.values = listed(&column.data_type);
             }
@@ -199,10 +199,7 @@ impl Reader<'_> {
             let column: String = row.try_get(3)?;
             let to: (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(5)?);
             let (Some(to_schema), Some(to_table)) = to else {
-                let table = &mut database.tables[place];
-                if table.column(&column).is_some() {
-                    table.primary_key.push(column);
-                }
+                database.tables[place].primary_key.push(column);
                 continue;
             };
             let known = places.get(&(to_schema.clone(), to_table.clone()));
@@ -215,6 +212,7 @@ impl Reader<'_> {
                 to_column: row.try_get(6)?,
             });
         }
+        drop_hidden_keys(database);
         collect_keys(keys, database, &mut self.notes);
         Ok(())
     }

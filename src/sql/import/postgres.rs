@@ -10,8 +10,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::read::{
-    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, collect_keys, is_binary, keep, quoted,
-    wanted,
+    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, collect_keys, drop_hidden_keys, is_binary,
+    keep, quoted, wanted,
 };
 use super::{Imported, MOST_ENUM_VALUES, ServerUrl};
 use crate::error::{Error, Result};
@@ -163,7 +163,7 @@ impl Reader<'_> {
                 ..Column::default()
             };
             let table = &mut database.tables[place];
-            column.masked = self.options.masking.names(table, &column);
+            column.masked = self.options.masking.names(&column);
             if !column.masked {
                 let labels = labels.unwrap_or_default();
                 column.values = labels.into_iter().take(MOST_ENUM_VALUES).collect();
@@ -178,10 +178,7 @@ impl Reader<'_> {
             };
             let column: String = row.try_get(4)?;
             if primary {
-                let table = &mut database.tables[place];
-                if table.column(&column).is_some() {
-                    table.primary_key.push(column);
-                }
+                database.tables[place].primary_key.push(column);
                 continue;
             }
             let to = places
@@ -195,6 +192,7 @@ impl Reader<'_> {
                 to_column: row.try_get(5)?,
             });
         }
+        drop_hidden_keys(&mut database);
         collect_keys(keys, &mut database, &mut self.notes);
         for (table, source) in database.tables.iter_mut().zip(&sources) {
             self.contents(table, source).await?;

@@ -88,6 +88,18 @@ pub(super) fn wanted(table: &Table, column: &Column, options: &ReadOptions) -> b
         && !(number && table.primary_key == [column.name.clone()])
 }
 
+/// Takes away the primary keys of which not every column may be read: what is left of one tells
+/// no row from the next.
+pub(super) fn drop_hidden_keys(database: &mut Database) {
+    for table in &mut database.tables {
+        let columns = &table.columns;
+        let seen = |key: &String| columns.iter().any(|column| column.name == *key);
+        if !table.primary_key.iter().all(seen) {
+            table.primary_key.clear();
+        }
+    }
+}
+
 /// A key as catalogues list it: a row for each column.
 pub(super) struct KeyColumn {
     /// What tells the key from others of the table.

@@ -243,8 +243,8 @@ impl Reader<'_> {
         }
         key.sort();
         table.primary_key = key.into_iter().map(|(_, name)| name).collect();
-        for i in 0..table.columns.len() {
-            table.columns[i].masked = self.options.masking.names(&table, &table.columns[i]);
+        for column in &mut table.columns {
+            column.masked = self.options.masking.names(column);
         }
         Ok(Some(table))
     }

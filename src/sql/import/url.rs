@@ -167,7 +167,7 @@ mod tests {
         ))
         .unwrap();
         for shown in [format!("{url}"), format!("{url:?}"), format!("{url:#?}")] {
-            assert_eq!(shown.contains("s3cr"), false, "{shown}");
+            assert!(!shown.contains("s3cr"), "{shown}");
             assert!(
                 !shown.contains("other1") && !shown.contains("me:"),
                 "{shown}"
