@@ -56,11 +56,11 @@ impl<'a> Describer<'a> {
         if !keys.is_empty() {
             text += &format!(" Each row is told by its {}.", keys.join(" and "));
         }
-        let refers = self.neighbours(|key| (&key.table == &table.name).then_some(&key.to_table));
+        let refers = self.neighbours(|key| (key.table == table.name).then_some(&key.to_table));
         if !refers.is_empty() {
             text += &format!(" Refers to {}.", named(refers));
         }
-        let from = self.neighbours(|key| (&key.to_table == &table.name).then_some(&key.table));
+        let from = self.neighbours(|key| (key.to_table == table.name).then_some(&key.table));
         if !from.is_empty() {
             text += &format!(" Referred to by {}.", named(from));
         }

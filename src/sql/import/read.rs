@@ -79,13 +79,10 @@ pub(super) fn keep(mut values: Vec<String>, most: usize, column: &Column) -> Vec
 
 /// Whether values of a column are read at all.
 pub(super) fn wanted(table: &Table, column: &Column, options: &ReadOptions) -> bool {
-    let number = !is_text(&column.data_type);
-    options.values > 0
-        && !table.view
-        && !column.masked
-        && !is_binary(&column.data_type)
-        // Numbers that identify say nothing.
-        && !(number && table.primary_key == [column.name.clone()])
+    // Numbers that identify say nothing.
+    let identifies = !is_text(&column.data_type) && table.primary_key == [column.name.clone()];
+    let readable = !column.masked && !is_binary(&column.data_type);
+    options.values > 0 && !table.view && readable && !identifies
 }
 
 /// Takes away the primary keys of which not every column may be read: what is left of one tells

@@ -117,7 +117,7 @@ impl Views<'_> {
                     let table = || {
                         let tables = &mut self.tables.iter();
                         let table = tables.find(|table| self.names.same(&table.name, &name));
-                        table.map(|table| from_table(table))
+                        table.map(from_table)
                     };
                     let columns = cte.map(|(_, columns)| columns.clone()).or_else(table);
                     let columns = columns.unwrap_or_default();
