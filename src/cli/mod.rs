@@ -12,6 +12,7 @@ mod index;
 mod ingest;
 mod models;
 mod reindex;
+mod schema;
 mod search;
 mod serve;
 mod snapshot;
@@ -92,6 +93,9 @@ enum Command {
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
+    /// Import, list, show, describe and remove the schemas of databases.
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Take, list, verify, restore and remove snapshots of indexes.
     Snapshot(snapshot::Snapshots),
 }
@@ -169,6 +173,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Feedback(command) => command.run(&context),
         Command::Fusion(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
+        Command::Schema(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }
 }

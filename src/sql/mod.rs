@@ -3,6 +3,23 @@
 //!
 //! * [`Database`] is a schema, wherever it was read from.
 
+mod catalog;
+mod change;
+mod check;
 mod database;
+mod describe;
+pub mod import;
+mod infer;
+mod mask;
+mod words;
+mod written;
 
+pub use catalog::{Entry, Schemas};
+pub use change::{Changed, Changes};
+pub use check::{MAX_COLUMNS, MAX_TABLES, check, check_database_name};
 pub use database::{Column, Database, Dialect, ForeignKey, Origin, Table};
+pub use describe::Describer;
+pub use infer::infer_keys;
+pub use mask::{Masking, SENSITIVE};
+pub use words::{Abbreviations, split_words};
+pub use written::{ColumnDescription, Descriptions, TableDescription};
