@@ -5,6 +5,7 @@
 
 mod cascade;
 mod eval;
+mod eval_schema;
 mod export;
 mod feedback;
 mod fusion;

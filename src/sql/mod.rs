@@ -2,14 +2,21 @@
 //! part of that which a question needs (DFIN-SQL, arXiv 2403.00872).
 //!
 //! * [`Database`] is a schema, wherever it was read from.
+//! * [`Linker`] scores its columns and tables for a question, [`choose`] keeps some, and
+//!   [`complete`] adds what they need to be joined.
 //! * [`gold()`] is what a SQL text uses of one.
 
 mod database;
 mod gold;
 mod import;
+mod keep;
+mod link;
 mod names;
 
 pub use database::{Column, Database, Dialect, ForeignKey, Origin, Table};
 pub use gold::{Gold, Unread, gold};
 pub use import::{Meanings, add_meanings, parse_tables_json};
+pub(crate) use keep::best;
+pub use keep::{Choice, Kept, Reason, choose, complete};
+pub use link::{Linker, Method, Prepared, Question, SchemaIndex, Scores};
 pub use names::{words, written};
