@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::Context;
 use crate::error::{Code, Error, Problem, Result};
-use crate::eval::{SchemaOptions, SchemaSet, schema_questions};
+use crate::eval::{Read, SchemaOptions, SchemaSet, schema_questions};
 use crate::model::Registry;
-use crate::sql::{Choice, Linker, Method, add_meanings, parse_tables_json};
+use crate::sql::{
+    Choice, Detail, FocusRequest, Linker, Method, Mode, Strategy, add_meanings, parse_tables_json,
+};
 
 /// Linking of questions to schemas, on files in the layout of Spider or BIRD.
 #[derive(Debug, clap::Args)]
@@ -21,12 +23,29 @@ pub(super) struct EvalSchema {
     /// What columns mean: BIRD's column_meaning.json.
     #[arg(long, value_name = "FILE.json")]
     meanings: Option<PathBuf>,
+    /// What is kept: what retrieval finds, all, or all where that is within the budget.
+    #[arg(long, value_enum, default_value = "retrieval")]
+    strategy: Strategy,
+    /// How much retrieval keeps.
+    #[arg(long, value_enum, default_value = "balanced")]
+    mode: Mode,
+    /// Most tokens of a prompt, by the encoder's tokenizer [default: as many as there are].
+    #[arg(long, value_name = "TOKENS")]
+    budget: Option<usize>,
     /// By what columns are scored.
-    #[arg(long, value_enum, default_value = "vectors")]
+    #[arg(long, value_enum, default_value = "trained")]
     method: Method,
-    /// Keep so many columns, the best first, in place of a mode's choice.
+    /// Keep so many columns, the best first, in place of a mode's choice; by words or vectors
+    /// alone that is what is done, and 15 the default.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
+    /// Thresholds that the curve has points at.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "0.005,0.01,0.02,0.03,0.05,0.1,0.2,0.5"
+    )]
+    thresholds: Vec<f32>,
     /// Do not add keys and join paths.
     #[arg(long)]
     bare: bool,
@@ -54,25 +73,38 @@ impl EvalSchema {
         let questions = schema_questions(&text(&self.questions, "questions")?)?;
         let models = &context.config.models;
         let registry = Registry::new(models.folders.clone(), models.runtime.clone());
-        let linker = Linker::new(registry.open(&self.encoder)?);
+        let linker = Linker::new(registry.open(&self.encoder)?)?;
         let set = SchemaSet::new(&linker, &databases, questions, &mut |_, _| {})?;
         if let Some(folder) = &self.features {
             return write_features(&linker, &set, folder);
         }
+        let trained = self.method == Method::Trained;
+        let choice = match self.top {
+            Some(top) => Choice::Top(top),
+            None if trained => linker.choice(self.mode),
+            None => Choice::Top(15),
+        };
         let report = set.measure(
             &linker,
             &SchemaOptions {
                 method: self.method,
-                choice: Choice::Top(self.top.unwrap_or(15)),
+                choice,
+                request: FocusRequest {
+                    strategy: self.strategy,
+                    mode: self.mode,
+                    budget: self.budget,
+                    dialect: None,
+                    detail: Detail::default(),
+                },
                 complete: !self.bare,
-                thresholds: Vec::new(),
+                thresholds: if trained { self.thresholds } else { Vec::new() },
             },
-        );
+        )?;
         context.print(&report, ToString::to_string)
     }
 }
 
-fn text(file: &Path, field: &str) -> Result<String> {
+pub(super) fn text(file: &Path, field: &str) -> Result<String> {
     std::fs::read_to_string(file).map_err(|e| {
         Problem::new(Code::InvalidFile, "the file cannot be read")
             .field(field)
@@ -99,12 +131,18 @@ fn write_features(linker: &Linker, set: &SchemaSet, folder: &Path) -> Result<()>
     let mut lines = create("questions.jsonl")?;
     let mut schemas = create("schemas.jsonl")?;
     let mut seen = std::collections::BTreeSet::new();
-    for (index, question, needs) in set.read() {
+    for Read {
+        index,
+        prepared,
+        needs,
+        ..
+    } in set.read()
+    {
         let name = &index.database().name;
         if seen.insert(name.clone()) {
             writeln!(schemas, "{}", index.shape()).map_err(failed)?;
         }
-        let rows = linker.features(index, question);
+        let rows = linker.features(index, prepared);
         for (file, rows) in [(&mut columns, &rows.0), (&mut tables, &rows.1)] {
             for number in rows.iter().flatten() {
                 file.write_all(&number.to_le_bytes()).map_err(failed)?;

@@ -13,6 +13,7 @@ mod index;
 mod ingest;
 mod models;
 mod reindex;
+mod schema_retrieve;
 mod search;
 mod serve;
 mod snapshot;
@@ -90,6 +91,9 @@ enum Command {
     /// Fit and measure how the legs' answers become one.
     #[command(subcommand)]
     Fusion(fusion::FusionCommand),
+    /// The part of a schema that a question needs.
+    #[command(subcommand)]
+    Schema(schema_retrieve::SchemaCommand),
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
@@ -169,6 +173,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Eval(command) => command.run(&context),
         Command::Feedback(command) => command.run(&context),
         Command::Fusion(command) => command.run(&context),
+        Command::Schema(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }

@@ -23,8 +23,8 @@ pub use report::{Measures, RetrievalReport};
 pub use retrieval::{EvalMode, load_corpus, measure};
 pub use run::{Hit, Run};
 pub use schema::{
-    CurvePoint, Linked, Needs, SchemaOptions, SchemaQuestion, SchemaReport, SchemaSet,
-    UnreadQuestion, schema_questions,
+    CurvePoint, Linked, Needs, PromptTokens, Read, SchemaOptions, SchemaQuestion, SchemaReport,
+    SchemaSet, UnreadQuestion, schema_questions,
 };
 pub use significance::randomisation_test;
 pub(crate) use significance::split_mix;

@@ -8,6 +8,8 @@
 //! * **coverage@k**: the mean share of a question's gold tables among the first k tables, and of
 //!   its gold columns among the first k columns.
 //!
+//! * **tokens saved**: what the prompts are shorter than those with the whole schema, as a share.
+//!
 //! A question whose SQL cannot be read counts as missed in SRR, and is listed; what it needs is
 //! unknown, so it is not in NSR, coverage or `by_gold_tables`.
 
@@ -17,10 +19,10 @@ use std::fmt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::sql::{
-    Choice, Database, Gold, Kept, Linker, Method, Prepared, Question, SchemaIndex, Scores, choose,
-    complete, gold,
+    Choice, Database, Decision, FocusRequest, Gold, Kept, Linker, Method, Prepared, Question,
+    SchemaIndex, Scores, Strategy, choose, complete, decide, gold,
 };
 
 /// Numbers of tables and of columns that coverage is measured at.
@@ -104,6 +106,21 @@ pub struct Linked {
     pub avg_columns: f64,
 }
 
+/// What prompts cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PromptTokens {
+    /// Tokens of a prompt on average, and of one with the whole schema.
+    pub avg_tokens: f64,
+    pub avg_full_tokens: f64,
+    /// 0 to 1: what is saved of all tokens of all prompts.
+    pub saved: f64,
+    /// The share of questions that the whole schema was kept for.
+    pub full: f64,
+    /// Questions that nothing fits the budget for; they count as missed.
+    pub too_small: usize,
+    pub tokenizer: String,
+}
+
 /// Figures at one way of choosing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
@@ -129,6 +146,7 @@ pub struct UnreadQuestion {
 pub struct SchemaReport {
     #[serde(flatten)]
     pub linked: Linked,
+    pub prompts: PromptTokens,
     /// By the number of tables that the SQL uses.
     pub by_gold_tables: BTreeMap<usize, Linked>,
     pub table_coverage: BTreeMap<usize, f64>,
@@ -141,8 +159,11 @@ pub struct SchemaReport {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SchemaOptions {
     pub method: Method,
+    /// What is kept of scores where retrieval is what is done.
     pub choice: Choice,
-    /// Whether keys and join paths are added.
+    pub request: FocusRequest,
+    /// Whether keys and join paths are added; the answer itself always has them, so that
+    /// without them the budget does not count.
     pub complete: bool,
     /// Thresholds that the curve has points at, beside its numbers of columns.
     pub thresholds: Vec<f32>,
@@ -263,29 +284,34 @@ impl SchemaSet {
         })
     }
 
-    /// Questions whose SQL could be read: database, question and what it needs.
-    pub fn read(&self) -> impl Iterator<Item = (&SchemaIndex, &Prepared, &Needs)> {
+    /// Questions whose SQL could be read.
+    pub fn read(&self) -> impl Iterator<Item = Read<'_>> {
         self.questions
             .iter()
             .zip(&self.prepared)
             .zip(&self.needs)
             .filter_map(|((question, prepared), needs)| {
                 let index = self.indexes.get(&question.database)?;
-                Some((index, prepared, needs.as_ref().ok()?))
+                Some(Read {
+                    question,
+                    index,
+                    prepared,
+                    needs: needs.as_ref().ok()?,
+                })
             })
     }
 
     /// Measures one way of cutting schemas down.
-    pub fn measure(&self, linker: &Linker, options: &SchemaOptions) -> SchemaReport {
-        let rows: Vec<(&SchemaIndex, &Prepared, &Needs)> = self.read().collect();
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn measure(&self, linker: &Linker, options: &SchemaOptions) -> Result<SchemaReport> {
+        let rows: Vec<Read<'_>> = self.read().collect();
         let scored: Vec<(&SchemaIndex, &Needs, Scores)> = rows
             .par_iter()
-            .map(|(index, prepared, needs)| {
-                (
-                    *index,
-                    *needs,
-                    linker.score(index, prepared, options.method),
-                )
+            .map(|read| {
+                let scores = linker.score(read.index, read.prepared, options.method);
+                (read.index, read.needs, scores)
             })
             .collect();
         let unread = self.questions.iter().zip(&self.needs).enumerate();
@@ -309,7 +335,11 @@ impl SchemaSet {
             });
             ones.collect()
         };
-        let all = at(options.choice);
+        let (all, prompts) = if options.complete {
+            answers(linker, &rows, &scored, options)?
+        } else {
+            (at(options.choice), PromptTokens::default())
+        };
         let mut by_gold_tables: BTreeMap<usize, Vec<One>> = BTreeMap::new();
         for (tables, one) in &all {
             by_gold_tables.entry(*tables).or_default().push(*one);
@@ -366,8 +396,9 @@ impl SchemaSet {
                     .zip(means)
                     .collect::<BTreeMap<usize, f64>>()
             };
-        SchemaReport {
+        Ok(SchemaReport {
             linked: over(&all),
+            prompts,
             by_gold_tables: by_gold_tables
                 .into_iter()
                 .map(|(tables, ones)| (tables, mean(&ones, 0)))
@@ -376,8 +407,74 @@ impl SchemaSet {
             column_coverage: coverage(&COLUMNS_AT, |s| &s.columns, |n| &n.columns),
             curve,
             unread,
-        }
+        })
     }
+}
+
+/// The answers themselves: what is kept, and what the prompts cost.
+fn answers(
+    linker: &Linker,
+    rows: &[Read<'_>],
+    scored: &[(&SchemaIndex, &Needs, Scores)],
+    options: &SchemaOptions,
+) -> Result<(Vec<(usize, One)>, PromptTokens)> {
+    let encoder = linker.encoder();
+    let count = |text: &str| encoder.count_tokens(text);
+    let decided: Vec<(usize, One, Option<Decision>)> = rows
+        .par_iter()
+        .zip(scored)
+        .map(|(read, (index, needs, scores))| {
+            let question = Question {
+                text: &read.question.text,
+                evidence: &read.question.evidence,
+            };
+            let decision = decide(
+                index,
+                question,
+                scores,
+                options.choice,
+                &options.request,
+                &count,
+                encoder.name(),
+            );
+            let tables = needs.tables.len();
+            match decision {
+                Ok(decision) => Ok((tables, One::new(needs, &decision.kept), Some(decision))),
+                // The budget is too small for anything: nothing is kept.
+                Err(Error::User(_)) => Ok((tables, One::nothing(needs), None)),
+                Err(error) => Err(error),
+            }
+        })
+        .collect::<Result<_>>()?;
+    let kept = || {
+        decided
+            .iter()
+            .filter_map(|(_, _, decision)| decision.as_ref())
+    };
+    let answered = kept().count();
+    let tokens = kept().map(|decision| decision.tokens as f64).sum::<f64>();
+    let whole = kept()
+        .map(|decision| decision.full_tokens as f64)
+        .sum::<f64>();
+    let full = kept().filter(|decision| decision.strategy == Strategy::Full);
+    let prompts = PromptTokens {
+        avg_tokens: tokens / answered.max(1) as f64,
+        avg_full_tokens: whole / answered.max(1) as f64,
+        saved: 1.0 - tokens / whole.max(1.0),
+        full: full.count() as f64 / answered.max(1) as f64,
+        too_small: decided.len() - answered,
+        tokenizer: encoder.name().to_string(),
+    };
+    let ones = decided.into_iter().map(|(tables, one, _)| (tables, one));
+    Ok((ones.collect(), prompts))
+}
+
+/// A question whose SQL could be read.
+pub struct Read<'a> {
+    pub question: &'a SchemaQuestion,
+    pub index: &'a SchemaIndex,
+    pub prepared: &'a Prepared,
+    pub needs: &'a Needs,
 }
 
 /// One question.
@@ -390,6 +487,15 @@ struct One {
 }
 
 impl One {
+    fn nothing(needs: &Needs) -> One {
+        One {
+            needed: needs.all().max(1),
+            found: 0,
+            tables: 0,
+            columns: 0,
+        }
+    }
+
     fn new(needs: &Needs, kept: &Kept) -> One {
         One {
             needed: needs.all(),
@@ -448,6 +554,14 @@ impl fmt::Display for SchemaReport {
             }
             writeln!(f)?;
         }
+        writeln!(
+            f,
+            "tokens of a prompt: {:.0}, with the whole schema {:.0}; saved {:.1} % (by {})",
+            self.prompts.avg_tokens,
+            self.prompts.avg_full_tokens,
+            100.0 * self.prompts.saved,
+            self.prompts.tokenizer
+        )?;
         write!(f, "not read: {}", self.unread.len())
     }
 }

@@ -3,7 +3,35 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::link::{SchemaIndex, Scores};
+
+/// How much is kept rather than left out, by how likely the question needs it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What is likely needed.
+    Minimal,
+    /// What may be needed.
+    #[default]
+    Balanced,
+    /// All but what is surely not needed.
+    Conservative,
+}
 
 /// Which columns and tables are kept for their scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,17 +47,7 @@ pub enum Choice {
 
 /// Why a column is kept.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-    schemars::JsonSchema,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -145,4 +163,70 @@ pub(crate) fn best(scores: &[f32]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
     order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::link::without_vectors;
+    use crate::sql::{Column, Database, Table};
+
+    fn index() -> SchemaIndex {
+        let table = |name: &str| Table {
+            name: name.into(),
+            columns: ["a", "b"]
+                .iter()
+                .map(|name| Column {
+                    name: (*name).into(),
+                    ..Column::default()
+                })
+                .collect(),
+            primary_key: vec!["a".into()],
+            ..Table::default()
+        };
+        without_vectors(&Database {
+            tables: vec![table("one"), table("two")],
+            ..Database::default()
+        })
+    }
+
+    fn kept(scores: [f32; 4], tables: [f32; 2], choice: Choice) -> Vec<usize> {
+        let scores = Scores {
+            columns: scores.to_vec(),
+            tables: tables.to_vec(),
+        };
+        let index = index();
+        let mut kept = choose(&index, &scores, choice);
+        complete(&index, &mut kept);
+        (0..4).filter(|n| kept.columns[*n].is_some()).collect()
+    }
+
+    #[test]
+    fn what_scores_enough_is_kept_with_its_keys() {
+        let above = |column, table| Choice::Above { column, table };
+        assert_eq!(
+            kept([0.0, 0.5, 0.1, 0.1], [0.1, 0.1], above(0.5, 0.5)),
+            [0, 1]
+        );
+        // A table alone: its key.
+        assert_eq!(
+            kept([0.0, 0.5, 0.1, 0.1], [0.1, 0.6], above(0.5, 0.5)),
+            [0, 1, 2]
+        );
+        // Nothing scores enough: the best in any case.
+        assert_eq!(
+            kept([0.0, 0.2, 0.1, 0.3], [0.1, 0.2], above(0.5, 0.5)),
+            [2, 3]
+        );
+        assert_eq!(
+            kept([0.0, 0.2, 0.1, 0.3], [0.0; 2], Choice::Top(2)),
+            [0, 1, 2, 3]
+        );
+        assert_eq!(kept([0.0; 4], [0.0; 2], Choice::All), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_scores_alike_goes_by_its_number() {
+        assert_eq!(best(&[0.5, 0.9, 0.5, 0.9]), [1, 3, 0, 2]);
+    }
 }

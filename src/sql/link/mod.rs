@@ -4,20 +4,25 @@
 //! nothing else: not on the order of tables and columns, nor on other questions. Columns that
 //! nothing tells apart score alike.
 
+mod combination;
 mod features;
 mod graph;
 mod schema;
+mod trees;
 mod words;
 
+use combination::Combination;
 use features::{Asked, Features};
-pub(crate) use graph::Graph;
 pub use schema::SchemaIndex;
+#[cfg(test)]
+pub(crate) use schema::without_vectors;
 use words::Text;
 
 use crate::error::{Code, Problem, Result};
 use crate::lexical::Stems;
 use crate::model::{Task, TextEncoder};
 use crate::sql::Database;
+use crate::sql::keep::{Choice, Mode};
 
 /// Longest question and longest evidence, in bytes: what is longer is no question.
 pub const MOST_QUESTION_BYTES: usize = 16 << 10;
@@ -65,8 +70,10 @@ pub enum Method {
     /// Words of names and descriptions alone.
     Words,
     /// Vectors of the columns' texts alone.
-    #[default]
     Vectors,
+    /// Words, vectors, keys and values, combined by what was fitted on questions with SQL.
+    #[default]
+    Trained,
 }
 
 /// Scores of a database's columns and tables, in the order of the [`SchemaIndex`].
@@ -80,6 +87,7 @@ pub struct Scores {
 pub struct Linker {
     encoder: TextEncoder,
     stems: Stems,
+    combination: Combination,
 }
 
 /// A question made ready to be linked to any database.
@@ -87,10 +95,23 @@ pub struct Prepared(Asked);
 
 impl Linker {
     /// A linker over an encoder: the one whose vectors the schemas are encoded with.
-    pub fn new(encoder: TextEncoder) -> Linker {
-        Linker {
+    ///
+    /// # Errors
+    /// A bug where the shipped combination does not fit.
+    pub fn new(encoder: TextEncoder) -> Result<Linker> {
+        Ok(Linker {
             encoder,
             stems: Stems::english(),
+            combination: Combination::shipped()?,
+        })
+    }
+
+    /// Which columns and tables a mode keeps, of scores by the trained combination.
+    pub fn choice(&self, mode: Mode) -> Choice {
+        let threshold = self.combination.threshold(mode);
+        Choice::Above {
+            column: threshold.column,
+            table: threshold.table,
         }
     }
 
@@ -138,6 +159,7 @@ impl Linker {
         let features = features::features(index, &question.0);
         match method {
             Method::Words => single(index, &features, "words"),
+            Method::Trained => self.combination.score(index, &features),
             Method::Vectors => single(index, &features, "text_whole"),
         }
     }

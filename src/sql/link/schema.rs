@@ -5,13 +5,16 @@
 
 use std::collections::HashMap;
 
+use parking_lot::Mutex;
+
 use super::graph::Graph;
 use super::words::{Vocabulary, WordId};
 use crate::error::Result;
 use crate::lexical::Stems;
 use crate::model::{Task, TextEncoder};
 use crate::sql::names::{self, written};
-use crate::sql::{Column, Database, Table};
+use crate::sql::render::Detail;
+use crate::sql::{Column, Database, Dialect, Table};
 
 /// What a type holds, as far as a question can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,9 @@ impl Rows {
     }
 }
 
+/// A way of writing a schema down and counting its tokens: tokenizer, dialect and detail.
+pub(crate) type Written = (String, Dialect, Detail);
+
 /// A database that questions can be linked to.
 pub struct SchemaIndex {
     pub(crate) database: Database,
@@ -90,6 +96,7 @@ pub struct SchemaIndex {
     pub(crate) column_names: Rows,
     /// A row for each table: its name and its columns'.
     pub(crate) table_texts: Rows,
+    whole_tokens: Mutex<HashMap<Written, usize>>,
 }
 
 impl SchemaIndex {
@@ -175,6 +182,7 @@ impl SchemaIndex {
             column_texts: Rows::default(),
             column_names: Rows::default(),
             table_texts: Rows::default(),
+            whole_tokens: Mutex::default(),
         }
     }
 
@@ -183,13 +191,33 @@ impl SchemaIndex {
         &self.database
     }
 
+    /// Tokens of the whole schema as it is written in some way, counted once.
+    pub(crate) fn whole_tokens(
+        &self,
+        written: Written,
+        count: impl FnOnce() -> Result<usize>,
+    ) -> Result<usize> {
+        // Few ways are asked for; somebody who asks for ever new ones shall not fill the memory.
+        const MOST: usize = 64;
+        if let Some(tokens) = self.whole_tokens.lock().get(&written) {
+            return Ok(*tokens);
+        }
+        let tokens = count()?;
+        let mut known = self.whole_tokens.lock();
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(written, tokens);
+        Ok(tokens)
+    }
+
     /// The number of a table's first column.
     pub fn first_column(&self, table: usize) -> usize {
         self.tables[table].columns.start
     }
 
-    /// Numbers alone, for fitting: the table of each column, which columns are of a primary key,
-    /// and the foreign keys as `[from, to, columns, columns]`.
+    /// Numbers alone, for fitting: the table of each column, the columns of the same name, which
+    /// are of a primary key, and the foreign keys as `[from, to, columns, columns]`.
     pub fn shape(&self) -> serde_json::Value {
         let numbers = |table: usize, places: &[usize]| -> Vec<usize> {
             let first = self.first_column(table);
@@ -206,6 +234,8 @@ impl SchemaIndex {
         serde_json::json!({
             "database": self.database.name,
             "table": self.columns.iter().map(|c| c.table).collect::<Vec<_>>(),
+            "tables": self.tables.len(),
+            "namesakes": self.columns.iter().map(|c| &c.namesakes).collect::<Vec<_>>(),
             "primary": self.columns.iter().map(|c| c.primary).collect::<Vec<_>>(),
             "edges": edges.collect::<Vec<_>>(),
         })
