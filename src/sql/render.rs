@@ -412,7 +412,7 @@ mod tests {
         let text = render(&index, &kept, Dialect::Sqlite, detail);
         assert_eq!(
             text,
-            "CREATE TABLE a (\n  id VARCHAR(20),\n  plain VARCHAR(20),\n  PRIMARY KEY (id)\n);\n\n\
+            "CREATE TABLE a (\n  id VARCHAR(20),\n  \"plain\" VARCHAR(20),\n  PRIMARY KEY (id)\n);\n\n\
              CREATE TABLE \"zz second\" (\n  id VARCHAR(20),\n  PRIMARY KEY (id)\n);\n"
         );
     }

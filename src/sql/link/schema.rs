@@ -315,11 +315,10 @@ fn table_text(table: &Table) -> String {
 
 fn named_column(column: &Column, vocabulary: &mut Vocabulary, stems: &Stems) -> Named {
     let mut named = named(&column.name, column.readable.as_deref(), vocabulary, stems);
-    for said in [&column.description, &column.value_description] {
-        if let Some(said) = said {
-            named.described.extend(vocabulary.ids(said, stems));
-            named.values.extend(quoted(said));
-        }
+    let said = [&column.description, &column.value_description];
+    for said in said.into_iter().flatten() {
+        named.described.extend(vocabulary.ids(said, stems));
+        named.values.extend(quoted(said));
     }
     named
         .values
