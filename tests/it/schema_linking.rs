@@ -232,10 +232,10 @@ proptest! {
 
 fn place() -> Place {
     let place = Place::with_model("gleaner-minilm");
-    place.write("tables.json", &tables().to_string());
+    place.write("tables.json", tables().to_string());
     place.write(
         "questions.json",
-        &json!([
+        json!([
             {"db_id": "concerts", "question": "How many singers are there?",
              "query": "SELECT COUNT(*) FROM singer"},
             {"db_id": "concerts", "question": "What are names of singers in Red?", "evidence": "Red is a title",
