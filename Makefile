@@ -74,6 +74,15 @@ models-for-tests: setup
 test-clients: models-for-tests ## the official OpenAI and Cohere clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
+.PHONY: test-databases
+test-databases: setup ## schemas imported from PostgreSQL and MariaDB, where their packages are installed
+	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))
+	$(call step,databases,$(ENV) $(PYTHON) tools/databases.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
+.PHONY: eval-keys
+eval-keys: setup ## how many of the foreign keys of Spider's training databases are inferred, and how many rightly
+	@$(ENV) cargo test $(CARGO_FLAGS) --lib sql::infer -- --ignored --nocapture
+
 .PHONY: schemas
 schemas: setup ## regenerate schemas/ from the code
 	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --test it schemas

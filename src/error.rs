@@ -51,6 +51,8 @@ pub enum Code {
     InvalidModel,
     /// A configuration file or flag that cannot be used.
     InvalidConfiguration,
+    /// A database's schema that cannot be read or contradicts itself.
+    InvalidSchema,
     /// No index of that name.
     IndexNotFound,
     /// There is an index of that name already.
@@ -81,6 +83,8 @@ pub enum Code {
     RequestInProgress,
     /// Fewer queries were clicked or judged than a fit needs.
     TooLittleFeedback,
+    /// No database of that name in the catalogue.
+    DatabaseNotFound,
     /// No model of that name.
     ModelNotFound,
     /// The index was built with another model than the one now configured.
@@ -110,6 +114,7 @@ impl Code {
             Code::InvalidVector => "invalid_vector",
             Code::InvalidModel => "invalid_model",
             Code::InvalidConfiguration => "invalid_configuration",
+            Code::InvalidSchema => "invalid_schema",
             Code::IndexNotFound => "index_not_found",
             Code::IndexExists => "index_exists",
             Code::IndexAliased => "index_aliased",
@@ -125,6 +130,7 @@ impl Code {
             Code::KeyReused => "key_reused",
             Code::RequestInProgress => "request_in_progress",
             Code::TooLittleFeedback => "too_little_feedback",
+            Code::DatabaseNotFound => "database_not_found",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",
             Code::RouteNotFound => "route_not_found",

@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import struct
@@ -56,7 +57,9 @@ def copy_of(binary: Path, model: str, models: Path) -> None:
     shutil.copytree(known[model], models / MODEL)
     manifest = models / MODEL / "model.toml"
     text = manifest.read_text(encoding="utf-8").replace(f'name = "{model}"', f'name = "{MODEL}"', 1)
+    text = re.sub(r"^matryoshka = \[[^\]]*\]\n", "", text, flags=re.MULTILINE)
     manifest.write_text(f"matryoshka = {LENGTHS}\n{text}", encoding="utf-8")
+
 
 
 def reranker_of(binary: Path, source: Path, temporary: Path) -> None:

@@ -5,6 +5,8 @@ beside SciFact's and NFCorpus' training splits.
 medquad    questions against answers, from GLEANER_BENCH_DATA/retrieval/medquad
 passages   a few sentences out of MedQuAD's answers against what is left of them (the inverse
            cloze task, Lee et al. 2019): questions as long as paragraphs
+headings   the same questions against documents of which half are a heading alone (MedQuAD's
+           question), the others a heading and the sentences before: few words to match
 functions  first sentences of docstrings against functions of installed Python packages,
            without their docstrings
 documented the same functions with the rest of their docstrings, where there is one
@@ -67,6 +69,21 @@ def passages(folder: Path) -> List[Pair]:
         rest = " ".join(sentences[:at] + sentences[at + count :])
         if 8 <= len(asked.split()) <= 80 and asked not in rest:
             pairs.append((asked, rest))
+    return pairs
+
+
+def headings(folder: Path) -> List[Pair]:
+    pairs = []
+    for heading, answer in medquad(folder):
+        sentences = re.split(r"(?<=[.!?])\s+", answer)
+        count = 2 + drawn("headings of " + answer) % 3
+        if len(sentences) < count + 4:
+            continue
+        at = 3 + drawn("heading for " + answer) % (len(sentences) - count - 3)
+        asked = " ".join(sentences[at : at + count])
+        bare = drawn("bare " + heading) % 2 == 0
+        if 15 <= len(asked.split()) <= 100:
+            pairs.append((asked, heading if bare else heading + " " + " ".join(sentences[:3])))
     return pairs
 
 
@@ -181,6 +198,7 @@ def main() -> None:
         parser.error(f"{options.packages} is no virtual environment; `make training-env` makes one")
     write(options.out / "medquad", medquad(options.data))
     write(options.out / "passages", passages(options.data))
+    write(options.out / "headings", headings(options.data))
     write(options.out / "snippets", snippets(options.data))
     write(options.out / "answers", answers(options.data))
     write(options.out / "functions", functions(packages, documented=False))

@@ -116,6 +116,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::InvalidDefinition
         | Code::InvalidFile
         | Code::InvalidVector
+        | Code::InvalidSchema
         | Code::InvalidConfiguration => StatusCode::BAD_REQUEST,
         // Callers bring no models: those there are, are the operator's.
         Code::InvalidModel => StatusCode::INTERNAL_SERVER_ERROR,
@@ -123,6 +124,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::DocumentNotFound
         | Code::SnapshotNotFound
         | Code::TaskNotFound
+        | Code::DatabaseNotFound
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::CursorExpired => StatusCode::GONE,

@@ -30,6 +30,7 @@ mod json;
 mod models;
 mod reindex;
 mod rerank;
+mod schemas;
 mod search;
 mod server;
 mod snapshots;
@@ -52,6 +53,7 @@ pub use reindex::ReindexAnswer;
 pub use rerank::{
     ApiVersion, BilledUnits, Meta, MetaTokens, RerankAnswer, RerankCall, RerankResult, RerankUsage,
 };
+pub use schemas::{SchemaImported, SchemaList, SchemaRequest, SchemaSummary};
 pub use search::{SearchBatch, SearchBatchAnswer, SearchResult};
 pub use server::Server;
 pub use snapshots::{RestoreAnswer, RestoreRequest, SnapshotList};

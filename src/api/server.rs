@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tokio::net::TcpListener;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -24,7 +24,7 @@ use super::state::App;
 use super::warm::WarmUp;
 use super::{
     aliases, documents, embeddings, export, feedback, health, indexes, models, reindex, rerank,
-    search, snapshots, tasks,
+    schemas, search, snapshots, tasks,
 };
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
@@ -211,6 +211,12 @@ fn router(app: Arc<App>) -> Router {
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/v1/aliases", get(aliases::list).post(aliases::change))
+        .route("/v1/schemas", get(schemas::list).post(schemas::import))
+        .route(
+            "/v1/schemas/{name}",
+            get(schemas::show).delete(schemas::remove),
+        )
+        .route("/v1/schemas/{name}/descriptions", put(schemas::describe))
         .route("/v1/indexes", get(indexes::list).post(indexes::create))
         .route(
             "/v1/indexes/{name}",

@@ -7,8 +7,9 @@ use super::body::STEP;
 use super::gate::Gate;
 use super::tasks::Tasks;
 use super::warm::Readiness;
-use crate::config::{Config, Limits};
+use crate::config::{self, Config, Limits};
 use crate::index::Catalog;
+use crate::sql::Schemas;
 
 /// Bodies held in memory at once, in multiples of the largest one allowed.
 const BODIES: usize = 4;
@@ -30,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct App {
     /// The indexes.
     pub catalog: Arc<Catalog>,
+    /// The databases.
+    pub schemas: Arc<Schemas>,
+    /// What is read of databases, and from where.
+    pub schema_settings: config::Schemas,
     /// What callers may send.
     pub limits: Limits,
     /// Longest that a request may take.
@@ -66,6 +71,8 @@ impl App {
         let bodies = config.limits.body_bytes.saturating_mul(BODIES) / BODY_UNIT;
         App {
             catalog,
+            schemas: Arc::new(Schemas::new(&config.data.folder)),
+            schema_settings: config.schemas.clone(),
             limits: config.limits.clone(),
             timeout,
             searches: Gate::new(server.permits(), server.queue, patience),

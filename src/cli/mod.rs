@@ -13,6 +13,7 @@ mod index;
 mod ingest;
 mod models;
 mod reindex;
+mod schema;
 mod schema_retrieve;
 mod search;
 mod serve;
@@ -91,12 +92,12 @@ enum Command {
     /// Fit and measure how the legs' answers become one.
     #[command(subcommand)]
     Fusion(fusion::FusionCommand),
-    /// The part of a schema that a question needs.
-    #[command(subcommand)]
-    Schema(schema_retrieve::SchemaCommand),
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
+    /// Import, list, show, describe and remove the schemas of databases.
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Take, list, verify, restore and remove snapshots of indexes.
     Snapshot(snapshot::Snapshots),
 }
@@ -173,8 +174,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Eval(command) => command.run(&context),
         Command::Feedback(command) => command.run(&context),
         Command::Fusion(command) => command.run(&context),
-        Command::Schema(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
+        Command::Schema(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }
 }

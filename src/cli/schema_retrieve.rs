@@ -2,31 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
-
 use super::Context;
 use super::eval_schema::text;
 use crate::error::{Code, Problem, Result};
 use crate::model::{Registry, TokenCounter};
 use crate::sql::{
-    Database, Detail, Dialect, FocusRequest, Linker, Method, Mode, Question, Strategy,
+    Database, Detail, Dialect, FocusRequest, Linker, Method, Mode, Question, Schemas, Strategy,
     add_meanings, focus, parse_tables_json,
 };
-
-/// Schemas of databases.
-#[derive(Debug, Subcommand)]
-pub(super) enum SchemaCommand {
-    /// The part of a schema that a question needs, to put into a prompt.
-    Retrieve(Retrieve),
-}
-
-impl SchemaCommand {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
-        match self {
-            SchemaCommand::Retrieve(command) => command.run(context),
-        }
-    }
-}
 
 /// The part of a schema that a question needs, to put into a prompt.
 #[derive(Debug, clap::Args)]
@@ -38,11 +21,11 @@ pub(super) struct Retrieve {
     /// What the question's words stand for: values, formulas.
     #[arg(long, default_value = "")]
     evidence: String,
-    /// Where the database is: a tables.json.
+    /// Where the database is: a tables.json [default: the catalogue].
     #[arg(long, value_name = "FILE.json")]
-    tables: PathBuf,
+    tables: Option<PathBuf>,
     /// What columns mean: a column_meaning.json.
-    #[arg(long, value_name = "FILE.json")]
+    #[arg(long, value_name = "FILE.json", requires = "tables")]
     meanings: Option<PathBuf>,
     /// What is kept: what retrieval finds, all, or all where that is within the budget.
     #[arg(long, value_enum, default_value = "auto")]
@@ -75,13 +58,13 @@ pub(super) struct Retrieve {
 }
 
 impl Retrieve {
-    fn run(self, context: &Context) -> Result<()> {
+    pub(super) fn run(self, context: &Context, schemas: &Schemas) -> Result<()> {
         let question = Question {
             text: &self.question,
             evidence: &self.evidence,
         };
         question.check()?;
-        let database = self.database()?;
+        let database = self.database(schemas)?;
         let models = &context.config.models;
         let registry = Registry::new(models.folders.clone(), models.runtime.clone());
         let linker = Linker::new(registry.open(&self.encoder)?)?;
@@ -127,8 +110,11 @@ impl Retrieve {
         context.print(&answer, |answer| answer.prompt.clone())
     }
 
-    fn database(&self) -> Result<Database> {
-        let mut databases = parse_tables_json(&text(&self.tables, "tables")?)?;
+    fn database(&self, schemas: &Schemas) -> Result<Database> {
+        let Some(tables) = &self.tables else {
+            return Ok(schemas.get(&self.database)?.database.clone());
+        };
+        let mut databases = parse_tables_json(&text(tables, "tables")?)?;
         let place = databases
             .iter()
             .position(|known| known.name == self.database);

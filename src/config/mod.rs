@@ -33,6 +33,8 @@ pub struct Config {
     pub snapshots: Snapshots,
     /// Bulk loading.
     pub ingest: Ingest,
+    /// The catalogue of databases.
+    pub schemas: Schemas,
     /// Logging.
     pub log: Log,
 }
@@ -254,6 +256,66 @@ impl Default for Ingest {
     }
 }
 
+/// The catalogue of databases: what is read of them, and from where the API may.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schemas {
+    /// Sample rows read of each table, 0 to 100.
+    pub samples: usize,
+    /// Frequent values read of each column, 0 to 10,000.
+    pub values: usize,
+    /// Longest time to wait for a database server to let one in, in milliseconds.
+    pub connect_ms: u64,
+    /// Longest time of a statement, in milliseconds; counts and values that take longer are
+    /// left out.
+    pub statement_ms: u64,
+    /// Keep no values of columns that look like secrets or personal data.
+    pub mask_common: bool,
+    /// Further names of columns whose values are kept nowhere: words, as in `base salary`.
+    pub mask: Vec<String>,
+    /// Databases that callers of the API may have imported, by name; they can name no other
+    /// file and no other server.
+    pub sources: Vec<SchemaSource>,
+}
+
+/// A database that may be imported through the API: exactly one of `sqlite`, `url`, `url_env`
+/// and `url_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchemaSource {
+    /// What callers call it, and its name in the catalogue.
+    pub name: String,
+    /// An SQLite file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<PathBuf>,
+    /// A server's URL, in which `${NAME}` stands for an environment variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// An environment variable that holds the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_env: Option<String>,
+    /// A file that holds the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_file: Option<PathBuf>,
+    /// A folder with a CSV file of descriptions for each table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptions: Option<PathBuf>,
+}
+
+impl Default for Schemas {
+    fn default() -> Self {
+        Schemas {
+            samples: 3,
+            values: 100,
+            connect_ms: 10_000,
+            statement_ms: 5_000,
+            mask_common: true,
+            mask: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+}
+
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -370,6 +432,14 @@ impl Config {
             ),
             ("server.queue", n(server.queue), 0..=MAX_COUNT),
             ("server.timeout_ms", server.timeout_ms, 1..=DAY_MS),
+            ("schemas.samples", n(self.schemas.samples), 0..=100),
+            ("schemas.values", n(self.schemas.values), 0..=10_000),
+            ("schemas.connect_ms", self.schemas.connect_ms, 1..=DAY_MS),
+            (
+                "schemas.statement_ms",
+                self.schemas.statement_ms,
+                1..=DAY_MS,
+            ),
             ("limits.body_bytes", n(limits.body_bytes), 1..=MAX_MESSAGE),
             ("limits.field_bytes", n(limits.field_bytes), 1..=MAX_MESSAGE),
             (

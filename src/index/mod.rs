@@ -43,6 +43,7 @@ pub use document::{Encoded, Prepared};
 pub use held::Held;
 pub use once::{Once, Step};
 pub use open::Index;
+pub(crate) use open::sync_parent;
 pub use read::{Current, Fetched, PassageVector, Stats, Stored};
 pub use reindex::{Reindex, ReindexPhase, ReindexProgress, ReindexRequest, ReindexState};
 pub use rerank::{Cascade, MAX_RERANK_DEPTH, Rerank};

@@ -666,7 +666,7 @@ fn bytes_in(folder: &Path) -> u64 {
 }
 
 /// Makes a rename in a folder survive power loss.
-pub(super) fn sync_parent(path: &Path) -> Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
     let parent = match path.parent() {
         None => return Ok(()),
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),

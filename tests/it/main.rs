@@ -7,6 +7,7 @@ mod bad_requests;
 mod catalog;
 mod commands;
 mod crash;
+mod databases;
 mod durability;
 mod embeddings;
 mod encoder;

@@ -338,3 +338,19 @@ fn the_command_prints_the_prompt_or_all_of_the_answer() {
     let counted = place.json(&[&args[..], &["--tokenizer", "gleaner-minilm"]].concat());
     assert_eq!(counted["tokens"], answer["tokens"]);
 }
+
+#[test]
+fn a_database_of_the_catalogue_is_answered_about() {
+    let place = Place::with_model("gleaner-minilm");
+    place.write(
+        "shop.sql",
+        "CREATE TABLE sale (id INTEGER PRIMARY KEY, amount REAL);",
+    );
+    place.ok(&["schema", "import", "shop", "--ddl", "shop.sql"]);
+    let answer = place.json(&["schema", "retrieve", "shop", "What is the largest amount?"]);
+    assert_eq!(answer["tables"][0]["name"], "sale");
+    assert!(
+        answer["ddl"].as_str().unwrap().contains("amount REAL"),
+        "{answer}"
+    );
+}

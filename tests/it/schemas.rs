@@ -31,6 +31,15 @@ fn generated() -> Vec<(&'static str, Schema)> {
             "feedback-fit",
             schemars::schema_for!(gleaner::feedback::FitReport),
         ),
+        (
+            "schema-request",
+            schemars::schema_for!(gleaner::api::SchemaRequest),
+        ),
+        ("schema", schemars::schema_for!(gleaner::sql::Entry)),
+        (
+            "schema-descriptions",
+            schemars::schema_for!(gleaner::sql::Descriptions),
+        ),
         ("search-request", schemars::schema_for!(SearchRequest)),
         ("search-response", schemars::schema_for!(SearchResponse)),
         ("problem", schemars::schema_for!(Problem)),

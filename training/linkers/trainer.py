@@ -20,6 +20,12 @@ from .model import TABLE, Linker, column_scores
 from .schema import Database, Question, held_out, read_databases, read_questions
 
 
+#: What a run keeps of its weights, now and then and at the end.
+WEIGHTS = "weights.pt"
+LOG = "log.jsonl"
+KEEP_EVERY = 300
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train. `seconds` ends it early, with the learning rate gone down by then."""
@@ -156,7 +162,7 @@ class Trainer:
         table = F.binary_cross_entropy_with_logits(logits[:, 0, TABLE], tables)
         return columns + self.recipe.table_weight * table
 
-    def run(self, found: Sequence[Example], log: Path) -> Dict[str, float]:
+    def run(self, found: Sequence[Example], out: Path) -> Dict[str, float]:
         recipe = self.recipe
         generator = np.random.default_rng(recipe.seed)
         queue: List[Tuple[Example, Part]] = []
@@ -191,6 +197,9 @@ class Trainer:
             if step % 50 == 49:
                 line = {"step": step + 1, "seconds": round(time.monotonic() - started), "loss": round(float(np.mean(losses[-50:])), 4)}
                 print(json.dumps(line), flush=True)
-                with open(log, "a", encoding="utf-8") as out:
-                    out.write(json.dumps({**line, "recipe": asdict(recipe)} if step < 50 else line) + "\n")
+                with open(out / LOG, "a", encoding="utf-8") as log:
+                    log.write(json.dumps({**line, "recipe": asdict(recipe)} if step < 50 else line) + "\n")
+            if step % KEEP_EVERY == KEEP_EVERY - 1:
+                torch.save(self.model.trained_state(), out / WEIGHTS)
+        torch.save(self.model.trained_state(), out / WEIGHTS)
         return {"steps": step + 1, "seconds": round(time.monotonic() - started), "loss": float(np.mean(losses[-50:]))}

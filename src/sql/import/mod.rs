@@ -1,5 +1,105 @@
-//! Where schemas are read from.
+//! Schemas out of files, servers and text.
 
+mod bird;
+mod ddl;
+mod mysql;
+mod postgres;
+mod read;
+mod source;
+mod sqlite;
+#[cfg(test)]
+mod sqlite_tests;
 mod tables_json;
+mod url;
 
+use std::future::Future;
+
+pub use bird::describe;
+pub use ddl::{MAX_DDL_BYTES, ddl};
+pub use read::ReadOptions;
+pub use source::Source;
+pub use sqlite::sqlite;
 pub use tables_json::{Meanings, add_meanings, parse_tables_json};
+pub use url::ServerUrl;
+
+use std::path::Path;
+
+use super::{Database, Dialect, Masking, infer_keys};
+use crate::error::{Error, Result};
+
+/// Most values that a column's type lists (`ENUM`) and that are kept.
+const MOST_ENUM_VALUES: usize = 200;
+
+/// What an import has brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    pub database: Database,
+    /// Statements of a DDL text that say nothing about the schema.
+    pub skipped: usize,
+    /// What was left out and why, for people.
+    pub notes: Vec<String>,
+}
+
+impl Imported {
+    /// A schema that is there already.
+    pub fn ready(database: Database) -> Imported {
+        Imported {
+            database,
+            skipped: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    /// What every import ends with: descriptions from a folder laid over, values of columns that
+    /// look like secrets or personal data dropped, and foreign keys inferred where `infer`.
+    ///
+    /// # Errors
+    /// As [`describe`].
+    pub fn refine(
+        mut self,
+        masking: &Masking,
+        infer: bool,
+        descriptions: Option<&Path>,
+    ) -> Result<Imported> {
+        if let Some(folder) = descriptions {
+            self.notes.extend(describe(&mut self.database, folder)?);
+        }
+        masking.apply(&mut self.database);
+        if infer {
+            infer_keys(&mut self.database);
+        }
+        Ok(self)
+    }
+}
+
+/// Reads the schema of a database server, with the rights of the URL's user: what that user may
+/// not read is not there. Nothing is written, and every statement has its time.
+///
+/// # Errors
+/// An operator's error, without the password, for a server that does not answer in time or does
+/// not let one in.
+pub fn server(name: &str, url: &ServerUrl, options: &ReadOptions) -> Result<Imported> {
+    block_on(async {
+        match url.dialect() {
+            Dialect::Mysql => mysql::mysql(name, url, options).await,
+            _ => postgres::postgres(name, url, options).await,
+        }
+    })
+}
+
+/// Runs what has to wait for a database. Not to be called where a runtime is at work already,
+/// but on its threads for blocking work.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::operator_from("cannot start a runtime", e))?
+        .block_on(work)
+}
+
+/// A server that does not answer.
+fn no_answer(url: &ServerUrl, options: &ReadOptions) -> Error {
+    let seconds = options.connect_timeout.as_secs_f64();
+    Error::operator(format!("{url} did not answer within {seconds} s"))
+        .advice("check that the server runs and that host and port are right")
+}

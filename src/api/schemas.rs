@@ -1,0 +1,257 @@
+//! `/v1/schemas`: the databases that are known, and what is written about them.
+//!
+//! A caller brings a schema (DDL text, or a database as JSON) or names a source of the
+//! configuration. No request opens a file or a connection that the configuration does not name.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, LOCATION};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::extract::Names;
+use super::json;
+use super::state::App;
+use crate::error::{Code, Error, Problem, Result};
+use crate::sql::import::{ReadOptions, Source};
+use crate::sql::{Changes, Database, Descriptions, Dialect, Entry, check_database_name};
+
+/// A schema to import: exactly one of `ddl`, `database` and `source`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaRequest {
+    /// Its name in the catalogue, by the rules of names of indexes. Of a source and a database it
+    /// may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// DDL text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddl: Option<String>,
+    /// What the DDL text is written for; SQLite where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
+    /// A schema as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+    /// Name of a source in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Whether foreign keys that nobody declared are inferred; yes where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infer_keys: Option<bool>,
+}
+
+/// What an import has brought.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaImported {
+    pub name: String,
+    pub tables: usize,
+    /// Columns of all tables.
+    pub columns: usize,
+    /// Statements of the DDL text that say nothing about the schema.
+    pub skipped_statements: usize,
+    /// What is not as it was before; nothing where the database is new.
+    pub changes: Option<Changes>,
+    /// What was left out and why.
+    pub notes: Vec<String>,
+}
+
+/// The databases there are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaList {
+    pub schemas: Vec<SchemaSummary>,
+}
+
+/// A database in the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaSummary {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    pub dialect: Dialect,
+    pub tables: usize,
+    /// Columns of all tables.
+    pub columns: usize,
+    /// Where it was imported from, without credentials.
+    pub source: String,
+    #[schemars(with = "String")]
+    pub imported_at: DateTime<Utc>,
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let permit = app.searches.enter(1).await?;
+    let schemas = app.schemas.clone();
+    let list = move || {
+        let mut all = Vec::new();
+        for name in schemas.names()? {
+            let entry = match schemas.get(&name) {
+                Ok(entry) => entry,
+                // Removed since, or damaged: the others are listed all the same.
+                Err(error) => {
+                    tracing::warn!(database = name, %error, "a database is not listed");
+                    continue;
+                }
+            };
+            all.push(SchemaSummary {
+                name,
+                description: entry.database.description.clone(),
+                dialect: entry.database.dialect,
+                tables: entry.database.tables.len(),
+                columns: columns(&entry.database),
+                source: entry.source.clone(),
+                imported_at: entry.imported_at,
+            });
+        }
+        json::answer(StatusCode::OK, &SchemaList { schemas: all })
+    };
+    Ok(permit.run(list).await?)
+}
+
+pub(super) async fn import(
+    State(app): State<Arc<App>>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let work = app.clone();
+    let import = move || {
+        let request: SchemaRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        imported(&work, request)
+    };
+    Ok(permit.run(import).await?)
+}
+
+fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
+    let SchemaRequest {
+        name,
+        ddl,
+        dialect,
+        database,
+        source,
+        infer_keys,
+    } = request;
+    let mut descriptions = None;
+    let (source, own_name) = match (ddl, database, source) {
+        (Some(text), None, None) => (Source::Ddl(text, dialect.unwrap_or_default()), None),
+        (None, Some(database), None) => {
+            let name = Some(database.name.clone());
+            (Source::Database(Box::new(database)), name)
+        }
+        (None, None, Some(source)) => {
+            let known = app
+                .schema_settings
+                .sources
+                .iter()
+                .find(|s| s.name == source);
+            let known = known.ok_or_else(|| {
+                Problem::new(Code::InvalidRequest, "the configuration has no such source")
+                    .field("source")
+                    .found(&source)
+                    .expected("a name out of schemas.sources")
+            })?;
+            descriptions.clone_from(&known.descriptions);
+            let configured = Source::configured(known).map_err(operators)?;
+            (configured, Some(source))
+        }
+        _ => {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "the request brings no schema, or several",
+            )
+            .expected("one of ddl, database and source")
+            .into());
+        }
+    };
+    let name = name.or(own_name).ok_or_else(|| {
+        Problem::new(Code::InvalidRequest, "the database needs a name")
+            .field("name")
+            .expected("a name")
+    })?;
+    check_database_name(&name)?;
+    let options = ReadOptions::new(&app.schema_settings);
+    let shown = source.to_string();
+    let callers = matches!(source, Source::Ddl(..) | Source::Database(_));
+    let read = source.read(&name, &options).and_then(|read| {
+        read.refine(
+            &options.masking,
+            infer_keys.unwrap_or(true),
+            descriptions.as_deref(),
+        )
+    });
+    let read = read.map_err(|error| if callers { error } else { operators(error) })?;
+    let mut answer = SchemaImported {
+        name,
+        tables: read.database.tables.len(),
+        columns: columns(&read.database),
+        skipped_statements: read.skipped,
+        changes: None,
+        notes: read.notes,
+    };
+    answer.changes = app.schemas.put(read.database, &shown)?;
+    let status = match answer.changes {
+        None => StatusCode::CREATED,
+        Some(_) => StatusCode::OK,
+    };
+    let mut response = json::answer(status, &answer)?;
+    // A name that was accepted consists of letters, digits, `-` and `_`.
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/schemas/{}", answer.name)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+) -> Result<Response, ApiError> {
+    let permit = app.searches.enter(1).await?;
+    let schemas = app.schemas.clone();
+    let show = move || json::answer::<Entry>(StatusCode::OK, &*schemas.get(&name)?);
+    Ok(permit.run(show).await?)
+}
+
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let schemas = app.schemas.clone();
+    permit.run(move || schemas.remove(&name)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn describe(
+    State(app): State<Arc<App>>,
+    Names(name): Names<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let permit = app.writes.enter(1).await?;
+    let schemas = app.schemas.clone();
+    let describe = move || {
+        let written: Descriptions = json::parse(&body.bytes, Code::InvalidRequest)?;
+        json::answer(StatusCode::OK, &schemas.describe(&name, written)?.written)
+    };
+    Ok(permit.run(describe).await?)
+}
+
+/// What is wrong with a source is the operator's to mend, and for the log: a caller learns no
+/// path of this machine.
+fn operators(error: Error) -> Error {
+    match error {
+        Error::User(problem) => Error::operator(problem.to_string()),
+        other => other,
+    }
+}
+
+fn columns(database: &Database) -> usize {
+    database
+        .tables
+        .iter()
+        .map(|table| table.columns.len())
+        .sum()
+}
