@@ -115,6 +115,10 @@ bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/
 eval-batching: $(BENCH_BUILD) ## whether a vector depends on its batch; writes reports/eval-batching.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench batching
 
+.PHONY: eval-schema
+eval-schema: $(BENCH_BUILD) ## what is kept of a schema for a question; writes reports/eval-schema.json and the tables of docs/schemas.md
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/eval_schema.py --markdown docs/schemas.md
+
 .PHONY: eval-scifact eval-nfcorpus eval-cranfield eval-cacm
 eval-scifact: $(BENCH_BUILD) ## retrieval quality on SciFact; writes reports/eval-scifact.json
 	@$(PYTHON) tools/measure.py eval scifact

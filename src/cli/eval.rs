@@ -23,6 +23,8 @@ pub(super) enum Eval {
     /// Quality against the share of pairs a reranker reads, and the threshold of a cascade
     /// for a budget.
     Cascade(super::cascade::Cascade),
+    /// How much of what its SQL needs is kept of a schema for a question.
+    Schema(super::eval_schema::EvalSchema),
 }
 
 /// Retrieval, on a collection in the BEIR layout.
@@ -125,6 +127,7 @@ impl Eval {
         match self {
             Eval::Retrieval(command) => command.run(context),
             Eval::Cascade(command) => command.run(context),
+            Eval::Schema(command) => command.run(context),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod cascade;
 mod eval;
+mod eval_schema;
 mod export;
 mod feedback;
 mod fusion;
@@ -13,6 +14,7 @@ mod ingest;
 mod models;
 mod reindex;
 mod schema;
+mod schema_retrieve;
 mod search;
 mod serve;
 mod snapshot;

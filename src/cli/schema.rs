@@ -41,6 +41,8 @@ pub(super) enum SchemaCommand {
         /// The description; empty takes away what was written.
         text: String,
     },
+    /// The part of a schema that a question needs, to put into a prompt.
+    Retrieve(super::schema_retrieve::Retrieve),
     /// Remove a database and what was written about it.
     Remove {
         /// Name of the database.
@@ -154,6 +156,7 @@ impl SchemaCommand {
         match self {
             SchemaCommand::Import(import) => import.run(context, &schemas),
             SchemaCommand::List => list(context, &schemas),
+            SchemaCommand::Retrieve(command) => command.run(context, &schemas),
             SchemaCommand::Show { database, table } => {
                 let mut shown = schemas.get(&database)?.database.clone();
                 if let Some(name) = table {

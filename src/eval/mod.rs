@@ -11,6 +11,7 @@ mod measures;
 mod report;
 mod retrieval;
 mod run;
+mod schema;
 mod significance;
 
 pub use beir::{BeirDocument, BeirFolder};
@@ -21,5 +22,9 @@ pub use measures::{Evaluation, Measure, evaluate};
 pub use report::{Measures, RetrievalReport};
 pub use retrieval::{EvalMode, load_corpus, measure};
 pub use run::{Hit, Run};
+pub use schema::{
+    CurvePoint, Linked, Needs, PromptTokens, Read, SchemaOptions, SchemaQuestion, SchemaReport,
+    SchemaSet, UnreadQuestion, schema_questions,
+};
 pub use significance::randomisation_test;
 pub(crate) use significance::split_mix;

@@ -96,6 +96,25 @@ pub(super) fn words(analyzer: &TextAnalyzer, text: &str) -> Vec<Word> {
     words
 }
 
+/// English words by their stems, for whoever compares short texts without an index.
+pub(crate) struct Stems(TextAnalyzer);
+
+impl Stems {
+    /// Without English's most frequent words.
+    pub(crate) fn english() -> Stems {
+        Stems(analyzer(&Analysis {
+            language: Language::English,
+            ..Analysis::default()
+        }))
+    }
+
+    /// The stems of a text's words, in their order.
+    pub(crate) fn of(&self, text: &str) -> Vec<String> {
+        let words = words(&self.0, text).into_iter();
+        words.map(|word| word.text).collect()
+    }
+}
+
 fn tantivy_language(language: Language) -> Option<tantivy::tokenizer::Language> {
     use tantivy::tokenizer::Language as T;
     Some(match language {

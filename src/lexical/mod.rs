@@ -31,6 +31,7 @@ mod syntax;
 mod telling;
 mod view;
 
+pub(crate) use analysis::Stems;
 pub use definition::{Combine, Scoring, Synonyms, Typos};
 pub use evidence::{DocumentEvidence, WordEvidence};
 pub use explain::{ClauseScore, FieldScore, WordExplanation};

@@ -197,6 +197,14 @@ impl TextEncoder {
         self.inner.manifest.max_tokens
     }
 
+    /// Tokens of a text by the model's tokenizer, special tokens not counted.
+    ///
+    /// # Errors
+    /// InvalidRequest for a text that the tokenizer refuses.
+    pub fn count_tokens(&self, text: &str) -> Result<usize> {
+        Ok(self.inner.tokenizer.whole("", text)?.len())
+    }
+
     /// What was encoded since the model was opened.
     pub fn counts(&self) -> Counts {
         self.inner.queue.counts()

@@ -61,6 +61,7 @@ mod request;
 mod runtime;
 mod session;
 mod tokenizer;
+mod tokens;
 mod windows;
 
 pub use compact::layers_base;
@@ -76,3 +77,4 @@ pub use reference::{Parity, REFERENCE, check_pairs, check_reference};
 pub use registry::{ModelSummary, Registry};
 pub use request::{CancelOnDrop, Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 pub use runtime::{Device, RuntimeOptions};
+pub use tokens::TokenCounter;

@@ -2,15 +2,25 @@
 //! part of that which a question needs (DFIN-SQL, arXiv 2403.00872).
 //!
 //! * [`Database`] is a schema, wherever it was read from.
+//! * [`Linker`] scores its columns and tables for a question, [`choose`] keeps some, and
+//!   [`complete`] adds what they need to be joined.
+//! * [`gold()`] is what a SQL text uses of one.
 
 mod catalog;
 mod change;
 mod check;
 mod database;
 mod describe;
+mod examples;
+mod focus;
+mod gold;
 pub mod import;
 mod infer;
+mod keep;
+mod link;
 mod mask;
+mod names;
+mod render;
 mod words;
 mod written;
 
@@ -19,7 +29,16 @@ pub use change::{Changed, Changes};
 pub use check::{MAX_COLUMNS, MAX_TABLES, check, check_database_name};
 pub use database::{Column, Database, Dialect, ForeignKey, Origin, Table};
 pub use describe::Describer;
+pub use examples::{Vectors, diverse, worth_annotating};
+pub(crate) use focus::{Decision, decide};
+pub use focus::{Dropped, Focus, FocusRequest, FocusedColumn, FocusedTable, Strategy, focus};
+pub use gold::{Gold, Unread, gold};
+pub use import::{Meanings, add_meanings, parse_tables_json};
 pub use infer::infer_keys;
+pub(crate) use keep::best;
+pub use keep::{Choice, Kept, Mode, Reason, choose, complete};
+pub use link::{Linker, Method, Prepared, Question, SchemaIndex, Scores};
 pub use mask::{Masking, SENSITIVE};
+pub use render::{Detail, render};
 pub use words::{Abbreviations, split_words};
 pub use written::{ColumnDescription, Descriptions, TableDescription};

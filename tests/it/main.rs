@@ -32,6 +32,7 @@ mod reindex;
 mod rerankers;
 mod reranking;
 mod rest;
+mod schema_linking;
 mod schemas;
 mod scripts;
 mod snapshots;

@@ -9,6 +9,7 @@ mod source;
 mod sqlite;
 #[cfg(test)]
 mod sqlite_tests;
+mod tables_json;
 mod url;
 
 use std::future::Future;
@@ -18,6 +19,7 @@ pub use ddl::{MAX_DDL_BYTES, ddl};
 pub use read::ReadOptions;
 pub use source::Source;
 pub use sqlite::sqlite;
+pub use tables_json::{Meanings, add_meanings, parse_tables_json};
 pub use url::ServerUrl;
 
 use std::path::Path;

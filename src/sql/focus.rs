@@ -1,0 +1,491 @@
+//! The answer: the part of a schema that a question needs, ready to be put into a prompt.
+//!
+//! The promise: what is answered can be joined as far as foreign keys allow; it is within the
+//! token budget, and what was left out for that is named; the same question has the same answer
+//! whatever the order of tables and columns in the source.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::keep::{Choice, Kept, Mode, Reason, best, choose, complete};
+use super::link::{Question, SchemaIndex, Scores};
+use super::render::{Detail, quote, render};
+use super::{Dialect, ForeignKey};
+use crate::error::{Code, Problem, Result};
+
+/// Whether a schema is cut down.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// All of it where that is within the budget, otherwise what retrieval finds.
+    #[default]
+    Auto,
+    /// All of it, as far as the budget allows.
+    Full,
+    /// What the question needs.
+    Retrieval,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FocusRequest {
+    pub strategy: Strategy,
+    pub mode: Mode,
+    /// Most tokens of the prompt; None is as many as there are.
+    pub budget: Option<usize>,
+    /// The database's own where it is not said.
+    pub dialect: Option<Dialect>,
+    pub detail: Detail,
+}
+
+/// The part of a schema that a question needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Focus {
+    pub database: String,
+    /// `full` or `retrieval`: what was done.
+    pub strategy: Strategy,
+    /// Why that, for people.
+    pub why: String,
+    pub mode: Mode,
+    /// In the order of their names.
+    pub tables: Vec<FocusedTable>,
+    /// Foreign keys between these tables.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Tables that were found far apart, with those that join them, from end to end.
+    pub join_paths: Vec<Vec<String>>,
+    /// `CREATE TABLE` text.
+    pub ddl: String,
+    /// Schema, evidence and question as one text.
+    pub prompt: String,
+    /// Tokens of the prompt, and of the prompt with the whole schema.
+    pub tokens: usize,
+    pub full_tokens: usize,
+    /// By which tokens are counted.
+    pub tokenizer: String,
+    /// What was left out for the budget.
+    #[serde(default, skip_serializing_if = "Dropped::is_empty")]
+    pub dropped: Dropped,
+}
+
+/// A table of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FocusedTable {
+    pub name: String,
+    /// How likely it is needed, 0 to 1.
+    pub score: f32,
+    /// It joins others; nothing of its own was found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joins: bool,
+    /// In the order of their names.
+    pub columns: Vec<FocusedColumn>,
+}
+
+/// A column of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FocusedColumn {
+    pub name: String,
+    pub data_type: String,
+    /// How likely it is needed, 0 to 1.
+    pub score: f32,
+    pub reason: Reason,
+}
+
+/// What was left out for the budget, the least useful first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dropped {
+    /// `samples`, `values`, `comments`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+    /// `table.column`, as the dialect quotes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<String>,
+}
+
+impl Dropped {
+    /// Whether nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        self.details.is_empty() && self.columns.is_empty() && self.tables.is_empty()
+    }
+}
+
+/// Counts the tokens of a text.
+pub type CountTokens<'a> = &'a dyn Fn(&str) -> Result<usize>;
+
+/// What is kept, and why that.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Decision {
+    pub strategy: Strategy,
+    pub why: String,
+    pub kept: Kept,
+    pub detail: Detail,
+    pub dropped: Dropped,
+    pub ddl: String,
+    pub prompt: String,
+    pub tokens: usize,
+    pub full_tokens: usize,
+}
+
+/// Makes the answer out of scores. `choice` is what the mode keeps of them, `count` counts
+/// tokens, and `tokenizer` says by which.
+///
+/// # Errors
+/// InvalidRequest for a budget that not even the best table and column fit in, with how many
+/// tokens those take; those of `count`.
+pub fn focus(
+    index: &SchemaIndex,
+    question: Question<'_>,
+    scores: &Scores,
+    choice: Choice,
+    request: &FocusRequest,
+    count: CountTokens<'_>,
+    tokenizer: &str,
+) -> Result<Focus> {
+    let decision = decide(index, question, scores, choice, request, count, tokenizer)?;
+    let kept = &decision.kept;
+    let names = |tables: &Vec<usize>| {
+        tables
+            .iter()
+            .map(|n| index.table(*n).name.clone())
+            .collect()
+    };
+    Ok(Focus {
+        database: index.database().name.clone(),
+        strategy: decision.strategy,
+        why: decision.why,
+        mode: request.mode,
+        tables: tables(index, scores, kept),
+        foreign_keys: foreign_keys(index, kept),
+        join_paths: kept.paths.iter().map(names).collect(),
+        ddl: decision.ddl,
+        prompt: decision.prompt,
+        tokens: decision.tokens,
+        full_tokens: decision.full_tokens,
+        tokenizer: tokenizer.to_string(),
+        dropped: decision.dropped,
+    })
+}
+
+/// What is kept of a schema; see [`focus`].
+pub(crate) fn decide(
+    index: &SchemaIndex,
+    question: Question<'_>,
+    scores: &Scores,
+    choice: Choice,
+    request: &FocusRequest,
+    count: CountTokens<'_>,
+    tokenizer: &str,
+) -> Result<Decision> {
+    let writer = Writer {
+        index,
+        question,
+        dialect: request.dialect.unwrap_or(index.database().dialect),
+    };
+    // The whole schema is long and the same for every question: counted once.
+    let schema_tokens = index.whole_tokens(
+        (tokenizer.to_string(), writer.dialect, request.detail),
+        || {
+            let mut whole = choose(index, scores, Choice::All);
+            complete(index, &mut whole);
+            count(&render(index, &whole, writer.dialect, request.detail))
+        },
+    )?;
+    let full_tokens = schema_tokens + count(&writer.frame(""))?;
+    let fits = request.budget.is_none_or(|budget| full_tokens <= budget);
+    let (strategy, why) = match (request.strategy, request.budget) {
+        (Strategy::Auto, None) => (Strategy::Full, "there is no budget".to_string()),
+        (Strategy::Auto, Some(budget)) if fits => (
+            Strategy::Full,
+            format!("the whole schema takes {full_tokens} tokens of {budget}"),
+        ),
+        (Strategy::Auto, Some(budget)) => (
+            Strategy::Retrieval,
+            format!("the whole schema takes {full_tokens} tokens, more than {budget}"),
+        ),
+        (asked, _) => (asked, "it was asked for".to_string()),
+    };
+    let choice = match strategy {
+        Strategy::Full => Choice::All,
+        Strategy::Auto | Strategy::Retrieval => choice,
+    };
+    let cut = Cut::new(&writer, scores, choice, request.detail);
+    let (kept, detail, dropped) = cut.within(request.budget, count)?;
+    let (ddl, prompt) = writer.prompt(&kept, detail);
+    let tokens = count(&prompt)?;
+    Ok(Decision {
+        strategy,
+        why,
+        kept,
+        detail,
+        dropped,
+        ddl,
+        prompt,
+        tokens,
+        full_tokens,
+    })
+}
+
+fn tables(index: &SchemaIndex, scores: &Scores, kept: &Kept) -> Vec<FocusedTable> {
+    let tables = kept.tables.iter().map(|number| {
+        let first = index.first_column(*number);
+        let columns = index.table(*number).columns.iter().enumerate();
+        FocusedTable {
+            name: index.table(*number).name.clone(),
+            score: scores.tables[*number],
+            joins: kept.between.contains(number),
+            columns: columns
+                .filter_map(|(place, column)| {
+                    Some(FocusedColumn {
+                        name: column.name.clone(),
+                        data_type: column.data_type.clone(),
+                        score: scores.columns[first + place],
+                        reason: kept.columns[first + place]?,
+                    })
+                })
+                .collect(),
+        }
+    });
+    tables.collect()
+}
+
+fn foreign_keys(index: &SchemaIndex, kept: &Kept) -> Vec<ForeignKey> {
+    let is_kept = |name: &str| {
+        let tables = &index.database().tables;
+        let place = tables.iter().position(|table| table.name == name);
+        place.is_some_and(|place| kept.tables.contains(&place))
+    };
+    let keys = index.database().foreign_keys.iter();
+    let mut keys: Vec<ForeignKey> = keys
+        .filter(|key| is_kept(&key.table) && is_kept(&key.to_table))
+        .cloned()
+        .collect();
+    keys.sort_by(|a, b| {
+        (&a.table, &a.columns, &a.to_table, &a.to_columns).cmp(&(
+            &b.table,
+            &b.columns,
+            &b.to_table,
+            &b.to_columns,
+        ))
+    });
+    keys
+}
+
+struct Writer<'a> {
+    index: &'a SchemaIndex,
+    question: Question<'a>,
+    dialect: Dialect,
+}
+
+impl Writer<'_> {
+    /// The `CREATE TABLE` text, and the prompt with it.
+    fn prompt(&self, kept: &Kept, detail: Detail) -> (String, String) {
+        let ddl = render(self.index, kept, self.dialect, detail);
+        let prompt = self.frame(&ddl);
+        (ddl, prompt)
+    }
+
+    /// What stands around the `CREATE TABLE` text.
+    fn frame(&self, ddl: &str) -> String {
+        let dialect = match self.dialect {
+            Dialect::Sqlite => "SQLite",
+            Dialect::Postgres => "PostgreSQL",
+            Dialect::Mysql => "MySQL",
+        };
+        let mut prompt = format!(
+            "-- {dialect} database {}\n\n{ddl}\n",
+            one_line(&self.index.database().name)
+        );
+        let evidence = one_line(self.question.evidence);
+        if !evidence.is_empty() {
+            prompt.push_str(&format!("-- Hint: {evidence}\n"));
+        }
+        prompt.push_str(&format!("-- Question: {}\n", one_line(self.question.text)));
+        prompt
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Something that is kept for its score.
+#[derive(Clone, Copy, PartialEq)]
+enum Item {
+    Column(usize),
+    /// A table of which no column is.
+    Table(usize),
+}
+
+/// What is kept, in the order in which it is given up: the last first.
+struct Cut<'a> {
+    writer: &'a Writer<'a>,
+    items: Vec<Item>,
+    reason: Reason,
+    detail: Detail,
+}
+
+impl<'a> Cut<'a> {
+    fn new(writer: &'a Writer<'a>, scores: &Scores, choice: Choice, detail: Detail) -> Cut<'a> {
+        let kept = choose(writer.index, scores, choice);
+        let mut items: Vec<(f32, Item)> = Vec::new();
+        for column in best(&scores.columns) {
+            if kept.columns[column].is_some() {
+                items.push((scores.columns[column], Item::Column(column)));
+            }
+        }
+        for table in &kept.tables {
+            let columns = writer.index.tables[*table].columns.clone();
+            if kept.columns[columns].iter().all(Option::is_none) {
+                items.push((scores.tables[*table], Item::Table(*table)));
+            }
+        }
+        // Stable: columns that score like a table go first, in their order.
+        items.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Cut {
+            writer,
+            items: items.into_iter().map(|(_, item)| item).collect(),
+            reason: match choice {
+                Choice::All => Reason::Everything,
+                _ => Reason::Linked,
+            },
+            detail,
+        }
+    }
+
+    /// The first items, completed.
+    fn first(&self, count: usize) -> Kept {
+        let index = self.writer.index;
+        let mut kept = Kept {
+            columns: vec![None; index.columns.len()],
+            ..Kept::default()
+        };
+        for item in &self.items[..count] {
+            match item {
+                Item::Column(column) => {
+                    kept.columns[*column] = Some(self.reason);
+                    kept.tables.insert(index.columns[*column].table);
+                }
+                Item::Table(table) => {
+                    kept.tables.insert(*table);
+                }
+            }
+        }
+        complete(index, &mut kept);
+        kept
+    }
+
+    /// As much as the budget allows: sample rows are given up first, then values, then columns
+    /// and tables from the least likely on, and comments only where nothing fits otherwise.
+    fn within(
+        &self,
+        budget: Option<usize>,
+        count: CountTokens<'_>,
+    ) -> Result<(Kept, Detail, Dropped)> {
+        let all = self.first(self.items.len());
+        let mut dropped = Dropped::default();
+        let mut detail = self.detail;
+        let Some(budget) = budget else {
+            return Ok((all, detail, dropped));
+        };
+        let tokens = |kept: &Kept, detail: Detail| count(&self.writer.prompt(kept, detail).1);
+        if tokens(&all, detail)? <= budget {
+            return Ok((all, detail, dropped));
+        }
+        type Less = (&'static str, fn(Detail) -> Detail);
+        let steps: [Less; 2] = [
+            ("samples", |detail| Detail {
+                samples: 0,
+                ..detail
+            }),
+            ("values", |detail| Detail {
+                values: 0,
+                ..detail
+            }),
+        ];
+        for (name, less) in steps {
+            if less(detail) != detail {
+                detail = less(detail);
+                dropped.details.push(name.into());
+                if tokens(&all, detail)? <= budget {
+                    return Ok((all, detail, dropped));
+                }
+            }
+        }
+        let least = self.items.len().min(1);
+        if detail.comments && tokens(&self.first(least), detail)? > budget {
+            detail.comments = false;
+            dropped.details.push("comments".into());
+        }
+        let smallest = tokens(&self.first(least), detail)?;
+        if smallest > budget {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "the token budget is too small for the best table and column",
+            )
+            .field("token_budget")
+            .found(budget)
+            .expected(format!("at least {smallest} tokens for this question"))
+            .into());
+        }
+        // `low` fits, `high` does not, or is more than there is.
+        let (mut low, mut high) = (least, self.items.len() + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if tokens(&self.first(middle), detail)? <= budget {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        let kept = self.first(low);
+        self.name_dropped(&all, &kept, &mut dropped);
+        Ok((kept, detail, dropped))
+    }
+
+    fn name_dropped(&self, all: &Kept, kept: &Kept, dropped: &mut Dropped) {
+        let index = self.writer.index;
+        let dialect = self.writer.dialect;
+        let name = |column: usize| {
+            let table = &index.table(index.columns[column].table).name;
+            format!(
+                "{}.{}",
+                quote(table, dialect),
+                quote(&index.column(column).name, dialect)
+            )
+        };
+        let gone =
+            |column: &usize| all.columns[*column].is_some() && kept.columns[*column].is_none();
+        let scored: Vec<usize> = self
+            .items
+            .iter()
+            .rev()
+            .filter_map(|item| match item {
+                Item::Column(column) => Some(*column),
+                Item::Table(_) => None,
+            })
+            .filter(gone)
+            .collect();
+        // Keys that nothing joins any more go with them.
+        let keys = (0..all.columns.len())
+            .filter(gone)
+            .filter(|c| !scored.contains(c));
+        dropped.columns = scored.iter().copied().chain(keys).map(name).collect();
+        let tables = all.tables.difference(&kept.tables);
+        dropped.tables = tables
+            .map(|table| quote(&index.table(*table).name, dialect))
+            .collect();
+    }
+}

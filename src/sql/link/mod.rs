@@ -1,0 +1,202 @@
+//! Linking: how likely a question needs each column and each table of a database.
+//!
+//! The promise: scores depend on the question, its evidence and what the schema says, and on
+//! nothing else: not on the order of tables and columns, nor on other questions. Columns that
+//! nothing tells apart score alike.
+
+mod combination;
+mod features;
+mod graph;
+mod schema;
+mod trees;
+mod words;
+
+use combination::Combination;
+use features::{Asked, Features};
+pub use schema::SchemaIndex;
+#[cfg(test)]
+pub(crate) use schema::without_vectors;
+use words::Text;
+
+use crate::error::{Code, Problem, Result};
+use crate::lexical::Stems;
+use crate::model::{Task, TextEncoder};
+use crate::sql::Database;
+use crate::sql::keep::{Choice, Mode};
+
+/// Longest question and longest evidence, in bytes: what is longer is no question.
+pub const MOST_QUESTION_BYTES: usize = 16 << 10;
+
+/// What somebody wants to know, with what is known about how to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question<'a> {
+    pub text: &'a str,
+    /// BIRD's hint: which values and formulas the words stand for. May be empty.
+    pub evidence: &'a str,
+}
+
+impl Question<'_> {
+    /// Question and evidence as one text, as models read it.
+    pub fn joined(&self) -> String {
+        match self.evidence.trim() {
+            "" => self.text.trim().to_string(),
+            evidence => format!("{} | {evidence}", self.text.trim()),
+        }
+    }
+
+    /// # Errors
+    /// InvalidRequest for an empty question, LimitExceeded for a long one.
+    pub fn check(&self) -> Result<(), Problem> {
+        if self.text.trim().is_empty() {
+            return Err(Problem::new(Code::InvalidRequest, "the question is empty")
+                .field("question")
+                .expected("some words"));
+        }
+        for (field, text) in [("question", self.text), ("evidence", self.evidence)] {
+            if text.len() > MOST_QUESTION_BYTES {
+                return Err(Problem::new(Code::LimitExceeded, "the text is too long")
+                    .field(field)
+                    .found(format!("{} bytes", text.len()))
+                    .expected(format!("at most {MOST_QUESTION_BYTES} bytes")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// By what columns and tables are scored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Method {
+    /// Words of names and descriptions alone.
+    Words,
+    /// Vectors of the columns' texts alone.
+    Vectors,
+    /// Words, vectors, keys and values, combined by what was fitted on questions with SQL.
+    #[default]
+    Trained,
+}
+
+/// Scores of a database's columns and tables, in the order of the [`SchemaIndex`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    pub columns: Vec<f32>,
+    pub tables: Vec<f32>,
+}
+
+/// Links questions to schemas. Any number of threads may use one at once.
+pub struct Linker {
+    encoder: TextEncoder,
+    stems: Stems,
+    combination: Combination,
+}
+
+/// A question made ready to be linked to any database.
+pub struct Prepared(Asked);
+
+impl Linker {
+    /// A linker over an encoder: the one whose vectors the schemas are encoded with.
+    ///
+    /// # Errors
+    /// A bug where the shipped combination does not fit.
+    pub fn new(encoder: TextEncoder) -> Result<Linker> {
+        Ok(Linker {
+            encoder,
+            stems: Stems::english(),
+            combination: Combination::shipped()?,
+        })
+    }
+
+    /// Which columns and tables a mode keeps, of scores by the trained combination.
+    pub fn choice(&self, mode: Mode) -> Choice {
+        let threshold = self.combination.threshold(mode);
+        Choice::Above {
+            column: threshold.column,
+            table: threshold.table,
+        }
+    }
+
+    /// The encoder.
+    pub fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// Makes a database ready for questions.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn index(&self, database: &Database) -> Result<SchemaIndex> {
+        SchemaIndex::new(database, &self.encoder, &self.stems)
+    }
+
+    /// Makes questions ready, in their order; they are encoded together.
+    ///
+    /// # Errors
+    /// Those of [`Question::check`] and of the encoder.
+    pub fn prepare(&self, questions: &[Question<'_>]) -> Result<Vec<Prepared>> {
+        let mut texts = Vec::with_capacity(2 * questions.len());
+        for question in questions {
+            question.check()?;
+            texts.push(question.joined());
+            texts.push(question.text.trim().to_string());
+        }
+        let vectors = self.encoder.encode(Task::Query, &texts)?;
+        let mut rows = vectors.rows();
+        let mut prepared = Vec::with_capacity(questions.len());
+        for question in questions {
+            let (whole, alone) = (rows.next(), rows.next());
+            prepared.push(Prepared(Asked {
+                question: Text::new(question.text, &self.stems),
+                evidence: Text::new(question.evidence, &self.stems),
+                whole: whole.unwrap_or_default().to_vec(),
+                alone: alone.unwrap_or_default().to_vec(),
+            }));
+        }
+        Ok(prepared)
+    }
+
+    /// Scores the columns and tables of a database for a question.
+    pub fn score(&self, index: &SchemaIndex, question: &Prepared, method: Method) -> Scores {
+        let features = features::features(index, &question.0);
+        match method {
+            Method::Words => single(index, &features, "words"),
+            Method::Trained => self.combination.score(index, &features),
+            Method::Vectors => single(index, &features, "text_whole"),
+        }
+    }
+
+    /// The features of columns and of tables, each a row, for fitting.
+    pub fn features(
+        &self,
+        index: &SchemaIndex,
+        question: &Prepared,
+    ) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        let features = features::features(index, &question.0);
+        (
+            features.columns.iter().map(|row| row.to_vec()).collect(),
+            features.tables.iter().map(|row| row.to_vec()).collect(),
+        )
+    }
+
+    /// Names of the features of columns and of tables.
+    pub fn feature_names() -> (Vec<String>, Vec<String>) {
+        let tables = features::TABLE_FEATURES.iter().map(ToString::to_string);
+        (features::column_features(), tables.collect())
+    }
+}
+
+/// Scores by one feature; a table has that of its best column.
+fn single(index: &SchemaIndex, features: &Features, name: &str) -> Scores {
+    let place = features::COLUMN_ONLY
+        .iter()
+        .position(|other| *other == name);
+    let place = place.unwrap_or_default();
+    let columns: Vec<f32> = features.columns.iter().map(|row| row[place]).collect();
+    let tables = index.tables.iter().map(|table| {
+        let inside = columns[table.columns.clone()].iter().copied();
+        inside.fold(f32::NEG_INFINITY, f32::max)
+    });
+    Scores {
+        tables: tables.collect(),
+        columns,
+    }
+}

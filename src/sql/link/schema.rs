@@ -1,0 +1,437 @@
+//! A database made ready for questions: its words counted, its texts encoded, its keys a graph.
+//!
+//! Tables and columns are numbered in the order of their names, so that nothing that follows
+//! depends on the order of the source.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::graph::Graph;
+use super::words::{Vocabulary, WordId};
+use crate::error::Result;
+use crate::lexical::Stems;
+use crate::model::{Task, TextEncoder};
+use crate::sql::names::{self, written};
+use crate::sql::render::Detail;
+use crate::sql::{Column, Database, Dialect, Table};
+
+/// What a type holds, as far as a question can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Number,
+    Time,
+    Other,
+}
+
+/// A table or a column as words.
+pub(crate) struct Named {
+    /// Its name, lower-cased, as it stands.
+    pub raw: String,
+    /// Stems of the name in words with spaces around, for phrases; and of the readable name.
+    pub phrases: Vec<String>,
+    /// Words of both names.
+    pub words: Vec<WordId>,
+    /// Words of what is said about it.
+    pub described: Vec<WordId>,
+    /// Values that it is known to have or that its description names, lower-cased.
+    pub values: Vec<String>,
+}
+
+pub(crate) struct ColumnFacts {
+    pub table: usize,
+    /// Its place among the table's columns.
+    pub place: usize,
+    pub named: Named,
+    pub kind: Kind,
+    pub primary: bool,
+    /// Tables that it refers to, and those whose columns refer to it.
+    pub refers: Vec<usize>,
+    pub referred: Vec<usize>,
+    /// Columns of other tables with the same name.
+    pub namesakes: Vec<usize>,
+}
+
+pub(crate) struct TableFacts {
+    pub named: Named,
+    /// Its columns among all of the database.
+    pub columns: std::ops::Range<usize>,
+    pub neighbours: Vec<usize>,
+}
+
+/// Vectors of texts, row by row.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub vectors: Vec<f32>,
+    pub dimensions: usize,
+}
+
+impl Rows {
+    pub(crate) fn dot(&self, row: usize, query: &[f32]) -> f32 {
+        let row = &self.vectors[row * self.dimensions..][..self.dimensions];
+        // In eight sums, which the compiler keeps side by side.
+        let mut sums = [0f32; 8];
+        for (a, b) in row.chunks(8).zip(query.chunks(8)) {
+            for (sum, (x, y)) in sums.iter_mut().zip(a.iter().zip(b)) {
+                *sum += x * y;
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+/// A way of writing a schema down and counting its tokens: tokenizer, dialect and detail.
+pub(crate) type Written = (String, Dialect, Detail);
+
+/// A database that questions can be linked to.
+pub struct SchemaIndex {
+    pub(crate) database: Database,
+    pub(crate) tables: Vec<TableFacts>,
+    pub(crate) columns: Vec<ColumnFacts>,
+    pub(crate) graph: Graph,
+    pub(crate) vocabulary: Vocabulary,
+    /// A row for each column: all that is known of it; and its name beside its table's.
+    pub(crate) column_texts: Rows,
+    pub(crate) column_names: Rows,
+    /// A row for each table: its name and its columns'.
+    pub(crate) table_texts: Rows,
+    whole_tokens: Mutex<HashMap<Written, usize>>,
+}
+
+impl SchemaIndex {
+    /// Prepares a database; each of its columns is encoded twice and each table once.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub(super) fn new(
+        database: &Database,
+        encoder: &TextEncoder,
+        stems: &Stems,
+    ) -> Result<SchemaIndex> {
+        let mut index = SchemaIndex::without_vectors(database, stems);
+        let column = |n: usize| {
+            let facts = &index.columns[n];
+            let table = &index.database.tables[facts.table];
+            (table, &table.columns[facts.place])
+        };
+        let all = 0..index.columns.len();
+        let texts: Vec<String> = all.clone().map(|n| column_text(column(n))).collect();
+        let names: Vec<String> = all.map(|n| column_name(column(n))).collect();
+        let tables: Vec<String> = index.database.tables.iter().map(table_text).collect();
+        index.column_texts = encoded(encoder, &texts)?;
+        index.column_names = encoded(encoder, &names)?;
+        index.table_texts = encoded(encoder, &tables)?;
+        Ok(index)
+    }
+
+    fn without_vectors(database: &Database, stems: &Stems) -> SchemaIndex {
+        let database = sorted(database);
+        let graph = Graph::new(&database);
+        let mut vocabulary = Vocabulary::default();
+        let mut tables: Vec<TableFacts> = Vec::new();
+        let mut columns: Vec<ColumnFacts> = Vec::new();
+        for (number, table) in database.tables.iter().enumerate() {
+            let first = columns.len();
+            for (place, column) in table.columns.iter().enumerate() {
+                columns.push(ColumnFacts {
+                    table: number,
+                    place,
+                    named: named_column(column, &mut vocabulary, stems),
+                    kind: kind(&column.data_type, &column.name),
+                    primary: table.primary_key.contains(&column.name),
+                    refers: Vec::new(),
+                    referred: Vec::new(),
+                    namesakes: Vec::new(),
+                });
+            }
+            tables.push(TableFacts {
+                named: named_table(table, &mut vocabulary, stems),
+                columns: first..columns.len(),
+                neighbours: graph.neighbours(number).into_iter().collect(),
+            });
+        }
+        for edge in &graph.edges {
+            for place in &edge.from_columns {
+                let column = tables[edge.from].columns.start + place;
+                columns[column].refers.push(edge.to);
+            }
+            for place in &edge.to_columns {
+                let column = tables[edge.to].columns.start + place;
+                columns[column].referred.push(edge.from);
+            }
+        }
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for (n, column) in columns.iter().enumerate() {
+            by_name.entry(column.named.raw.clone()).or_default().push(n);
+        }
+        for (n, column) in columns.iter_mut().enumerate() {
+            let same = by_name.get(&column.named.raw).into_iter().flatten();
+            column.namesakes = same.copied().filter(|other| *other != n).collect();
+        }
+        for table in &tables {
+            vocabulary.mark(&table.named.words);
+        }
+        vocabulary.count(columns.iter().map(|column| &column.named));
+        SchemaIndex {
+            database,
+            tables,
+            columns,
+            graph,
+            vocabulary,
+            column_texts: Rows::default(),
+            column_names: Rows::default(),
+            table_texts: Rows::default(),
+            whole_tokens: Mutex::default(),
+        }
+    }
+
+    /// The database, with tables and columns in the order of their names.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Tokens of the whole schema as it is written in some way, counted once.
+    pub(crate) fn whole_tokens(
+        &self,
+        written: Written,
+        count: impl FnOnce() -> Result<usize>,
+    ) -> Result<usize> {
+        // Few ways are asked for; somebody who asks for ever new ones shall not fill the memory.
+        const MOST: usize = 64;
+        if let Some(tokens) = self.whole_tokens.lock().get(&written) {
+            return Ok(*tokens);
+        }
+        let tokens = count()?;
+        let mut known = self.whole_tokens.lock();
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(written, tokens);
+        Ok(tokens)
+    }
+
+    /// The number of a table's first column.
+    pub fn first_column(&self, table: usize) -> usize {
+        self.tables[table].columns.start
+    }
+
+    /// Numbers alone, for fitting: the table of each column, the columns of the same name, which
+    /// are of a primary key, and the foreign keys as `[from, to, columns, columns]`.
+    pub fn shape(&self) -> serde_json::Value {
+        let numbers = |table: usize, places: &[usize]| -> Vec<usize> {
+            let first = self.first_column(table);
+            places.iter().map(|place| first + place).collect()
+        };
+        let edges = self.graph.edges.iter().map(|edge| {
+            serde_json::json!([
+                edge.from,
+                edge.to,
+                numbers(edge.from, &edge.from_columns),
+                numbers(edge.to, &edge.to_columns)
+            ])
+        });
+        serde_json::json!({
+            "database": self.database.name,
+            "table": self.columns.iter().map(|c| c.table).collect::<Vec<_>>(),
+            "tables": self.tables.len(),
+            "namesakes": self.columns.iter().map(|c| &c.namesakes).collect::<Vec<_>>(),
+            "primary": self.columns.iter().map(|c| c.primary).collect::<Vec<_>>(),
+            "edges": edges.collect::<Vec<_>>(),
+        })
+    }
+
+    pub(crate) fn table(&self, number: usize) -> &Table {
+        &self.database.tables[number]
+    }
+
+    pub(crate) fn column(&self, number: usize) -> &Column {
+        let facts = &self.columns[number];
+        &self.database.tables[facts.table].columns[facts.place]
+    }
+}
+
+fn encoded(encoder: &TextEncoder, texts: &[String]) -> Result<Rows> {
+    let embeddings = encoder.encode(Task::Document, texts)?;
+    Ok(Rows {
+        dimensions: embeddings.dimensions,
+        vectors: embeddings.vectors,
+    })
+}
+
+/// The same database in the order of names; sample rows follow their columns.
+fn sorted(database: &Database) -> Database {
+    let mut database = database.clone();
+    database.tables.sort_by(|a, b| a.name.cmp(&b.name));
+    for table in &mut database.tables {
+        let mut order: Vec<usize> = (0..table.columns.len()).collect();
+        order.sort_by(|a, b| table.columns[*a].name.cmp(&table.columns[*b].name));
+        table.columns = order.iter().map(|n| table.columns[*n].clone()).collect();
+        for row in &mut table.samples {
+            *row = order
+                .iter()
+                .map(|n| row.get(*n).cloned().flatten())
+                .collect();
+        }
+    }
+    database
+}
+
+/// DFIN-SQL's text of a column, with its table before it.
+fn column_text((table, column): (&Table, &Column)) -> String {
+    let mut text = column_name((table, column));
+    for (label, said) in [
+        (" description: ", &column.description),
+        (" value description: ", &column.value_description),
+    ] {
+        if let Some(said) = said {
+            text.push_str(label);
+            text.push_str(said);
+        }
+    }
+    text
+}
+
+fn column_name((table, column): (&Table, &Column)) -> String {
+    format!(
+        "{}: {}",
+        written(&table.name, table.readable.as_deref()),
+        written(&column.name, column.readable.as_deref())
+    )
+}
+
+fn table_text(table: &Table) -> String {
+    let columns = table.columns.iter();
+    let names: Vec<String> = columns
+        .map(|column| written(&column.name, column.readable.as_deref()))
+        .collect();
+    let mut text = written(&table.name, table.readable.as_deref());
+    if let Some(description) = &table.description {
+        text.push_str(". ");
+        text.push_str(description);
+    }
+    format!("{text}: {}", names.join(", "))
+}
+
+fn named_column(column: &Column, vocabulary: &mut Vocabulary, stems: &Stems) -> Named {
+    let mut named = named(&column.name, column.readable.as_deref(), vocabulary, stems);
+    let said = [&column.description, &column.value_description];
+    for said in said.into_iter().flatten() {
+        named.described.extend(vocabulary.ids(said, stems));
+        named.values.extend(quoted(said));
+    }
+    named
+        .values
+        .extend(column.values.iter().map(|v| v.to_lowercase()));
+    tidy(&mut named);
+    named
+}
+
+fn named_table(table: &Table, vocabulary: &mut Vocabulary, stems: &Stems) -> Named {
+    let mut named = named(&table.name, table.readable.as_deref(), vocabulary, stems);
+    if let Some(said) = &table.description {
+        named.described.extend(vocabulary.ids(said, stems));
+    }
+    tidy(&mut named);
+    named
+}
+
+fn tidy(named: &mut Named) {
+    for words in [&mut named.words, &mut named.described] {
+        words.sort_unstable();
+        words.dedup();
+    }
+    // Single letters and digits are everywhere.
+    named.values.retain(|value| value.chars().count() > 1);
+    named.values.sort();
+    named.values.dedup();
+}
+
+fn named(name: &str, readable: Option<&str>, vocabulary: &mut Vocabulary, stems: &Stems) -> Named {
+    let own = names::words(name);
+    let other = names::words(readable.unwrap_or_default());
+    let mut words = vocabulary.ids(&own, stems);
+    words.extend(vocabulary.ids(&other, stems));
+    let mut phrases: Vec<String> = [own, other]
+        .iter()
+        .map(|text| stems.of(text).join(" "))
+        .filter(|phrase| !phrase.is_empty())
+        .map(|phrase| format!(" {phrase} "))
+        .collect();
+    phrases.dedup();
+    Named {
+        raw: name.to_lowercase(),
+        phrases,
+        words,
+        described: Vec::new(),
+        values: Vec::new(),
+    }
+}
+
+/// What stands in quotes in a text, lower-cased.
+fn quoted(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for mark in ['\'', '"'] {
+        let parts: Vec<&str> = text.split(mark).collect();
+        // Apostrophes break the pairs; what is long or spans sentences is no value.
+        for inner in parts.iter().skip(1).step_by(2) {
+            let inner = inner.trim();
+            if !inner.is_empty() && inner.len() <= 60 && !inner.starts_with([',', '.']) {
+                found.push(inner.to_lowercase());
+            }
+        }
+    }
+    found
+}
+
+fn kind(data_type: &str, name: &str) -> Kind {
+    let lower = data_type.to_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let words = names::words(name);
+    let named = |parts: &[&str]| words.split(' ').any(|word| parts.contains(&word));
+    if has(&["date", "time", "year"]) || named(&["date", "year", "month", "time", "datetime"]) {
+        Kind::Time
+    } else if has(&[
+        "int", "num", "real", "float", "double", "dec", "money", "serial",
+    ]) {
+        Kind::Number
+    } else if has(&["char", "text", "string", "clob", "enum", "uuid"]) {
+        Kind::Text
+    } else {
+        Kind::Other
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn without_vectors(database: &Database) -> SchemaIndex {
+    SchemaIndex::without_vectors(database, &Stems::english())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_taken_out_of_quotes() {
+        assert_eq!(
+            quoted("stores codes such as 'G1', 'E2' and \"SC0\"."),
+            ["g1", "e2", "sc0"]
+        );
+        assert!(
+            quoted("the customer's name").is_empty() || quoted("the customer's name").len() == 1
+        );
+    }
+
+    #[test]
+    fn types_say_what_they_hold() {
+        for (data_type, name, expected) in [
+            ("VARCHAR(20)", "city", Kind::Text),
+            ("number", "age", Kind::Number),
+            ("integer", "Year", Kind::Time),
+            ("datetime", "x", Kind::Time),
+            ("blob", "x", Kind::Other),
+        ] {
+            assert_eq!(kind(data_type, name), expected, "{data_type} {name}");
+        }
+    }
+}
