@@ -20,7 +20,10 @@ use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{ReadOptions, Source};
-use crate::sql::{Changes, Database, Descriptions, Dialect, Entry, check_database_name};
+use crate::sql::{
+    Changes, Database, Descriptions, Dialect, Entry, RetrieveRequest, Retriever,
+    check_database_name,
+};
 
 /// A schema to import: exactly one of `ddl`, `database` and `source`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -223,6 +226,46 @@ pub(super) async fn remove(
     let schemas = app.schemas.clone();
     permit.run(move || schemas.remove(&name)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /v1/schemas/{db}:retrieve`.
+pub(super) async fn act(
+    State(app): State<Arc<App>>,
+    Names(address): Names<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let Some(name) = address.strip_suffix(":retrieve").map(str::to_owned) else {
+        return Err(
+            Problem::new(Code::InvalidRequest, "there is nothing of this name to do")
+                .field("path")
+                .found(&address)
+                .expected("{db}:retrieve")
+                .into(),
+        );
+    };
+    let permit = app.searches.enter(1).await?;
+    let work = app.clone();
+    let retrieve = move || {
+        let request: RetrieveRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        let entry = work.schemas.get(&name)?;
+        let registry = &work.catalog.settings().models;
+        let retriever = match work.retriever.get() {
+            Some(retriever) => retriever,
+            None => {
+                let opened = Retriever::open(registry, &work.schema_settings.encoder);
+                // Whoever was first is kept.
+                let _ = work.retriever.set(opened.map_err(operators)?);
+                work.retriever
+                    .get()
+                    .ok_or_else(|| Error::Bug("what was set is not there".into()))?
+            }
+        };
+        json::answer(
+            StatusCode::OK,
+            &retriever.retrieve(registry, &entry, &request)?,
+        )
+    };
+    Ok(permit.run(retrieve).await?)
 }
 
 pub(super) async fn describe(

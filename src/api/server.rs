@@ -214,7 +214,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/schemas", get(schemas::list).post(schemas::import))
         .route(
             "/v1/schemas/{name}",
-            get(schemas::show).delete(schemas::remove),
+            get(schemas::show)
+                .delete(schemas::remove)
+                .post(schemas::act),
         )
         .route("/v1/schemas/{name}/descriptions", put(schemas::describe))
         .route("/v1/indexes", get(indexes::list).post(indexes::create))

@@ -1,6 +1,6 @@
 //! What the handlers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::body::STEP;
@@ -9,7 +9,7 @@ use super::tasks::Tasks;
 use super::warm::Readiness;
 use crate::config::{self, Config, Limits};
 use crate::index::Catalog;
-use crate::sql::Schemas;
+use crate::sql::{Retriever, Schemas};
 
 /// Bodies held in memory at once, in multiples of the largest one allowed.
 const BODIES: usize = 4;
@@ -37,6 +37,8 @@ pub(super) struct App {
     pub schema_settings: config::Schemas,
     /// What callers may send.
     pub limits: Limits,
+    /// What answers questions about them, from the first question on.
+    pub retriever: OnceLock<Retriever>,
     /// Longest that a request may take.
     pub timeout: Duration,
     /// Searching and reading.
@@ -73,6 +75,7 @@ impl App {
             catalog,
             schemas: Arc::new(Schemas::new(&config.data.folder)),
             schema_settings: config.schemas.clone(),
+            retriever: OnceLock::new(),
             limits: config.limits.clone(),
             timeout,
             searches: Gate::new(server.permits(), server.queue, patience),

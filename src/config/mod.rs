@@ -260,6 +260,8 @@ impl Default for Ingest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schemas {
+    /// Name of the encoder that questions and columns are compared by.
+    pub encoder: String,
     /// Sample rows read of each table, 0 to 100.
     pub samples: usize,
     /// Frequent values read of each column, 0 to 10,000.
@@ -305,6 +307,7 @@ pub struct SchemaSource {
 impl Default for Schemas {
     fn default() -> Self {
         Schemas {
+            encoder: "gleaner-minilm".into(),
             samples: 3,
             values: 100,
             connect_ms: 10_000,

@@ -4,6 +4,7 @@
 //! * [`Database`] is a schema, wherever it was read from.
 //! * [`Linker`] scores its columns and tables for a question, [`choose`] keeps some, and
 //!   [`complete`] adds what they need to be joined.
+//! * [`Retriever`] answers questions about the databases of a catalogue.
 //! * [`gold()`] is what a SQL text uses of one.
 
 mod catalog;
@@ -21,6 +22,7 @@ mod link;
 mod mask;
 mod names;
 mod render;
+mod retrieve;
 mod words;
 mod written;
 
@@ -40,5 +42,6 @@ pub use keep::{Choice, Kept, Mode, Reason, choose, complete};
 pub use link::{Linker, Method, Prepared, Question, SchemaIndex, Scores};
 pub use mask::{Masking, SENSITIVE};
 pub use render::{Detail, render};
+pub use retrieve::{RetrieveRequest, Retriever};
 pub use words::{Abbreviations, split_words};
 pub use written::{ColumnDescription, Descriptions, TableDescription};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::binary::Place;
 use crate::support::service::Service;
+use crate::support::tiny_model::TinyModel;
 
 const DDL: &str = "CREATE TABLE customers (id INT PRIMARY KEY, name TEXT, email TEXT);
     CREATE TABLE orders (id INT PRIMARY KEY, customer_id INT);
@@ -241,4 +242,80 @@ fn by_the_command_line() {
     );
     place.ok(&["schema", "remove", "shop"]);
     assert_eq!(place.json(&["schema", "list"]), json!([]));
+}
+
+#[test]
+fn questions_are_answered_with_a_part() {
+    let models = tempfile::tempdir().unwrap();
+    TinyModel::default().write(&models.path().join("tiny"));
+    let service = Service::with(|config| {
+        config.models.folders = vec![models.path().into()];
+        config.schemas.encoder = "tiny".into();
+    });
+    import(&service, DDL);
+    let ask = |body: Value| service.post("/v1/schemas/shop:retrieve", &body);
+    let question = json!({"question": "What are the names of the customers?"});
+    let answer = ask(question.clone());
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let whole = answer.json();
+    assert_eq!(whole["strategy"], "full");
+    let tokens = whole["tokens"].as_u64().unwrap();
+    assert_eq!(whole["full_tokens"].as_u64(), Some(tokens));
+
+    let mut part = question.clone();
+    part["strategy"] = json!("retrieval");
+    part["mode"] = json!("minimal");
+    let found = ask(part.clone()).json();
+    let tables: Vec<&str> = found["tables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|table| table["name"].as_str())
+        .collect();
+    assert!(tables.contains(&"customers"), "{found}");
+    assert_eq!(ask(part.clone()).json(), found, "asked again");
+    assert!(found["prompt"].as_str().unwrap().contains("CREATE TABLE"));
+
+    // What was made ready is not what a new import is asked by.
+    import(&service, &DDL.replace("name TEXT", "name TEXT, town TEXT"));
+    part["question"] = json!("In which town do customers live?");
+    let found = ask(part.clone()).json();
+    assert!(found["ddl"].as_str().unwrap().contains("town"), "{found}");
+
+    for (body, code, field) in [
+        (json!({"question": " "}), "invalid_request", "question"),
+        (
+            json!({"question": "q", "budget": 3}),
+            "invalid_request",
+            "budget",
+        ),
+        (
+            json!({"question": "q", "samples": 1000}),
+            "invalid_request",
+            "samples",
+        ),
+        (
+            json!({"question": "q".repeat(100_000)}),
+            "limit_exceeded",
+            "question",
+        ),
+        (
+            json!({"question": "names", "token_budget": 1}),
+            "invalid_request",
+            "budget",
+        ),
+    ] {
+        let answer = ask(body);
+        let problem = answer.json()["error"].clone();
+        assert!((400..500).contains(&answer.status), "{problem}");
+        assert_eq!(problem["code"], code, "{problem}");
+        assert!(
+            problem["field"].as_str().is_some_and(|f| f.contains(field)),
+            "{problem}"
+        );
+    }
+    let answer = service.post("/v1/schemas/elsewhere:retrieve", &question);
+    assert_eq!(answer.json()["error"]["code"], "database_not_found");
+    let answer = service.post("/v1/schemas/shop:forget", &question);
+    assert_eq!(answer.status, 400);
 }

@@ -37,6 +37,14 @@ fn generated() -> Vec<(&'static str, Schema)> {
         ),
         ("schema", schemars::schema_for!(gleaner::sql::Entry)),
         (
+            "schema-retrieve-request",
+            schemars::schema_for!(gleaner::sql::RetrieveRequest),
+        ),
+        (
+            "schema-retrieve-response",
+            schemars::schema_for!(gleaner::sql::Focus),
+        ),
+        (
             "schema-descriptions",
             schemars::schema_for!(gleaner::sql::Descriptions),
         ),
