@@ -6,8 +6,6 @@ all others as well; it is fitted on what first-round trees say of databases they
 on. A fifth of the databases is held out of everything, and all choices are made on it.
 
     python -m linkers.combine FEATURES... --tables FILE... --out src/sql/link/combination.json
-
-needs lightgbm beside training/requirements.txt.
 """
 
 from __future__ import annotations
