@@ -73,7 +73,8 @@ pub(super) struct Reranked {
     /// Documents that are re-ranked [default: the definition's, or 100].
     #[arg(long, value_name = "N")]
     rerank_depth: Option<usize>,
-    /// Weight of the reranker against the first stage, 0 to 1 [default: the definition's, or 1].
+    /// Weight of the reranker against the first stage, 0 to 1 [default: the definition's, or
+    /// what the model recommends, or 1].
     #[arg(long, value_name = "WEIGHT")]
     rerank_weight: Option<f32>,
     /// TOML file with a cascade, as `gleaner eval cascade` prints it [default: the definition's].

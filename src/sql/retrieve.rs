@@ -20,8 +20,8 @@ use super::render::Detail;
 use crate::error::{Code, Problem, Result};
 use crate::model::{Registry, TokenCounter};
 
-/// Columns of all databases that are kept ready, some 4 KB each; the database that was asked
-/// about longest ago gives way.
+/// Columns of all databases that are kept ready, each with two vectors and the words of what is
+/// said of it; the database that was asked about longest ago gives way.
 const KEPT_COLUMNS: usize = 200_000;
 /// Most sample rows of a table and most values of a column that a request may ask for.
 const MOST_DETAIL: usize = 100;

@@ -1,5 +1,5 @@
 """Databases and questions in the layout of Spider and BIRD, and how a table is written for the
-model. The service writes tables in the same way (src/sql); a test holds the two together.
+model. The service splits names in the same way (src/sql/names.rs).
 """
 
 from __future__ import annotations
