@@ -40,7 +40,7 @@ def do_train(options: argparse.Namespace) -> int:
 
     from .inputs import Inputs, parts_of
     from .model import Linker
-    from .schema import held_out
+    from .schema import fold, held_out
     from .trainer import Recipe, Trainer, read
 
     recipe = only(Recipe, values_of(options.recipe, options.set), options.recipe)
@@ -51,7 +51,8 @@ def do_train(options: argparse.Namespace) -> int:
     databases, found = read(place.data(), inputs)
     model = Linker.start(place.base(), recipe.seed)
     trainer = Trainer(recipe, model, inputs, parts_of(inputs, databases))
-    run = trainer.run([example for example in found if not held_out(example.database)], out)
+    seen = [e for e in found if not held_out(e.database) and fold(e.database) != recipe.without]
+    run = trainer.run(seen, out)
     (out / "run.json").write_text(json.dumps({"recipe": vars(recipe), **run}, indent=2) + "\n", encoding="utf-8")
     return do_measure(options)
 

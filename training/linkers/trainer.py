@@ -48,6 +48,11 @@ class Recipe:
     #: What a column that is needed weighs against one that is not.
     positive: float = 2.0
     threads: int = 1
+    #: Multiplications in bfloat16, which recent CPUs do twice as fast.
+    bf16: bool = False
+    #: Databases of this fold (schema.fold) are left out, so that what the model says of them can be
+    #: learned from; -1 leaves out none.
+    without: int = -1
 
 
 @dataclass
@@ -189,7 +194,8 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = group["peak"] * rate
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.loss(rows)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
+                loss = self.loss(rows)
             loss.backward()
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
             self.optimizer.step()
