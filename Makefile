@@ -107,6 +107,11 @@ bench-encoders: $(BENCH_BUILD) ## encoding under mixed load, beside its peers; w
 bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes reports/rerank.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench rerank
 
+# Its databases are made: no collection is needed.
+.PHONY: bench-schema
+bench-schema: build ## questions to a catalogue of 200 databases with 100,000 columns; writes reports/schema.json
+	@$(ENV) cargo bench $(CARGO_FLAGS) --bench schema
+
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py vectors --markdown docs/benchmarks.md
