@@ -71,7 +71,7 @@ models-for-tests: setup
 	$(call step,models,$(ENV) $(SETUP) models --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-clients
-test-clients: models-for-tests ## the official OpenAI and Cohere clients against the service; fetches them once
+test-clients: models-for-tests ## the official OpenAI, Cohere and MCP clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-databases

@@ -19,6 +19,7 @@ mod fusion;
 mod idempotency;
 mod late_encodings;
 mod loading;
+mod mcp;
 mod measures;
 mod model;
 mod model_folders;
