@@ -19,13 +19,10 @@ impl Mcp {
             .build()
             .map_err(|e| Error::operator_from("cannot start threads", e))?;
         let (input, output) = rmcp::transport::stdio();
-        let ended = runtime.block_on(serve_mcp(
-            &context.config,
-            catalog,
-            input,
-            output,
-            stop_signal(),
-        ));
+        let ended = runtime.block_on(async {
+            let (input, output) = rmcp::transport::stdio();
+            serve_mcp(&context.config, catalog, input, output, stop_signal()).await
+        });
         // A read of standard input that nothing comes to cannot be cancelled, and would be
         // waited for.
         runtime.shutdown_background();

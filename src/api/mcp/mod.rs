@@ -37,7 +37,7 @@ const INSTRUCTIONS: &str = "Schemas of SQL databases. list_databases says which 
 
 /// A peer's server: one for each connection.
 #[derive(Clone)]
-struct Mcp {
+pub(super) struct Mcp {
     app: Arc<App>,
     /// Whether the peer is who operates this: then it is told what its operator would read in
     /// the log.
@@ -118,7 +118,7 @@ impl Mcp {
             }
             Error::Operator(_) | Error::Bug(_) => {
                 let detail = in_full(error);
-                tracing::error!(tool, code = failure.code, detail, "a tool's call failed");
+                tracing::error!(tool, code = %failure.code, detail = %detail, "a tool's call failed");
                 if self.operator {
                     failure.message = detail;
                 }
@@ -146,7 +146,7 @@ impl Mcp {
 pub(super) fn over_http(
     app: Arc<App>,
     settings: &config::Mcp,
-) -> StreamableHttpService<impl ServerHandler, NeverSessionManager> {
+) -> StreamableHttpService<Mcp, NeverSessionManager> {
     let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let hosts = local.into_iter().chain(settings.hosts.iter().cloned());
     let config = StreamableHttpServerConfig::default()
