@@ -18,7 +18,6 @@ impl Mcp {
             .enable_all()
             .build()
             .map_err(|e| Error::operator_from("cannot start threads", e))?;
-        let (input, output) = rmcp::transport::stdio();
         let ended = runtime.block_on(async {
             let (input, output) = rmcp::transport::stdio();
             serve_mcp(&context.config, catalog, input, output, stop_signal()).await
