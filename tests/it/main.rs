@@ -38,5 +38,6 @@ mod scripts;
 mod snapshots;
 mod support;
 mod tasks;
+mod token_classifiers;
 mod vectors;
 mod words;
