@@ -262,7 +262,8 @@ pub(super) fn retrieved(app: &App, name: &str, request: &RetrieveRequest) -> Res
     let retriever = match app.retriever.get() {
         Some(retriever) => retriever,
         None => {
-            let opened = Retriever::open(registry, &app.schema_settings.encoder);
+            let settings = &app.schema_settings;
+            let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
             // Whoever was first is kept.
             let _ = app.retriever.set(opened.map_err(operators)?);
             app.retriever

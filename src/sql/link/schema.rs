@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::cross::{Cross, Part};
 use super::graph::Graph;
 use super::words::{Vocabulary, WordId};
 use crate::error::Result;
@@ -100,6 +101,8 @@ pub struct SchemaIndex {
     pub(crate) column_names: Rows,
     /// A row for each table: its name and its columns'.
     pub(crate) table_texts: Rows,
+    /// Its tables as the cross-encoder reads them; none where there is no such model.
+    pub(crate) parts: Vec<Part>,
     whole_tokens: Mutex<HashMap<Written, usize>>,
 }
 
@@ -111,6 +114,7 @@ impl SchemaIndex {
     pub(super) fn new(
         database: &Database,
         encoder: &TextEncoder,
+        cross: Option<&Cross>,
         stems: &Stems,
     ) -> Result<SchemaIndex> {
         let mut index = SchemaIndex::without_vectors(database, stems);
@@ -125,6 +129,9 @@ impl SchemaIndex {
         let tables: Vec<String> = index.database.tables.iter().map(table_text).collect();
         [index.column_texts, index.column_names, index.table_texts] =
             encoded(encoder, [texts, names, tables])?;
+        if let Some(cross) = cross {
+            index.parts = cross.parts(&index)?;
+        }
         Ok(index)
     }
 
@@ -185,6 +192,7 @@ impl SchemaIndex {
             column_texts: Rows::default(),
             column_names: Rows::default(),
             table_texts: Rows::default(),
+            parts: Vec::new(),
             whole_tokens: Mutex::default(),
         }
     }
