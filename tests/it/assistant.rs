@@ -64,6 +64,7 @@ impl World {
         let service = Service::with(|config| {
             let models = config.data.folder.parent().unwrap().join("models");
             TinyModel::default().write(&models.join("gleaner-minilm"));
+            TinyModel::linker().write(&models.join("gleaner-linker"));
             config.models.folders = vec![models];
             config.schemas.sources = vec![gleaner::config::SchemaSource {
                 name: "shop".into(),

@@ -162,6 +162,7 @@ fn service(change: impl FnOnce(&mut Config)) -> Service {
     let service = Service::with(|config| {
         let models = config.data.folder.parent().unwrap().join("models");
         TinyModel::default().write(&models.join("gleaner-minilm"));
+        TinyModel::linker().write(&models.join("gleaner-linker"));
         config.models.folders = vec![models];
         change(config);
     });
