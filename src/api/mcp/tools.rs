@@ -109,8 +109,10 @@ fn retrieve_schema(app: &App, mut arguments: JsonObject) -> Result<Answer> {
 }
 
 fn answer(text: String, structured: &impl Serialize) -> Result<Answer> {
-    let structured = serde_json::to_value(structured)
-        .map_err(|e| Error::Bug(format!("an answer does not serialise: {e}")))?;
+    // By way of its text: made into a value at once, a score would be written with the digits of
+    // a number of 64 bits, and not as REST writes it.
+    let structured = serde_json::from_slice(&bodies::to_bytes(structured)?)
+        .map_err(|e| Error::Bug(format!("an answer is no JSON: {e}")))?;
     Ok(Answer { text, structured })
 }
 
