@@ -21,7 +21,7 @@ use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{ReadOptions, Source};
 use crate::sql::{
-    Changes, Database, Descriptions, Dialect, Entry, RetrieveRequest, Retriever,
+    Changes, Database, Descriptions, Dialect, Entry, Focus, RetrieveRequest, Retriever,
     check_database_name,
 };
 
@@ -89,31 +89,34 @@ pub struct SchemaSummary {
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
-    let schemas = app.schemas.clone();
-    let list = move || {
-        let mut all = Vec::new();
-        for name in schemas.names()? {
-            let entry = match schemas.get(&name) {
-                Ok(entry) => entry,
-                // Removed since, or damaged: the others are listed all the same.
-                Err(error) => {
-                    tracing::warn!(database = name, %error, "a database is not listed");
-                    continue;
-                }
-            };
-            all.push(SchemaSummary {
-                name,
-                description: entry.database.description.clone(),
-                dialect: entry.database.dialect,
-                tables: entry.database.tables.len(),
-                columns: columns(&entry.database),
-                source: entry.source.clone(),
-                imported_at: entry.imported_at,
-            });
-        }
-        json::answer(StatusCode::OK, &SchemaList { schemas: all })
-    };
+    let work = app.clone();
+    let list = move || json::answer(StatusCode::OK, &summaries(&work)?);
     Ok(permit.run(list).await?)
+}
+
+/// The databases there are.
+pub(super) fn summaries(app: &App) -> Result<SchemaList> {
+    let mut all = Vec::new();
+    for name in app.schemas.names()? {
+        let entry = match app.schemas.get(&name) {
+            Ok(entry) => entry,
+            // Removed since, or damaged: the others are listed all the same.
+            Err(error) => {
+                tracing::warn!(database = name, %error, "a database is not listed");
+                continue;
+            }
+        };
+        all.push(SchemaSummary {
+            name,
+            description: entry.database.description.clone(),
+            dialect: entry.database.dialect,
+            tables: entry.database.tables.len(),
+            columns: columns(&entry.database),
+            source: entry.source.clone(),
+            imported_at: entry.imported_at,
+        });
+    }
+    Ok(SchemaList { schemas: all })
 }
 
 pub(super) async fn import(
@@ -247,26 +250,28 @@ pub(super) async fn act(
     let work = app.clone();
     let retrieve = move || {
         let request: RetrieveRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let entry = work.schemas.get(&name)?;
-        let registry = &work.catalog.settings().models;
-        let retriever = match work.retriever.get() {
-            Some(retriever) => retriever,
-            None => {
-                let settings = &work.schema_settings;
-                let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
-                // Whoever was first is kept.
-                let _ = work.retriever.set(opened.map_err(operators)?);
-                work.retriever
-                    .get()
-                    .ok_or_else(|| Error::Bug("what was set is not there".into()))?
-            }
-        };
-        json::answer(
-            StatusCode::OK,
-            &retriever.retrieve(registry, &entry, &request)?,
-        )
+        json::answer(StatusCode::OK, &retrieved(&work, &name, &request)?)
     };
     Ok(permit.run(retrieve).await?)
+}
+
+/// What a question needs of a database.
+pub(super) fn retrieved(app: &App, name: &str, request: &RetrieveRequest) -> Result<Focus> {
+    let entry = app.schemas.get(name)?;
+    let registry = &app.catalog.settings().models;
+    let retriever = match app.retriever.get() {
+        Some(retriever) => retriever,
+        None => {
+            let settings = &app.schema_settings;
+            let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
+            // Whoever was first is kept.
+            let _ = app.retriever.set(opened.map_err(operators)?);
+            app.retriever
+                .get()
+                .ok_or_else(|| Error::Bug("what was set is not there".into()))?
+        }
+    };
+    retriever.retrieve(registry, &entry, request)
 }
 
 pub(super) async fn describe(

@@ -99,6 +99,7 @@ impl Retrieve {
                 comments: !self.no_comments,
                 samples: self.samples,
                 values: self.values,
+                ..Detail::default()
             },
         };
         let answer = focus(

@@ -105,7 +105,7 @@ pub struct FocusedColumn {
 /// What was left out for the budget, the least useful first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
-    /// `samples`, `values`, `comments`.
+    /// `samples`, `values`, `long_comments`, `comments`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
     /// `table.column`, as the dialect quotes them.
@@ -121,6 +121,13 @@ impl Dropped {
         self.details.is_empty() && self.columns.is_empty() && self.tables.is_empty()
     }
 }
+
+/// Characters that are left of comments before columns are given up for the budget: about ten
+/// words.
+const SHORT_COMMENT: usize = 60;
+
+/// Guesses of how much fits the budget, before halving what is left.
+const GUESSES: usize = 6;
 
 /// Counts the tokens of a text.
 pub type CountTokens<'a> = &'a dyn Fn(&str) -> Result<usize>;
@@ -222,9 +229,13 @@ pub(crate) fn decide(
         Strategy::Auto | Strategy::Retrieval => choice,
     };
     let cut = Cut::new(&writer, scores, choice, request.detail);
-    let (kept, detail, dropped) = cut.within(request.budget, count)?;
+    let Fitted {
+        kept,
+        detail,
+        dropped,
+        tokens,
+    } = cut.within(request.budget, count)?;
     let (ddl, prompt) = writer.prompt(&kept, detail);
-    let tokens = count(&prompt)?;
     Ok(Decision {
         strategy,
         why,
@@ -329,6 +340,14 @@ enum Item {
     Table(usize),
 }
 
+/// What is within the budget, and its tokens.
+struct Fitted {
+    kept: Kept,
+    detail: Detail,
+    dropped: Dropped,
+    tokens: usize,
+}
+
 /// What is kept, in the order in which it is given up: the last first.
 struct Cut<'a> {
     writer: &'a Writer<'a>,
@@ -387,25 +406,22 @@ impl<'a> Cut<'a> {
         kept
     }
 
-    /// As much as the budget allows: sample rows are given up first, then values, then columns
-    /// and tables from the least likely on, and comments only where nothing fits otherwise.
-    fn within(
-        &self,
-        budget: Option<usize>,
-        count: CountTokens<'_>,
-    ) -> Result<(Kept, Detail, Dropped)> {
+    /// As much as the budget allows: sample rows are given up first, then values, then what
+    /// comments say beyond [`SHORT_COMMENT`], then columns and tables from the least likely on,
+    /// and all comments only where nothing fits otherwise.
+    fn within(&self, budget: Option<usize>, count: CountTokens<'_>) -> Result<Fitted> {
+        let budget = budget.unwrap_or(usize::MAX);
         let all = self.first(self.items.len());
-        let mut dropped = Dropped::default();
-        let mut detail = self.detail;
-        let Some(budget) = budget else {
-            return Ok((all, detail, dropped));
+        let mut fitted = Fitted {
+            detail: self.detail,
+            dropped: Dropped::default(),
+            tokens: 0,
+            kept: all.clone(),
         };
-        let tokens = |kept: &Kept, detail: Detail| count(&self.writer.prompt(kept, detail).1);
-        if tokens(&all, detail)? <= budget {
-            return Ok((all, detail, dropped));
-        }
+        let mut text = self.writer.prompt(&all, fitted.detail).1;
+        fitted.tokens = count(&text)?;
         type Less = (&'static str, fn(Detail) -> Detail);
-        let steps: [Less; 2] = [
+        let steps: [Less; 3] = [
             ("samples", |detail| Detail {
                 samples: 0,
                 ..detail
@@ -414,45 +430,105 @@ impl<'a> Cut<'a> {
                 values: 0,
                 ..detail
             }),
+            ("long_comments", |detail| Detail {
+                comment_chars: detail.comment_chars.min(SHORT_COMMENT),
+                ..detail
+            }),
         ];
         for (name, less) in steps {
-            if less(detail) != detail {
-                detail = less(detail);
-                dropped.details.push(name.into());
-                if tokens(&all, detail)? <= budget {
-                    return Ok((all, detail, dropped));
+            if fitted.tokens <= budget {
+                break;
+            }
+            let fewer = less(fitted.detail);
+            let shorter = self.writer.prompt(&all, fewer).1;
+            // Where there is nothing of it, nothing is given up.
+            if shorter != text {
+                text = shorter;
+                fitted.detail = fewer;
+                fitted.tokens = count(&text)?;
+                fitted.dropped.details.push(name.into());
+            }
+        }
+        if fitted.tokens <= budget {
+            return Ok(fitted);
+        }
+        let most = self.items.len();
+        let whole = (fitted.tokens, text.len());
+        let (mut length, mut tokens) =
+            self.longest(0, most, whole, budget, fitted.detail, count)?;
+        if length == 0 {
+            let least = most.min(1);
+            let smallest =
+                |detail: Detail| count(&self.writer.prompt(&self.first(least), detail).1);
+            if fitted.detail.comments {
+                fitted.detail.comments = false;
+                fitted.dropped.details.push("comments".into());
+            }
+            let taken = smallest(fitted.detail)?;
+            if taken > budget {
+                return Err(Problem::new(
+                    Code::InvalidRequest,
+                    "the token budget is too small for the best table and column",
+                )
+                .field("token_budget")
+                .found(budget)
+                .expected(format!("at least {taken} tokens for this question"))
+                .into());
+            }
+            (length, tokens) =
+                self.longest(least, most + 1, whole, budget, fitted.detail, count)?;
+            if length == least {
+                tokens = taken;
+            }
+        }
+        fitted.tokens = tokens;
+        fitted.kept = self.first(length);
+        self.name_dropped(&all, &fitted.kept, &mut fitted.dropped);
+        Ok(fitted)
+    }
+
+    /// How many items fit and the tokens that they take, where `low` is known to fit (or is none)
+    /// and `high` not to (or is more than there are). Counting tokens is what takes time, so it is
+    /// done where the bytes say that the budget ends; `known` are the tokens and bytes of some
+    /// prompt. The tokens of `low` itself are not counted: 0.
+    fn longest(
+        &self,
+        mut low: usize,
+        mut high: usize,
+        mut known: (usize, usize),
+        budget: usize,
+        detail: Detail,
+        count: CountTokens<'_>,
+    ) -> Result<(usize, usize)> {
+        let mut taken = 0;
+        let prompt = |length: usize| self.writer.prompt(&self.first(length), detail).1;
+        for round in 0.. {
+            if high - low <= 1 {
+                break;
+            }
+            let mut next = low + (high - low) / 2;
+            if round < GUESSES {
+                let bytes = budget.saturating_mul(known.1) / known.0.max(1);
+                let (mut below, mut above) = (low, high);
+                while above - below > 1 {
+                    let middle = below + (above - below) / 2;
+                    match prompt(middle).len() <= bytes {
+                        true => below = middle,
+                        false => above = middle,
+                    }
                 }
+                next = below.max(low + 1);
             }
-        }
-        let least = self.items.len().min(1);
-        if detail.comments && tokens(&self.first(least), detail)? > budget {
-            detail.comments = false;
-            dropped.details.push("comments".into());
-        }
-        let smallest = tokens(&self.first(least), detail)?;
-        if smallest > budget {
-            return Err(Problem::new(
-                Code::InvalidRequest,
-                "the token budget is too small for the best table and column",
-            )
-            .field("token_budget")
-            .found(budget)
-            .expected(format!("at least {smallest} tokens for this question"))
-            .into());
-        }
-        // `low` fits, `high` does not, or is more than there is.
-        let (mut low, mut high) = (least, self.items.len() + 1);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if tokens(&self.first(middle), detail)? <= budget {
-                low = middle;
+            let text = prompt(next);
+            let tokens = count(&text)?;
+            known = (tokens, text.len());
+            if tokens <= budget {
+                (low, taken) = (next, tokens);
             } else {
-                high = middle;
+                high = next;
             }
         }
-        let kept = self.first(low);
-        self.name_dropped(&all, &kept, &mut dropped);
-        Ok((kept, detail, dropped))
+        Ok((low, taken))
     }
 
     fn name_dropped(&self, all: &Kept, kept: &Kept, dropped: &mut Dropped) {
