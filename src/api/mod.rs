@@ -30,6 +30,8 @@ mod json;
 mod models;
 mod reindex;
 mod rerank;
+mod schema_examples;
+mod schema_permissions;
 mod schemas;
 mod search;
 mod server;
@@ -53,6 +55,7 @@ pub use reindex::ReindexAnswer;
 pub use rerank::{
     ApiVersion, BilledUnits, Meta, MetaTokens, RerankAnswer, RerankCall, RerankResult, RerankUsage,
 };
+pub use schema_examples::{ExampleList, ExamplesRequest};
 pub use schemas::{SchemaImported, SchemaList, SchemaRequest, SchemaSummary};
 pub use search::{SearchBatch, SearchBatchAnswer, SearchResult};
 pub use server::Server;

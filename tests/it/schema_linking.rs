@@ -7,7 +7,7 @@ use std::path::Path;
 use gleaner::error::Code;
 use gleaner::model::TextEncoder;
 use gleaner::sql::{
-    Choice, Database, Detail, Dialect, Focus, FocusRequest, Linker, Method, Mode, Question,
+    Choice, Database, Detail, Dialect, Focus, FocusRequest, Hints, Linker, Method, Mode, Question,
     Strategy, focus, parse_tables_json,
 };
 use proptest::prelude::*;
@@ -72,6 +72,7 @@ fn request(strategy: Strategy, budget: Option<usize>) -> FocusRequest {
         budget,
         dialect: Some(Dialect::Postgres),
         detail: Detail::default(),
+        hints: Hints::default(),
     }
 }
 

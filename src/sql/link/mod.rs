@@ -14,6 +14,7 @@ mod words;
 use combination::Combination;
 use features::{Asked, Features};
 pub use schema::SchemaIndex;
+pub(crate) use schema::table_text;
 #[cfg(test)]
 pub(crate) use schema::without_vectors;
 use words::Text;
@@ -93,6 +94,19 @@ pub struct Linker {
 /// A question made ready to be linked to any database.
 pub struct Prepared(Asked);
 
+impl Prepared {
+    /// The vector of question and evidence together.
+    pub(crate) fn vector(&self) -> &[f32] {
+        &self.0.whole
+    }
+
+    /// Stems of the words of both, each once, in the order of the alphabet.
+    pub(crate) fn stems(&self) -> Vec<&str> {
+        let stems = self.0.question.stems.union(&self.0.evidence.stems);
+        stems.map(String::as_str).collect()
+    }
+}
+
 impl Linker {
     /// A linker over an encoder: the one whose vectors the schemas are encoded with.
     ///
@@ -162,6 +176,16 @@ impl Linker {
             Method::Trained => self.combination.score(index, &features),
             Method::Vectors => single(index, &features, "text_whole"),
         }
+    }
+
+    /// The cosine of the column that is nearest to a question; 0 where nothing is encoded.
+    pub(crate) fn nearest_column(&self, index: &SchemaIndex, question: &Prepared) -> f32 {
+        let rows = &index.column_texts;
+        if rows.dimensions == 0 {
+            return 0.0;
+        }
+        let cosines = (0..index.columns.len()).map(|n| rows.dot(n, question.vector()));
+        cosines.fold(-1.0, f32::max)
     }
 
     /// The features of columns and of tables, each a row, for fitting.
