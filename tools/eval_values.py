@@ -73,7 +73,8 @@ def which(program: Path, data: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         train = json.loads((spider / "train.json").read_text(encoding="utf-8"))
         held = Path(folder) / "held.json"
-        held.write_text(json.dumps([row for row in train if held_out(row["db_id"])]), encoding="utf-8")
+        rows = train.values() if isinstance(train, dict) else train
+        held.write_text(json.dumps([row for row in rows if held_out(row["db_id"])]), encoding="utf-8")
         for name, questions in (("Spider train, held out", held), ("Spider dev", spider / "dev.json")):
             found = evaluate(program, [
                 "--which", "--questions", str(questions), "--tables", str(spider / "tables.json"),

@@ -16,7 +16,7 @@ use super::catalog::{Entry, Stamp};
 use super::focus::{Focus, FocusRequest, Strategy, focus};
 use super::hints::Hints;
 use super::keep::Mode;
-use super::link::{Linker, MOST_QUESTION_BYTES, Method, Question, SchemaIndex};
+use super::link::{Linker, Method, Question, SchemaIndex};
 use super::render::Detail;
 use super::similar::Encoded;
 use super::values::{NamedValues, ValueHit};
@@ -31,6 +31,8 @@ const KEPT_COLUMNS: usize = 200_000;
 const KEPT_VALUES: usize = 1_000_000;
 /// Examples of all databases that are kept ready, with a vector each.
 const KEPT_EXAMPLES: usize = 50_000;
+/// Longest text that values are searched for, in bytes.
+const MOST_TEXT: usize = 1_024;
 /// Hits of a search where nothing is said, and at most.
 const USUAL_HITS: usize = 10;
 const MOST_HITS: usize = 100;
@@ -109,7 +111,7 @@ impl RetrieveRequest {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ValuesRequest {
-    /// What may be a value, or a part of one, or mean one; 1 to 16,384 bytes.
+    /// What may be a value, or a part of one, or mean one; 1 to 1,024 bytes.
     pub text: String,
     /// Most values of the answer, 1 to 100; 10 where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -241,11 +243,11 @@ impl Retriever {
             let empty = Problem::new(Code::InvalidRequest, "there is nothing to search for");
             return Err(empty.field("text").expected("some words").into());
         }
-        if text.len() > MOST_QUESTION_BYTES {
+        if text.len() > MOST_TEXT {
             return Err(Problem::new(Code::LimitExceeded, "the text is too long")
                 .field("text")
                 .found(format!("{} bytes", text.len()))
-                .expected(format!("at most {MOST_QUESTION_BYTES} bytes"))
+                .expected(format!("at most {MOST_TEXT} bytes"))
                 .into());
         }
         let limit = limit(request.limit, USUAL_HITS)?;

@@ -1,6 +1,6 @@
 //! Values by their words, and words by their letters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 
@@ -252,10 +252,14 @@ impl ValueIndex {
         }
         let mut met: HashMap<ValueId, Met> = HashMap::new();
         let mut all = 0.0;
+        let mut seen: HashSet<String> = HashSet::new();
         for word in words {
             let Some(stem) = self.english.of(word).into_iter().next() else {
                 continue;
             };
+            if !seen.insert(stem.clone()) {
+                continue;
+            }
             let known = self.stem(&stem);
             let rarity = self.rarity(known);
             all += rarity;

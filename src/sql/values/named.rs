@@ -18,8 +18,10 @@ const COVERED: f32 = 0.5;
 /// Least likeness of a misspelt word; of one that is written like a name, and of any other.
 const NAME_ALIKE: f32 = 0.6;
 const ALIKE: f32 = 0.75;
-/// Fewest letters of a word that may be misspelt.
+/// Fewest letters of a word that may be misspelt, and most words that are looked up by letters,
+/// which takes longest.
 const FEWEST: usize = 4;
+const MOST_MISSPELT: usize = 40;
 /// A value of one word: written like a name or in quotes, like any word, and like a word that
 /// tables or columns are called by.
 const LIKE_A_NAME: f32 = 1.0;
@@ -231,6 +233,7 @@ impl ValueIndex {
     /// Values that a misspelt word stands for.
     fn misspelt(&self, tokens: &[Token], covered: &[bool]) -> Vec<Found> {
         let mut found = Vec::new();
+        let mut looked_up = 0;
         for (place, token) in tokens.iter().enumerate() {
             let numbers = token.word.chars().any(|c| c.is_ascii_digit());
             if covered[place]
@@ -243,6 +246,10 @@ impl ValueIndex {
             }
             if token.word.chars().count() < FEWEST {
                 continue;
+            }
+            looked_up += 1;
+            if looked_up > MOST_MISSPELT {
+                break;
             }
             let least = if token.name { NAME_ALIKE } else { ALIKE };
             for (stem, alike) in self.alike(&token.word) {
