@@ -3,6 +3,9 @@
 //! in the prompt; the database that answers a question is found among others. All of it by the
 //! command line and over REST alike, and bad input is refused by name.
 
+use std::path::Path;
+
+use gleaner::config::Config;
 use gleaner::error::Code;
 use serde_json::{Value, json};
 
@@ -29,11 +32,17 @@ fn cities() -> Value {
 
 fn service() -> Service {
     let models = tempfile::tempdir().unwrap().keep();
+    service_with(&models)
+}
+
+fn use_models(config: &mut Config, models: &Path) {
+    config.models.folders = vec![models.to_path_buf()];
+    config.schemas.encoder = "tiny".into();
+}
+
+fn service_with(models: &Path) -> Service {
     TinyModel::default().write(&models.join("tiny"));
-    let service = Service::with(|config| {
-        config.models.folders = vec![models.clone()];
-        config.schemas.encoder = "tiny".into();
-    });
+    let service = Service::with(|config| use_models(config, models));
     let answer = service.post("/v1/schemas", &json!({"database": cities()}));
     assert_eq!(answer.status, 201, "{}", answer.json());
     service
@@ -181,7 +190,8 @@ fn values_are_found_and_written_beside_their_columns() {
 
 #[test]
 fn stored_questions_are_found_and_shown() {
-    let service = service();
+    let models = tempfile::tempdir().unwrap();
+    let service = service_with(models.path());
     let at = "/v1/schemas/places/examples";
     let examples = json!({"examples": [
         {"question": "How many cities are there?", "sql": "SELECT count(*) FROM cities"},
@@ -190,7 +200,7 @@ fn stored_questions_are_found_and_shown() {
     ]});
     let added = service.post(at, &examples).json();
     assert_eq!((&added["added"], &added["total"]), (&json!(3), &json!(3)));
-    let service = service.restart(|_| {});
+    let service = service.restart(|config| use_models(config, models.path()));
     let list = service.get(at).json();
     assert_eq!(list["examples"].as_array().unwrap().len(), 3);
     let similar = |diversity: f64, limit: usize| -> Vec<String> {

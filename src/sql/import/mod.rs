@@ -24,7 +24,7 @@ pub use url::ServerUrl;
 
 use std::path::Path;
 
-use super::{Cells, Database, Dialect, Masking, infer_keys};
+use super::{Cells, Column, Database, Dialect, Masking, infer_keys};
 use crate::error::{Error, Result};
 
 /// Most values that a column's type lists (`ENUM`) and that are kept.
@@ -88,7 +88,7 @@ impl Imported {
             for column in &mut table.columns {
                 match self.cells.of(&table.name, &column.name) {
                     Some(values) => column.masked |= masking.tells(values),
-                    None if read::is_text(&column.data_type) => {
+                    None if read::is_text(&column.data_type) || names_things(column) => {
                         let values = column.values.clone();
                         self.cells.set(&table.name, &column.name, values);
                     }
@@ -97,6 +97,12 @@ impl Imported {
             }
         }
     }
+}
+
+/// Whether a column of a type of its own has values in words: those of an enumeration.
+fn names_things(column: &Column) -> bool {
+    let in_words = |value: &String| value.chars().any(char::is_alphabetic);
+    !column.data_type.to_lowercase().contains("bool") && column.values.iter().any(in_words)
 }
 
 /// Reads the schema of a database server, with the rights of the URL's user: what that user may
