@@ -4,6 +4,7 @@
 
 use gleaner::error::Code;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::binary::Place;
 use crate::support::service::Service;
@@ -41,11 +42,11 @@ fn database() -> Value {
         "foreign_keys": keys.collect::<Vec<_>>()})
 }
 
-fn service() -> Service {
-    let models = tempfile::tempdir().unwrap().keep();
-    TinyModel::default().write(&models.join("tiny"));
+fn service() -> (TempDir, Service) {
+    let models = tempfile::tempdir().unwrap();
+    TinyModel::default().write(&models.path().join("tiny"));
     let service = Service::with(|config| {
-        config.models.folders = vec![models.clone()];
+        config.models.folders = vec![models.path().into()];
         config.schemas.encoder = "tiny".into();
     });
     let answer = service.post("/v1/schemas", &json!({"database": database()}));
@@ -75,7 +76,7 @@ fn service() -> Service {
         &json!({"tables": written}),
     );
     assert_eq!(answer.status, 200, "{}", answer.json());
-    service
+    (models, service)
 }
 
 /// Everything that a caller can have answered.
@@ -129,7 +130,7 @@ fn answers(service: &Service, caller: &str) -> Vec<(String, u16, Value)> {
 
 #[test]
 fn what_is_hidden_is_nowhere() {
-    let service = service();
+    let (_models, service) = service();
     for hidden in 1u32..(1 << MARKS.len()) - 1 {
         let is_hidden = |n: usize| hidden & (1 << n) != 0;
         let marks = |wanted: bool| {
@@ -183,7 +184,7 @@ fn what_is_hidden_is_nowhere() {
 
 #[test]
 fn without_permission_there_is_nothing() {
-    let service = service();
+    let (_models, service) = service();
     let permissions = json!({"callers": {
         "app": {"allow": ["*"]},
         "shut": {"allow": []},

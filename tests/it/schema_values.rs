@@ -8,6 +8,7 @@ use std::path::Path;
 use gleaner::config::Config;
 use gleaner::error::Code;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::binary::Place;
 use crate::support::service::Service;
@@ -30,9 +31,10 @@ fn cities() -> Value {
     ]})
 }
 
-fn service() -> Service {
-    let models = tempfile::tempdir().unwrap().keep();
-    service_with(&models)
+fn service() -> (TempDir, Service) {
+    let models = tempfile::tempdir().unwrap();
+    let service = service_with(models.path());
+    (models, service)
 }
 
 fn use_models(config: &mut Config, models: &Path) {
@@ -50,7 +52,7 @@ fn service_with(models: &Path) -> Service {
 
 #[test]
 fn values_are_found_and_written_beside_their_columns() {
-    let service = service();
+    let (_models, service) = service();
     let search = |text: &str, meaning: bool| {
         let body = json!({"text": text, "meaning": meaning});
         let answer = service.post("/v1/schemas/places:values", &body);
@@ -318,7 +320,7 @@ fn stored_questions_are_found_and_shown() {
 
 #[test]
 fn the_database_that_answers_is_found() {
-    let service = service();
+    let (_models, service) = service();
     for (name, ddl) in [
         (
             "shop",

@@ -18,6 +18,8 @@ const BEGINS: f32 = 0.85;
 const WORDS: f32 = 0.95;
 const LETTERS: f32 = 0.85;
 const MEANING: f32 = 0.8;
+/// Least cosine of a value that is found by its meaning: below, things have nothing in common.
+const LEAST_COSINE: f32 = 0.25;
 /// Most words of the vocabulary that one misspelt word may stand for.
 const MOST_ALIKE: usize = 20;
 
@@ -213,7 +215,8 @@ impl ValueIndex {
         }
         if let Some(encoder) = encoder {
             let meaning = self.meaning(encoder)?;
-            for (id, likeness) in meaning.nearest(encoder, text, limit)? {
+            let nearest = meaning.nearest(encoder, text, limit)?.into_iter();
+            for (id, likeness) in nearest.filter(|(_, cosine)| *cosine >= LEAST_COSINE) {
                 let score = MEANING * likeness.clamp(0.0, 1.0);
                 let known = found.entry(id).or_insert((score, Matched::Meaning));
                 if score > known.0 {
