@@ -77,7 +77,7 @@ def which(program: Path, data: Path) -> str:
         held.write_text(json.dumps([row for row in rows if held_out(row["db_id"])]), encoding="utf-8")
         for name, questions in (("Spider train, held out", held), ("Spider dev", spider / "dev.json")):
             found = evaluate(program, [
-                "--which", "--questions", str(questions), "--tables", str(spider / "tables.json"),
+                "--which", "--linker", "", "--questions", str(questions), "--tables", str(spider / "tables.json"),
             ])  # fmt: skip
             report[name] = found
             for way, title in (("compared", "compared"), ("linked", f"and the best {found['candidates']} linked")):

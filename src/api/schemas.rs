@@ -285,7 +285,8 @@ pub(super) async fn act(
 pub(super) fn retriever(app: &App) -> Result<&Retriever> {
     if app.retriever.get().is_none() {
         let registry = &app.catalog.settings().models;
-        let opened = Retriever::open(registry, &app.schema_settings.encoder);
+        let settings = &app.schema_settings;
+        let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
         // Whoever was first is kept.
         let _ = app.retriever.set(opened.map_err(operators)?);
     }

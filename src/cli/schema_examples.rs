@@ -130,7 +130,7 @@ impl Examples {
                     diversity: Some(diversity),
                     caller: of.caller,
                 };
-                let answer = open(context, None)?.1.similar(&entry, &request)?;
+                let answer = open(context, None, Some(""))?.1.similar(&entry, &request)?;
                 context.print(&answer, |answer| {
                     let lines = answer.examples.iter().map(similar);
                     match lines.collect::<Vec<String>>().as_slice() {
@@ -148,7 +148,9 @@ impl Examples {
                     limit: Some(limit),
                     caller: of.caller,
                 };
-                let answer = open(context, None)?.1.annotate(&entry, &request)?;
+                let answer = open(context, None, Some(""))?
+                    .1
+                    .annotate(&entry, &request)?;
                 context.print(&answer, |answer| {
                     let questions = answer.questions.iter();
                     let questions = questions.map(|worth| worth.question.clone());

@@ -12,11 +12,17 @@ use crate::sql::{
     Strategy, add_meanings, parse_tables_json,
 };
 
-/// What answers questions, with the encoder of this name or the configuration's.
-pub(super) fn open(context: &Context, encoder: Option<&str>) -> Result<(Registry, Retriever)> {
+/// What answers questions, with models of these names or the configuration's.
+pub(super) fn open(
+    context: &Context,
+    encoder: Option<&str>,
+    linker: Option<&str>,
+) -> Result<(Registry, Retriever)> {
     let config = &context.config;
     let registry = Registry::new(config.models.folders.clone(), config.models.runtime.clone());
-    let retriever = Retriever::open(&registry, encoder.unwrap_or(&config.schemas.encoder))?;
+    let encoder = encoder.unwrap_or(&config.schemas.encoder);
+    let linker = linker.unwrap_or(&config.schemas.linker);
+    let retriever = Retriever::open(&registry, encoder, linker)?;
     Ok((registry, retriever))
 }
 
@@ -70,6 +76,10 @@ pub(super) struct Retrieve {
     /// Name of the encoder [default: schemas.encoder].
     #[arg(long, value_name = "MODEL")]
     encoder: Option<String>,
+    /// Name of the cross-encoder that reads the likeliest tables; empty for none
+    /// [default: schemas.linker].
+    #[arg(long, value_name = "MODEL")]
+    linker: Option<String>,
 }
 
 impl Retrieve {
@@ -83,7 +93,7 @@ impl Retrieve {
             None => schemas.visible(&self.database, self.caller.as_deref())?,
             Some(tables) => Arc::new(Entry::alone(self.database(tables)?)),
         };
-        let (registry, retriever) = open(context, self.encoder.as_deref())?;
+        let (registry, retriever) = open(context, self.encoder.as_deref(), self.linker.as_deref())?;
         let counter = match &self.tokenizer {
             None => None,
             Some(name) => {

@@ -26,7 +26,7 @@ pub(super) struct Values {
 impl Values {
     pub(super) fn run(self, context: &Context, schemas: &Schemas) -> Result<()> {
         let entry = schemas.visible(&self.database, self.caller.as_deref())?;
-        let (_, retriever) = open(context, None)?;
+        let (_, retriever) = open(context, None, Some(""))?;
         let request = ValuesRequest {
             text: self.text,
             limit: Some(self.limit),

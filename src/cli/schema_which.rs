@@ -37,7 +37,7 @@ pub(super) struct Which {
 impl Which {
     pub(super) fn run(self, context: &Context, schemas: &Schemas) -> Result<()> {
         let entries = schemas.all_visible(self.caller.as_deref())?;
-        let (registry, retriever) = open(context, None)?;
+        let (registry, retriever) = open(context, None, None)?;
         let request = WhichRequest {
             question: self.question,
             evidence: self.evidence,

@@ -115,7 +115,6 @@ impl Stems {
             stemming: false,
             stop_words: false,
             fold_accents: true,
-            ..Analysis::default()
         }))
     }
 

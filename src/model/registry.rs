@@ -14,6 +14,7 @@ use super::encoder::TextEncoder;
 use super::files::is_plain;
 use super::manifest::{MANIFEST, Manifest, ModelKind};
 use super::runtime::RuntimeOptions;
+use super::token_classifier::TokenClassifier;
 use super::tokenizer::TOKENIZER;
 use crate::error::{Code, Problem, Result};
 
@@ -50,7 +51,7 @@ pub struct ModelSummary {
     pub problem: Option<String>,
 }
 
-/// Finds and keeps encoders and rerankers.
+/// Finds and keeps models.
 pub struct Registry {
     folders: Vec<PathBuf>,
     options: RuntimeOptions,
@@ -63,6 +64,8 @@ pub struct Registry {
     /// The same of rerankers.
     rerankers: Mutex<HashMap<PathBuf, Slot<CrossEncoder>>>,
     reranker_names: Mutex<HashMap<String, CrossEncoder>>,
+    /// The same of classifiers of tokens.
+    classifiers: Mutex<HashMap<PathBuf, Slot<TokenClassifier>>>,
 }
 
 type Slot<T = TextEncoder> = Arc<Mutex<Option<T>>>;
@@ -79,6 +82,7 @@ impl Registry {
             names: Mutex::default(),
             rerankers: Mutex::default(),
             reranker_names: Mutex::default(),
+            classifiers: Mutex::default(),
         }
     }
 
@@ -160,6 +164,29 @@ impl Registry {
         let names = &mut self.reranker_names.lock();
         names.insert(name.to_owned(), reranker.clone());
         Ok(reranker)
+    }
+
+    /// The classifier of tokens of that name. The first call loads it.
+    ///
+    /// # Errors
+    /// ModelNotFound, listing what there is; InvalidRequest for a model of another kind;
+    /// otherwise as [`TokenClassifier::open`].
+    pub fn open_token_classifier(&self, name: &str) -> Result<TokenClassifier> {
+        let folder = self.folder(name)?;
+        self.check_kind(name, &folder, ModelKind::TokenClassifier)?;
+        let slot = self
+            .classifiers
+            .lock()
+            .entry(folder.clone())
+            .or_default()
+            .clone();
+        let mut opened = slot.lock();
+        match opened.as_ref() {
+            Some(classifier) => Ok(classifier.clone()),
+            None => Ok(opened
+                .insert(TokenClassifier::open(&folder, &self.options)?)
+                .clone()),
+        }
     }
 
     /// The description of a model; refuses one that does something else than what is asked

@@ -132,8 +132,11 @@ pub struct Schemas {
     folder: PathBuf,
     read: RwLock<BTreeMap<String, (Stamp, Arc<Entry>)>>,
     /// What callers may see, by [`Entry::key`], with what it was made of.
-    views: Mutex<LruCache<String, (Arc<Entry>, Arc<Entry>)>>,
+    views: Mutex<LruCache<String, View>>,
 }
+
+/// What a view was made of, and the view.
+type View = (Arc<Entry>, Arc<Entry>);
 
 impl Schemas {
     /// Those below a data folder; nothing is made before the first one is put there.

@@ -144,13 +144,13 @@ pub struct Retriever {
 }
 
 impl Retriever {
-    /// Opens the encoder of this name.
+    /// Opens the encoder of this name, and the cross-encoder of the other where there is one.
     ///
     /// # Errors
     /// Those of the registry.
-    pub fn open(registry: &Registry, encoder: &str) -> Result<Retriever> {
+    pub fn open(registry: &Registry, encoder: &str, cross: &str) -> Result<Retriever> {
         Ok(Retriever {
-            linker: Linker::new(registry.open(encoder)?)?,
+            linker: Linker::open(registry, encoder, cross)?,
             encoder: encoder.to_owned(),
             schemas: Mutex::new(Kept::new(KEPT_COLUMNS)),
             values: Mutex::new(Kept::new(KEPT_VALUES)),
@@ -220,7 +220,7 @@ impl Retriever {
         let prepared = prepared
             .first()
             .ok_or_else(|| crate::error::Error::Bug("a question was not prepared".into()))?;
-        let scores = self.linker.score(&index, prepared, Method::Trained);
+        let scores = self.linker.score(&index, prepared, Method::Trained)?;
         focus(
             &index,
             question,

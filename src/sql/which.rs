@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::focus::{Focus, Strategy};
 use super::keep::Mode;
-use super::link::{Linker, Method, Prepared, Question, SchemaIndex, table_text};
+use super::link::{Linker, Prepared, Question, SchemaIndex, table_text};
 use super::names;
 use super::retrieve::{Kept, RetrieveRequest, Retriever};
 use super::{Database, Entry};
@@ -308,7 +308,7 @@ pub fn compare(question: &Prepared, sketches: &[&Sketch]) -> Vec<Compared> {
 
 /// Links the question to one of those that were compared, whose score then says both.
 pub fn link(linker: &Linker, question: &Prepared, index: &SchemaIndex, compared: &mut Compared) {
-    let scores = linker.score(index, question, Method::Trained);
+    let scores = linker.score_first(index, question);
     let best = |scores: &[f32], count: usize| {
         let mut sorted = scores.to_vec();
         sorted.sort_by(|a, b| b.total_cmp(a));

@@ -48,6 +48,7 @@ fn service() -> (TempDir, Service) {
     let service = Service::with(|config| {
         config.models.folders = vec![models.path().into()];
         config.schemas.encoder = "tiny".into();
+        config.schemas.linker = String::new();
     });
     let answer = service.post("/v1/schemas", &json!({"database": database()}));
     assert_eq!(answer.status, 201, "{}", answer.json());
@@ -274,7 +275,10 @@ fn without_permission_there_is_nothing() {
 #[test]
 fn by_the_command_line() {
     let place = Place::with_model("tiny");
-    place.write("config.toml", "[schemas]\nencoder = \"tiny\"\n");
+    place.write(
+        "config.toml",
+        "[schemas]\nencoder = \"tiny\"\nlinker = \"\"\n",
+    );
     place.write("chain.json", database().to_string());
     place.ok(&["schema", "import", "chain", "--database", "chain.json"]);
     let open = place.json(&["schema", "permissions", "chain"]);

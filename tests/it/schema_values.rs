@@ -40,6 +40,7 @@ fn service() -> (TempDir, Service) {
 fn use_models(config: &mut Config, models: &Path) {
     config.models.folders = vec![models.to_path_buf()];
     config.schemas.encoder = "tiny".into();
+    config.schemas.linker = String::new();
 }
 
 fn service_with(models: &Path) -> Service {
@@ -365,7 +366,10 @@ fn the_database_that_answers_is_found() {
 #[test]
 fn by_the_command_line() {
     let place = Place::with_model("tiny");
-    place.write("config.toml", "[schemas]\nencoder = \"tiny\"\n");
+    place.write(
+        "config.toml",
+        "[schemas]\nencoder = \"tiny\"\nlinker = \"\"\n",
+    );
     place.write("places.json", cities().to_string());
     place.ok(&["schema", "import", "places", "--database", "places.json"]);
     let hits = place.json(&[
