@@ -2,6 +2,7 @@
 the databases of each question, by the features that `gleaner eval schema --which --features DIR`
 writes. Databases that are held out (linkers.schema.held_out) are not fitted on.
 
+    gleaner eval schema --which --linker "" --questions train.json --tables tables.json --features DIR
     python -m linkers.which DIR/which.jsonl
 """
 

@@ -94,6 +94,9 @@ pub struct Linker {
     cross: Option<Cross>,
 }
 
+/// Features, a row for each column or table.
+pub type FeatureRows = Vec<Vec<f32>>;
+
 /// A question made ready to be linked to any database.
 pub struct Prepared {
     asked: Asked,
@@ -272,7 +275,7 @@ impl Linker {
         &self,
         index: &SchemaIndex,
         question: &Prepared,
-    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+    ) -> Result<(FeatureRows, FeatureRows)> {
         let features = features::features(index, &question.asked);
         let read = self.read(index, question, &self.combination.first(&features))?;
         let columns = features.columns.iter().enumerate().map(|(n, row)| {
