@@ -251,6 +251,7 @@ fn questions_are_answered_with_a_part() {
     let service = Service::with(|config| {
         config.models.folders = vec![models.path().into()];
         config.schemas.encoder = "tiny".into();
+        config.schemas.linker = String::new();
     });
     import(&service, DDL);
     let ask = |body: Value| service.post("/v1/schemas/shop:retrieve", &body);

@@ -13,7 +13,9 @@ use super::super::schemas;
 use super::super::state::App;
 use super::super::{SchemaList, json as bodies};
 use crate::error::{Code, Error, Problem, Result};
-use crate::sql::{Focus, RetrieveRequest};
+use crate::sql::{
+    Focus, RetrieveRequest, SimilarAnswer, SimilarRequest, ValuesAnswer, ValuesRequest,
+};
 
 /// A tool.
 pub(super) struct Offered {
@@ -53,6 +55,24 @@ pub(super) static ALL: &[Offered] = &[
         output: schema_of::<Focus>,
         answer: retrieve_schema,
     },
+    Offered {
+        name: "search_values",
+        title: "Search values",
+        description: "Cells of a database that a text names, as they are spelt there: call it \
+                      before writing a condition on a name, a place, a status.",
+        input: for_database::<ValuesRequest>,
+        output: schema_of::<ValuesAnswer>,
+        answer: search_values,
+    },
+    Offered {
+        name: "similar_questions",
+        title: "Similar questions",
+        description: "Stored questions about a database that are like the one asked, each with \
+                      the SQL that answers it.",
+        input: for_database::<SimilarRequest>,
+        output: schema_of::<SimilarAnswer>,
+        answer: similar_questions,
+    },
 ];
 
 /// The tool of this name.
@@ -76,14 +96,18 @@ impl Offered {
     }
 }
 
-/// Nothing is asked.
+/// Which databases.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ListDatabases {}
+struct ListDatabases {
+    /// Who asks; databases with permissions are listed for whom they name.
+    #[serde(default)]
+    caller: Option<String>,
+}
 
 fn list_databases(app: &App, arguments: JsonObject) -> Result<Answer> {
-    let ListDatabases {} = read(arguments)?;
-    let list = schemas::summaries(app)?;
+    let ListDatabases { caller } = read(arguments)?;
+    let list = schemas::summaries(app, caller.as_deref())?;
     let lines = list.schemas.iter().map(|database| {
         let said = database.description.as_deref();
         format!(
@@ -106,6 +130,36 @@ fn retrieve_schema(app: &App, mut arguments: JsonObject) -> Result<Answer> {
     let request: RetrieveRequest = read(arguments)?;
     let focus = schemas::retrieved(app, &database, &request)?;
     answer(focus.prompt.clone(), &focus)
+}
+
+fn search_values(app: &App, mut arguments: JsonObject) -> Result<Answer> {
+    let database = database(&mut arguments)?;
+    let request: ValuesRequest = read(arguments)?;
+    let found = schemas::found_values(app, &database, &request)?;
+    let lines = found
+        .hits
+        .iter()
+        .map(|hit| format!("{}.{}: {}\n", hit.table, hit.column, hit.value));
+    let text = match found.hits.is_empty() {
+        true => "No value is like that.".into(),
+        false => lines.collect(),
+    };
+    answer(text, &found)
+}
+
+fn similar_questions(app: &App, mut arguments: JsonObject) -> Result<Answer> {
+    let database = database(&mut arguments)?;
+    let request: SimilarRequest = read(arguments)?;
+    let found = schemas::similar(app, &database, &request)?;
+    let lines = found
+        .examples
+        .iter()
+        .map(|example| format!("-- Question: {}\n{}\n\n", example.question, example.sql));
+    let text = match found.examples.is_empty() {
+        true => "No questions are stored about this database.".into(),
+        false => lines.collect(),
+    };
+    answer(text, &found)
 }
 
 fn answer(text: String, structured: &impl Serialize) -> Result<Answer> {
