@@ -71,7 +71,7 @@ models-for-tests: setup
 	$(call step,models,$(ENV) $(SETUP) models --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-clients
-test-clients: models-for-tests ## the official OpenAI and Cohere clients against the service; fetches them once
+test-clients: models-for-tests ## the official OpenAI, Cohere and MCP clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-databases
@@ -106,6 +106,11 @@ bench-encoders: $(BENCH_BUILD) ## encoding under mixed load, beside its peers; w
 .PHONY: bench-rerank
 bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes reports/rerank.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench rerank
+
+# Its databases are made: no collection is needed.
+.PHONY: bench-schema
+bench-schema: build ## questions to a catalogue of 200 databases with 100,000 columns; writes reports/schema.json
+	@$(ENV) cargo bench $(CARGO_FLAGS) --bench schema
 
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json

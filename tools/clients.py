@@ -126,11 +126,16 @@ def run(binary: Path, model: str) -> None:
         copy_of(binary, model, Path(temporary) / "models")
         reranker_of(binary, cache_folder(os.environ) / "sources" / BASE, Path(temporary))
         process, url = serve(binary, Path(temporary))
+        # The same data and models, over standard input and output.
+        command = [str(binary), "mcp", "--data", str(Path(temporary) / "data")]
+        command += ["--models-dir", str(Path(temporary) / "models")]
+        environment = {**os.environ, "MCP_COMMAND": json.dumps(command)}
         try:
             failed: List[str] = []
             for test in sorted(TESTS.glob("*.py")):
                 say("clients", test.name)
-                if subprocess.run([str(python), str(test), url, MODEL, RERANKER]).returncode != 0:
+                asked = [str(python), str(test), url, MODEL, RERANKER]
+                if subprocess.run(asked, env=environment).returncode != 0:
                     failed.append(test.name)
         finally:
             process.terminate()

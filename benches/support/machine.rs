@@ -48,6 +48,18 @@ impl Usage {
     }
 }
 
+/// Memory of this process that is resident now, in MB (10^6 bytes).
+pub fn resident_mb() -> Result<f64> {
+    let status = read("/proc/self/status")?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .and_then(|kib| kib.trim().parse::<f64>().ok())
+        .context("no VmRSS")?;
+    Ok(kib * 1024.0 / 1e6)
+}
+
 /// Processor time of the whole machine over a while, to tell how much others took.
 pub struct Watch {
     began: Instant,

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each benchmark uses its part
 
 pub mod bare;
+pub mod databases;
 pub mod machine;
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The REST API.
+//! The REST API, and the databases as tools over MCP.
 //!
 //! What holds for every answer:
 //! * An error has one shape, [`ErrorAnswer`]: a stable code, a sentence, and where it
@@ -27,6 +27,7 @@ mod health;
 mod indexes;
 mod items;
 mod json;
+mod mcp;
 mod models;
 mod reindex;
 mod rerank;
@@ -50,6 +51,7 @@ pub use error::{ErrorAnswer, Failure};
 pub use feedback::{ActivateRequest, FeedbackAnswer, FeedbackRequest};
 pub use health::{HealthAnswer, ReadyAnswer};
 pub use indexes::{CompactAnswer, IndexAnswer, IndexEntry, IndexList, RefreshAnswer};
+pub use mcp::{MOST_MESSAGE_BYTES, serve_mcp};
 pub use models::{ModelEntry, ModelList};
 pub use reindex::ReindexAnswer;
 pub use rerank::{

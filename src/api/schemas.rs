@@ -21,8 +21,8 @@ use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{ReadOptions, Source};
 use crate::sql::{
-    Changes, Database, Descriptions, Dialect, Entry, RetrieveRequest, Retriever, ValuesRequest,
-    WhichRequest, check_database_name,
+    Changes, Database, Descriptions, Dialect, Entry, Focus, RetrieveRequest, Retriever,
+    ValuesRequest, WhichRequest, check_database_name,
 };
 
 /// A schema to import: exactly one of `ddl`, `database` and `source`.
@@ -92,23 +92,26 @@ pub(super) async fn list(
     Caller(caller): Caller,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
-    let schemas = app.schemas.clone();
-    let list = move || {
-        let mut all = Vec::new();
-        for entry in schemas.all_visible(caller.as_deref())? {
-            all.push(SchemaSummary {
-                name: entry.database.name.clone(),
-                description: entry.database.description.clone(),
-                dialect: entry.database.dialect,
-                tables: entry.database.tables.len(),
-                columns: columns(&entry.database),
-                source: entry.source.clone(),
-                imported_at: entry.imported_at,
-            });
-        }
-        json::answer(StatusCode::OK, &SchemaList { schemas: all })
-    };
+    let work = app.clone();
+    let list = move || json::answer(StatusCode::OK, &summaries(&work, caller.as_deref())?);
     Ok(permit.run(list).await?)
+}
+
+/// The databases there are.
+pub(super) fn summaries(app: &App, caller: Option<&str>) -> Result<SchemaList> {
+    let entries = app.schemas.all_visible(caller)?.into_iter();
+    let schemas = entries.map(|entry| SchemaSummary {
+        name: entry.database.name.clone(),
+        description: entry.database.description.clone(),
+        dialect: entry.database.dialect,
+        tables: entry.database.tables.len(),
+        columns: columns(&entry.database),
+        source: entry.source.clone(),
+        imported_at: entry.imported_at,
+    });
+    Ok(SchemaList {
+        schemas: schemas.collect(),
+    })
 }
 
 pub(super) async fn import(
@@ -260,10 +263,7 @@ pub(super) async fn act(
     {
         Some((name, "retrieve")) => {
             let request: RetrieveRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-            let entry = work.schemas.visible(name, request.caller.as_deref())?;
-            let registry = &work.catalog.settings().models;
-            let answer = retriever(&work)?.retrieve(registry, &entry, &request)?;
-            json::answer(StatusCode::OK, &answer)
+            json::answer(StatusCode::OK, &retrieved(&work, name, &request)?)
         }
         Some((name, "values")) => {
             let request: ValuesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
@@ -293,6 +293,13 @@ pub(super) fn retriever(app: &App) -> Result<&Retriever> {
     app.retriever
         .get()
         .ok_or_else(|| Error::Bug("what was set is not there".into()))
+}
+
+/// What a question needs of a database.
+pub(super) fn retrieved(app: &App, name: &str, request: &RetrieveRequest) -> Result<Focus> {
+    let entry = app.schemas.visible(name, request.caller.as_deref())?;
+    let registry = &app.catalog.settings().models;
+    retriever(app)?.retrieve(registry, &entry, request)
 }
 
 pub(super) async fn describe(

@@ -23,10 +23,10 @@ use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
 use super::{
-    aliases, documents, embeddings, export, feedback, health, indexes, models, reindex, rerank,
-    schema_examples, schema_permissions, schemas, search, snapshots, tasks,
+    aliases, documents, embeddings, export, feedback, health, indexes, mcp, models, reindex,
+    rerank, schema_examples, schema_permissions, schemas, search, snapshots, tasks,
 };
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Catalog;
 
@@ -43,6 +43,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
+    tools: config::Mcp,
     /// Locked as long as this serves.
     _lock: File,
 }
@@ -78,6 +79,7 @@ impl Server {
             listener,
             address,
             app: Arc::new(App::new(config, catalog)),
+            tools: config.mcp.clone(),
             _lock: lock,
         })
     }
@@ -111,7 +113,8 @@ impl Server {
             // Nobody listens when the server has ended by itself.
             let _ = stopping.send(());
         };
-        let serving = axum::serve(connections, router(self.app)).with_graceful_shutdown(signal);
+        let serving =
+            axum::serve(connections, router(self.app, &self.tools)).with_graceful_shutdown(signal);
         let overdue = async {
             if stopped.await.is_err() {
                 std::future::pending::<()>().await;
@@ -199,7 +202,7 @@ async fn resolve(listen: &str, allow_public: bool) -> Result<SocketAddr> {
         .ok_or_else(|| unusable(listen.to_string()).into())
 }
 
-fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(
@@ -207,7 +210,11 @@ fn router(app: Arc<App>) -> Router {
                 // Compressed already.
                 .and(NotForContentType::const_new(export::MEDIA_TYPE)),
         );
-    Router::new()
+    let mut router = Router::new();
+    if tools.enabled {
+        router = router.route_service("/mcp", mcp::over_http(app.clone(), tools));
+    }
+    router
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/v1/aliases", get(aliases::list).post(aliases::change))
@@ -315,7 +322,7 @@ async fn no_route(request: Request) -> ApiError {
     Problem::new(Code::RouteNotFound, "there is no such address")
         .field("path")
         .found(request.uri().path())
-        .expected("/health, /ready, or an address below /v1")
+        .expected("/health, /ready, /mcp, or an address below /v1")
         .into()
 }
 

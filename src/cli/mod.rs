@@ -11,6 +11,7 @@ mod feedback;
 mod fusion;
 mod index;
 mod ingest;
+mod mcp;
 mod models;
 mod reindex;
 mod schema;
@@ -99,6 +100,9 @@ enum Command {
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
+    /// Offer the databases as tools to the assistant that starts this, over standard input and
+    /// output.
+    Mcp(mcp::Mcp),
     /// Import, list, show, describe and remove the schemas of databases.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -179,6 +183,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Feedback(command) => command.run(&context),
         Command::Fusion(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
+        Command::Mcp(command) => command.run(&context),
         Command::Schema(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }

@@ -35,6 +35,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// The catalogue of databases.
     pub schemas: Schemas,
+    /// The databases as tools of assistants.
+    pub mcp: Mcp,
     /// Logging.
     pub log: Log,
 }
@@ -322,6 +324,29 @@ impl Default for Schemas {
             mask_common: true,
             mask: Vec::new(),
             sources: Vec::new(),
+        }
+    }
+}
+
+/// The Model Context Protocol over HTTP, at `/mcp`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mcp {
+    /// Whether `/mcp` answers. `gleaner mcp` does in any case.
+    pub enabled: bool,
+    /// Names, or names with ports, under which clients reach the server beside `localhost`: a
+    /// request with another `Host` is refused, because a web page might have sent it.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may ask, as `https://app.example:443`; none by default.
+    pub origins: Vec<String>,
+}
+
+impl Default for Mcp {
+    fn default() -> Self {
+        Mcp {
+            enabled: true,
+            hosts: Vec::new(),
+            origins: Vec::new(),
         }
     }
 }

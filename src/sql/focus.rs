@@ -115,7 +115,7 @@ pub struct FocusedColumn {
 /// What was left out for the budget, the least useful first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
-    /// `samples`, `values`, `matched_values`, `comments`.
+    /// `samples`, `values`, `matched_values`, `long_comments`, `comments`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
     /// `table.column`, as the dialect quotes them.
@@ -138,6 +138,13 @@ impl Dropped {
         *self == Dropped::default()
     }
 }
+
+/// Characters that are left of comments before columns are given up for the budget: about ten
+/// words.
+const SHORT_COMMENT: usize = 60;
+
+/// Guesses of how much fits the budget, before halving what is left.
+const GUESSES: usize = 6;
 
 /// Counts the tokens of a text.
 pub type CountTokens<'a> = &'a dyn Fn(&str) -> Result<usize>;
@@ -248,9 +255,13 @@ pub(crate) fn decide(
         Strategy::Auto | Strategy::Retrieval => choice,
     };
     let cut = Cut::new(&writer, scores, hints, choice, request.detail);
-    let (kept, written, dropped) = cut.within(request.budget, count)?;
+    let Fitted {
+        kept,
+        written,
+        dropped,
+        tokens,
+    } = cut.within(request.budget, count)?;
     let (ddl, prompt) = writer.prompt(&kept, written);
-    let tokens = count(&prompt)?;
     if strategy == Strategy::Full && dropped.is_empty() {
         // With the values that the question names.
         full_tokens = tokens;
@@ -394,6 +405,14 @@ enum Item {
     Table(usize),
 }
 
+/// What is within the budget, and its tokens.
+struct Fitted {
+    kept: Kept,
+    written: Written,
+    dropped: Dropped,
+    tokens: usize,
+}
+
 /// What is kept, in the order in which it is given up: the last first.
 struct Cut<'a> {
     writer: &'a Writer<'a>,
@@ -489,75 +508,131 @@ impl<'a> Cut<'a> {
     }
 
     /// As much as the budget allows: sample rows are given up first, then frequent values, then
-    /// those that the question names, then examples from the last on, then columns and tables
-    /// from the least likely on, and comments only where nothing fits otherwise.
-    fn within(
-        &self,
-        budget: Option<usize>,
-        count: CountTokens<'_>,
-    ) -> Result<(Kept, Written, Dropped)> {
+    /// those that the question names, then what comments say beyond [`SHORT_COMMENT`], then
+    /// examples from the last on, then columns and tables from the least likely on, and all
+    /// comments only where nothing fits otherwise.
+    fn within(&self, budget: Option<usize>, count: CountTokens<'_>) -> Result<Fitted> {
+        let budget = budget.unwrap_or(usize::MAX);
         let all = self.first(self.items.len());
-        let mut dropped = Dropped::default();
-        let mut written = self.written;
-        let Some(budget) = budget else {
-            return Ok((all, written, dropped));
+        let mut fitted = Fitted {
+            written: self.written,
+            dropped: Dropped::default(),
+            tokens: 0,
+            kept: all.clone(),
         };
-        let tokens = |kept: &Kept, written: Written| count(&self.writer.prompt(kept, written).1);
-        if tokens(&all, written)? <= budget {
-            return Ok((all, written, dropped));
-        }
+        let mut text = self.writer.prompt(&all, fitted.written).1;
+        fitted.tokens = count(&text)?;
         type Less = (&'static str, fn(&mut Written));
-        let steps: [Less; 3] = [
+        let steps: [Less; 4] = [
             ("samples", |written| written.detail.samples = 0),
             ("values", |written| written.detail.values = 0),
             ("matched_values", |written| written.matched = false),
+            ("long_comments", |written| {
+                let detail = &mut written.detail;
+                detail.comment_chars = detail.comment_chars.min(SHORT_COMMENT);
+            }),
         ];
         for (name, less) in steps {
-            let before = written;
-            less(&mut written);
-            if before != written && (name != "matched_values" || !all.values.is_empty()) {
-                dropped.details.push(name.into());
-                if tokens(&all, written)? <= budget {
-                    return Ok((all, written, dropped));
+            if fitted.tokens <= budget {
+                break;
+            }
+            let mut fewer = fitted.written;
+            less(&mut fewer);
+            let shorter = self.writer.prompt(&all, fewer).1;
+            // Where there is nothing of it, nothing is given up.
+            if shorter != text {
+                text = shorter;
+                fitted.written = fewer;
+                fitted.tokens = count(&text)?;
+                fitted.dropped.details.push(name.into());
+            }
+        }
+        while fitted.tokens > budget && fitted.written.examples > 0 {
+            fitted.written.examples -= 1;
+            fitted.dropped.examples += 1;
+            text = self.writer.prompt(&all, fitted.written).1;
+            fitted.tokens = count(&text)?;
+        }
+        if fitted.tokens <= budget {
+            return Ok(fitted);
+        }
+        let most = self.items.len();
+        let whole = (fitted.tokens, text.len());
+        let (mut length, mut tokens) =
+            self.longest(0, most, whole, budget, fitted.written, count)?;
+        if length == 0 {
+            let least = most.min(1);
+            let smallest =
+                |written: Written| count(&self.writer.prompt(&self.first(least), written).1);
+            if fitted.written.detail.comments {
+                fitted.written.detail.comments = false;
+                fitted.dropped.details.push("comments".into());
+            }
+            let taken = smallest(fitted.written)?;
+            if taken > budget {
+                return Err(Problem::new(
+                    Code::InvalidRequest,
+                    "the token budget is too small for the best table and column",
+                )
+                .field("token_budget")
+                .found(budget)
+                .expected(format!("at least {taken} tokens for this question"))
+                .into());
+            }
+            (length, tokens) =
+                self.longest(least, most + 1, whole, budget, fitted.written, count)?;
+            if length == least {
+                tokens = taken;
+            }
+        }
+        fitted.tokens = tokens;
+        fitted.kept = self.first(length);
+        self.name_dropped(&all, &fitted.kept, &mut fitted.dropped);
+        Ok(fitted)
+    }
+
+    /// How many items fit and the tokens that they take, where `low` is known to fit (or is none)
+    /// and `high` not to (or is more than there are). Counting tokens is what takes time, so it is
+    /// done where the bytes say that the budget ends; `known` are the tokens and bytes of some
+    /// prompt. The tokens of `low` itself are not counted: 0.
+    fn longest(
+        &self,
+        mut low: usize,
+        mut high: usize,
+        mut known: (usize, usize),
+        budget: usize,
+        written: Written,
+        count: CountTokens<'_>,
+    ) -> Result<(usize, usize)> {
+        let mut taken = 0;
+        let prompt = |length: usize| self.writer.prompt(&self.first(length), written).1;
+        for round in 0.. {
+            if high - low <= 1 {
+                break;
+            }
+            let mut next = low + (high - low) / 2;
+            if round < GUESSES {
+                let bytes = budget.saturating_mul(known.1) / known.0.max(1);
+                let (mut below, mut above) = (low, high);
+                while above - below > 1 {
+                    let middle = below + (above - below) / 2;
+                    match prompt(middle).len() <= bytes {
+                        true => below = middle,
+                        false => above = middle,
+                    }
                 }
+                next = below.max(low + 1);
             }
-        }
-        while written.examples > 0 {
-            written.examples -= 1;
-            dropped.examples += 1;
-            if tokens(&all, written)? <= budget {
-                return Ok((all, written, dropped));
-            }
-        }
-        let least = self.items.len().min(1);
-        if written.detail.comments && tokens(&self.first(least), written)? > budget {
-            written.detail.comments = false;
-            dropped.details.push("comments".into());
-        }
-        let smallest = tokens(&self.first(least), written)?;
-        if smallest > budget {
-            return Err(Problem::new(
-                Code::InvalidRequest,
-                "the token budget is too small for the best table and column",
-            )
-            .field("token_budget")
-            .found(budget)
-            .expected(format!("at least {smallest} tokens for this question"))
-            .into());
-        }
-        // `low` fits, `high` does not, or is more than there is.
-        let (mut low, mut high) = (least, self.items.len() + 1);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if tokens(&self.first(middle), written)? <= budget {
-                low = middle;
+            let text = prompt(next);
+            let tokens = count(&text)?;
+            known = (tokens, text.len());
+            if tokens <= budget {
+                (low, taken) = (next, tokens);
             } else {
-                high = middle;
+                high = next;
             }
         }
-        let kept = self.first(low);
-        self.name_dropped(&all, &kept, &mut dropped);
-        Ok((kept, written, dropped))
+        Ok((low, taken))
     }
 
     fn name_dropped(&self, all: &Kept, kept: &Kept, dropped: &mut Dropped) {

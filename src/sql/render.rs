@@ -15,6 +15,8 @@ use super::{Column, Dialect, Table};
 pub struct Detail {
     /// Readable names and descriptions, as comments.
     pub comments: bool,
+    /// Most characters of each of them.
+    pub comment_chars: usize,
     /// Most sample rows of each table.
     pub samples: usize,
     /// Most frequent values of each column.
@@ -25,14 +27,14 @@ impl Default for Detail {
     fn default() -> Self {
         Detail {
             comments: true,
+            comment_chars: 200,
             samples: 3,
             values: 3,
         }
     }
 }
 
-/// Most characters of a comment and of a value.
-const MOST_COMMENT: usize = 200;
+/// Most characters of a value.
 const MOST_VALUE: usize = 60;
 
 /// `CREATE TABLE` text of what is kept, tables and columns in the order of their names.
@@ -65,6 +67,7 @@ fn write_table(
         && let Some(comment) = comment(
             &table.name,
             [table.readable.as_deref(), table.description.as_deref()],
+            detail.comment_chars,
         )
     {
         line(text, &format!("-- {comment}"));
@@ -151,12 +154,13 @@ fn written_column(
         notes.extend(comment(
             &column.name,
             [column.readable.as_deref(), column.description.as_deref()],
+            detail.comment_chars,
         ));
         notes.extend(
             column
                 .value_description
                 .as_deref()
-                .map(|text| short(text, MOST_COMMENT)),
+                .map(|text| short(text, detail.comment_chars)),
         );
     }
     let others = column.values.iter().filter(|value| !named.contains(value));
@@ -214,9 +218,9 @@ fn line(text: &mut String, content: &str) {
 }
 
 /// What is said of a thing beside its name, on one line; None where nothing is.
-fn comment(name: &str, parts: [Option<&str>; 2]) -> Option<String> {
+fn comment(name: &str, parts: [Option<&str>; 2], most: usize) -> Option<String> {
     let own = words(name);
-    let said = parts.iter().flatten().map(|text| short(text, MOST_COMMENT));
+    let said = parts.iter().flatten().map(|text| short(text, most));
     let said: Vec<String> = said
         .filter(|text| !text.is_empty() && words(text) != own)
         .collect();
@@ -397,7 +401,7 @@ mod tests {
 
     #[test]
     fn comments_that_repeat_the_name_are_left_out() {
-        let both = |readable, description| comment("singer_ID", [readable, description]);
+        let both = |readable, description| comment("singer_ID", [readable, description], 200);
         assert_eq!(both(Some("singer id"), None), None);
         assert_eq!(
             both(Some("singer id"), Some("who sings")).as_deref(),
@@ -418,6 +422,7 @@ mod tests {
             comments: false,
             samples: 0,
             values: 0,
+            ..Detail::default()
         };
         let text = render(&index, &kept, Dialect::Sqlite, detail);
         assert_eq!(

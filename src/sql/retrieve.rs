@@ -103,6 +103,7 @@ impl RetrieveRequest {
             comments: self.comments.unwrap_or(usual.comments),
             samples: self.samples.unwrap_or(usual.samples),
             values: self.values.unwrap_or(usual.values),
+            ..usual
         })
     }
 }

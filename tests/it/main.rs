@@ -1,6 +1,7 @@
 //! Integration tests: one module per promise, one binary so that RocksDB is linked once.
 
 mod answers;
+mod assistant;
 mod bad_input;
 mod bad_models;
 mod bad_requests;
@@ -19,6 +20,7 @@ mod fusion;
 mod idempotency;
 mod late_encodings;
 mod loading;
+mod mcp;
 mod measures;
 mod model;
 mod model_folders;

@@ -375,6 +375,33 @@ proptest! {
     }
 }
 
+#[test]
+fn long_comments_are_given_up_before_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let linker = linker(folder.path());
+    let mut database = database();
+    for table in &mut database.tables {
+        for column in &mut table.columns {
+            column.description = Some("word ".repeat(40));
+        }
+    }
+    let request = request(Strategy::Full, Some(300));
+    let found = answer(&linker, &database, Choice::All, &request).unwrap();
+    assert_eq!(
+        found.dropped.details,
+        ["samples", "values", "long_comments"]
+    );
+    assert!(found.dropped.columns.is_empty() && found.tokens <= 300);
+    assert!(found.full_tokens > 450, "{}", found.full_tokens);
+    assert!(found.ddl.contains("-- word word word"), "{}", found.ddl);
+    // What is not there is not given up.
+    for table in &mut database.tables {
+        table.samples.clear();
+    }
+    let found = answer(&linker, &database, Choice::All, &request).unwrap();
+    assert_eq!(found.dropped.details, ["values", "long_comments"]);
+}
+
 fn place() -> Place {
     let place = Place::with_model("gleaner-minilm");
     place.write("tables.json", tables().to_string());

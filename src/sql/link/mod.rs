@@ -190,13 +190,20 @@ impl Linker {
         for question in questions {
             question.check()?;
             texts.push(question.joined());
-            texts.push(question.text.trim().to_string());
+            // Without evidence these are one text, and encoding it is most of the work.
+            if !question.evidence.trim().is_empty() {
+                texts.push(question.text.trim().to_string());
+            }
         }
         let vectors = self.encoder.encode(Task::Query, &texts)?;
         let mut rows = vectors.rows();
         let mut prepared = Vec::with_capacity(questions.len());
         for question in questions {
-            let (whole, alone) = (rows.next(), rows.next());
+            let whole = rows.next();
+            let alone = match question.evidence.trim() {
+                "" => whole,
+                _ => rows.next(),
+            };
             let asked = Asked {
                 question: Text::new(question.text, &self.stems),
                 evidence: Text::new(question.evidence, &self.stems),

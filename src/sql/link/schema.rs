@@ -4,6 +4,7 @@
 //! depends on the order of the source.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -61,16 +62,19 @@ pub(crate) struct TableFacts {
     pub neighbours: Vec<usize>,
 }
 
-/// Vectors of texts, row by row.
+/// Vectors of texts, one after the other; texts that are alike share one.
 #[derive(Default)]
 pub(crate) struct Rows {
-    pub vectors: Vec<f32>,
+    vectors: Arc<Vec<f32>>,
+    /// Which of the vectors is each text's.
+    places: Vec<u32>,
     pub dimensions: usize,
 }
 
 impl Rows {
     pub(crate) fn dot(&self, row: usize, query: &[f32]) -> f32 {
-        let row = &self.vectors[row * self.dimensions..][..self.dimensions];
+        let place = self.places[row] as usize;
+        let row = &self.vectors[place * self.dimensions..][..self.dimensions];
         // In eight sums, which the compiler keeps side by side.
         let mut sums = [0f32; 8];
         for (a, b) in row.chunks(8).zip(query.chunks(8)) {
@@ -123,9 +127,8 @@ impl SchemaIndex {
         let texts: Vec<String> = all.clone().map(|n| column_text(column(n))).collect();
         let names: Vec<String> = all.map(|n| column_name(column(n))).collect();
         let tables: Vec<String> = index.database.tables.iter().map(table_text).collect();
-        index.column_texts = encoded(encoder, &texts)?;
-        index.column_names = encoded(encoder, &names)?;
-        index.table_texts = encoded(encoder, &tables)?;
+        [index.column_texts, index.column_names, index.table_texts] =
+            encoded(encoder, [texts, names, tables])?;
         if let Some(cross) = cross {
             index.parts = cross.parts(&index)?;
         }
@@ -272,12 +275,29 @@ impl SchemaIndex {
     }
 }
 
-fn encoded(encoder: &TextEncoder, texts: &[String]) -> Result<Rows> {
-    let embeddings = encoder.encode(Task::Document, texts)?;
-    Ok(Rows {
+/// Encodes lists of texts. Of a column that nobody described text and name are one, and most
+/// columns of most databases are like that: whatever is there twice is encoded and kept once.
+fn encoded<const N: usize>(encoder: &TextEncoder, lists: [Vec<String>; N]) -> Result<[Rows; N]> {
+    let mut texts: Vec<&str> = Vec::new();
+    let mut known: HashMap<&str, u32> = HashMap::new();
+    let mut places: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
+    for (list, places) in lists.iter().zip(&mut places) {
+        for text in list {
+            let place = *known.entry(text).or_insert_with(|| {
+                texts.push(text);
+                // A database has fewer than 2^32 texts: its limits are far below.
+                (texts.len() - 1) as u32
+            });
+            places.push(place);
+        }
+    }
+    let embeddings = encoder.encode(Task::Document, &texts)?;
+    let vectors = Arc::new(embeddings.vectors);
+    Ok(places.map(|places| Rows {
+        vectors: vectors.clone(),
+        places,
         dimensions: embeddings.dimensions,
-        vectors: embeddings.vectors,
-    })
+    }))
 }
 
 /// The same database in the order of names; sample rows follow their columns.

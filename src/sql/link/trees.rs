@@ -11,18 +11,54 @@ pub(crate) struct Trees {
     trees: Vec<Tree>,
 }
 
-/// A tree: where a row's feature is at most the threshold the way is left, otherwise right.
-/// Children below zero are leaves, -1 the first.
+/// A tree as it is walked: what a node needs lies together.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Written")]
 struct Tree {
+    nodes: Vec<Node>,
+    leaves: Vec<f32>,
+    /// Whether its lists were of one length.
+    sound: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    feature: u32,
+    threshold: f32,
+    left: i32,
+    right: i32,
+}
+
+/// A tree as it is written: where a row's feature is at most the threshold the way is left,
+/// otherwise right. Children below zero are leaves, -1 the first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
     /// Feature, threshold, and children of each node.
-    f: Vec<usize>,
+    f: Vec<u32>,
     t: Vec<f32>,
     l: Vec<i32>,
     r: Vec<i32>,
     /// Values of the leaves.
     v: Vec<f32>,
+}
+
+impl From<Written> for Tree {
+    fn from(tree: Written) -> Tree {
+        let sound = [tree.t.len(), tree.l.len(), tree.r.len()] == [tree.f.len(); 3];
+        let nodes = tree.f.iter().zip(&tree.t).zip(tree.l.iter().zip(&tree.r));
+        let node = |((feature, threshold), (left, right)): ((&u32, &f32), (&i32, &i32))| Node {
+            feature: *feature,
+            threshold: *threshold,
+            left: *left,
+            right: *right,
+        };
+        Tree {
+            nodes: nodes.map(node).collect(),
+            leaves: tree.v,
+            sound,
+        }
+    }
 }
 
 impl Trees {
@@ -33,15 +69,18 @@ impl Trees {
             return Err("the trees are over other features".into());
         }
         for (n, tree) in self.trees.iter().enumerate() {
-            let nodes = tree.f.len();
             let child = |at: usize, child: i32| match usize::try_from(child) {
-                Ok(node) => node > at && node < nodes,
-                Err(_) => leaf(child) < tree.v.len(),
+                Ok(node) => node > at && node < tree.nodes.len(),
+                Err(_) => leaf(child) < tree.leaves.len(),
             };
-            let sound = [tree.t.len(), tree.l.len(), tree.r.len()] == [nodes; 3]
-                && tree.f.iter().all(|feature| *feature < features.len())
-                && (0..nodes).all(|at| child(at, tree.l[at]) && child(at, tree.r[at]))
-                && !tree.v.is_empty();
+            let mut nodes = tree.nodes.iter().enumerate();
+            let sound = tree.sound
+                && !tree.leaves.is_empty()
+                && nodes.all(|(at, node)| {
+                    (node.feature as usize) < features.len()
+                        && child(at, node.left)
+                        && child(at, node.right)
+                });
             if !sound {
                 return Err(format!("tree {n} is broken"));
             }
@@ -63,19 +102,20 @@ fn leaf(child: i32) -> usize {
 
 impl Tree {
     fn value(&self, row: &[f32]) -> f32 {
-        if self.f.is_empty() {
-            return self.v[0];
+        if self.nodes.is_empty() {
+            return self.leaves[0];
         }
         let mut at = 0;
         loop {
-            let child = if row[self.f[at]] <= self.t[at] {
-                self.l[at]
+            let node = self.nodes[at];
+            let child = if row[node.feature as usize] <= node.threshold {
+                node.left
             } else {
-                self.r[at]
+                node.right
             };
             match usize::try_from(child) {
                 Ok(node) => at = node,
-                Err(_) => return self.v[leaf(child)],
+                Err(_) => return self.leaves[leaf(child)],
             }
         }
     }
