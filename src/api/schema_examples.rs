@@ -12,7 +12,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::extract::{Caller, Names};
 use super::json;
-use super::schemas::{self, retriever};
+use super::schemas::retriever;
 use super::state::App;
 use crate::error::Code;
 use crate::sql::{AnnotateRequest, Example, NewExample, SimilarRequest};
@@ -41,9 +41,9 @@ pub(super) async fn list(
     Caller(caller): Caller,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
-    let known = app.schemas.clone();
+    let schemas = app.schemas.clone();
     let list = move || {
-        let entry = known.visible(&name, caller.as_deref())?;
+        let entry = schemas.visible(&name, caller.as_deref())?;
         let examples = entry.examples()?;
         json::answer(StatusCode::OK, &ExampleList { examples })
     };
@@ -56,11 +56,11 @@ pub(super) async fn add(
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
-    let known = app.schemas.clone();
+    let schemas = app.schemas.clone();
     let add = move || {
         let request: ExamplesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let entry = known.visible(&name, request.caller.as_deref())?;
-        let added = known.add_examples(&entry, &request.examples)?;
+        let entry = schemas.visible(&name, request.caller.as_deref())?;
+        let added = schemas.add_examples(&entry, &request.examples)?;
         json::answer(StatusCode::OK, &added)
     };
     Ok(permit.run(add).await?)
@@ -72,10 +72,10 @@ pub(super) async fn remove(
     Caller(caller): Caller,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
-    let known = app.schemas.clone();
+    let schemas = app.schemas.clone();
     let remove = move || {
-        let entry = known.visible(&name, caller.as_deref())?;
-        known.remove_example(&entry, &id)
+        let entry = schemas.visible(&name, caller.as_deref())?;
+        schemas.remove_example(&entry, &id)
     };
     permit.run(remove).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -90,7 +90,11 @@ pub(super) async fn similar(
     let work = app.clone();
     let similar = move || {
         let request: SimilarRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        json::answer(StatusCode::OK, &schemas::similar(&work, &name, &request)?)
+        let entry = work.schemas.visible(&name, request.caller.as_deref())?;
+        json::answer(
+            StatusCode::OK,
+            &retriever(&work)?.similar(&entry, &request)?,
+        )
     };
     Ok(permit.run(similar).await?)
 }

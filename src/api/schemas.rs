@@ -22,7 +22,7 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{ReadOptions, Source};
 use crate::sql::{
     Changes, Database, Descriptions, Dialect, Entry, Focus, RetrieveRequest, Retriever,
-    SimilarAnswer, SimilarRequest, ValuesAnswer, ValuesRequest, WhichRequest, check_database_name,
+    ValuesRequest, WhichRequest, check_database_name,
 };
 
 /// A schema to import: exactly one of `ddl`, `database` and `source`.
@@ -97,10 +97,10 @@ pub(super) async fn list(
     Ok(permit.run(list).await?)
 }
 
-/// The databases that a caller sees.
+/// The databases there are.
 pub(super) fn summaries(app: &App, caller: Option<&str>) -> Result<SchemaList> {
-    let entries = app.schemas.all_visible(caller)?;
-    let schemas = entries.iter().map(|entry| SchemaSummary {
+    let entries = app.schemas.all_visible(caller)?.into_iter();
+    let schemas = entries.map(|entry| SchemaSummary {
         name: entry.database.name.clone(),
         description: entry.database.description.clone(),
         dialect: entry.database.dialect,
@@ -267,7 +267,8 @@ pub(super) async fn act(
         }
         Some((name, "values")) => {
             let request: ValuesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-            json::answer(StatusCode::OK, &found_values(&work, name, &request)?)
+            let entry = work.schemas.visible(name, request.caller.as_deref())?;
+            json::answer(StatusCode::OK, &retriever(&work)?.values(&entry, &request)?)
         }
         _ => Err(
             Problem::new(Code::InvalidRequest, "there is nothing of this name to do")
@@ -297,19 +298,8 @@ pub(super) fn retriever(app: &App) -> Result<&Retriever> {
 /// What a question needs of a database.
 pub(super) fn retrieved(app: &App, name: &str, request: &RetrieveRequest) -> Result<Focus> {
     let entry = app.schemas.visible(name, request.caller.as_deref())?;
-    retriever(app)?.retrieve(&app.catalog.settings().models, &entry, request)
-}
-
-/// Values of a database that a text names.
-pub(super) fn found_values(app: &App, name: &str, request: &ValuesRequest) -> Result<ValuesAnswer> {
-    let entry = app.schemas.visible(name, request.caller.as_deref())?;
-    retriever(app)?.values(&entry, request)
-}
-
-/// Stored questions about a database that are like another.
-pub(super) fn similar(app: &App, name: &str, request: &SimilarRequest) -> Result<SimilarAnswer> {
-    let entry = app.schemas.visible(name, request.caller.as_deref())?;
-    retriever(app)?.similar(&entry, request)
+    let registry = &app.catalog.settings().models;
+    retriever(app)?.retrieve(registry, &entry, request)
 }
 
 pub(super) async fn describe(

@@ -507,10 +507,10 @@ impl<'a> Cut<'a> {
         kept
     }
 
-    /// As much as the budget allows: sample rows are given up first, then frequent values, those
-    /// that the question names, what comments say beyond [`SHORT_COMMENT`], examples from the last
-    /// on, then columns and tables from the least likely on, and all comments only where nothing
-    /// fits otherwise.
+    /// As much as the budget allows: sample rows are given up first, then frequent values, then
+    /// those that the question names, then what comments say beyond [`SHORT_COMMENT`], then
+    /// examples from the last on, then columns and tables from the least likely on, and all
+    /// comments only where nothing fits otherwise.
     fn within(&self, budget: Option<usize>, count: CountTokens<'_>) -> Result<Fitted> {
         let budget = budget.unwrap_or(usize::MAX);
         let all = self.first(self.items.len());
@@ -528,8 +528,8 @@ impl<'a> Cut<'a> {
             ("values", |written| written.detail.values = 0),
             ("matched_values", |written| written.matched = false),
             ("long_comments", |written| {
-                let most = &mut written.detail.comment_chars;
-                *most = (*most).min(SHORT_COMMENT);
+                let detail = &mut written.detail;
+                detail.comment_chars = detail.comment_chars.min(SHORT_COMMENT);
             }),
         ];
         for (name, less) in steps {

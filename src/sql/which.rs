@@ -38,8 +38,8 @@ const MOST_REASONS: usize = 5;
 
 /// Weights of the first features, and of all of them, in the order of [`First::row`] and
 /// [`Second::row`].
-const FIRST: [f32; 5] = [13.727, 2.023, 4.021, 6.126, 1.118];
-const BOTH: [f32; 9] = [4.419, 4.743, 3.71, 4.149, 0.736, 8.927, 0.18, 0.17, 0.828];
+const FIRST: [f32; 5] = [13.731, 2.043, 4.02, 6.121, 1.118];
+const BOTH: [f32; 9] = [4.572, 3.797, 3.756, 3.819, 0.541, 9.25, 0.325, 0.226, 0.97];
 
 /// A question that one of many databases may answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -57,18 +57,19 @@ pub(super) static ALL: &[Offered] = &[
     },
     Offered {
         name: "search_values",
-        title: "Search values",
-        description: "Cells of a database that a text names, as they are spelt there: call it \
-                      before writing a condition on a name, a place, a status.",
+        title: "Search cell values",
+        description: "Values of a database's cells that are like a text, with their tables and \
+                      columns: by words, by letters where it is misspelt, and by meaning. Call it \
+                      to learn how a value is spelt before comparing a column with it.",
         input: for_database::<ValuesRequest>,
         output: schema_of::<ValuesAnswer>,
         answer: search_values,
     },
     Offered {
         name: "similar_questions",
-        title: "Similar questions",
-        description: "Stored questions about a database that are like the one asked, each with \
-                      the SQL that answers it.",
+        title: "Find similar questions",
+        description: "Stored questions about a database that are like one, with the SQL that \
+                      answers them.",
         input: for_database::<SimilarRequest>,
         output: schema_of::<SimilarAnswer>,
         answer: similar_questions,
@@ -96,12 +97,12 @@ impl Offered {
     }
 }
 
-/// Which databases.
+/// Nothing but who asks.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListDatabases {
-    /// Who asks; databases with permissions are listed for whom they name.
-    #[serde(default)]
+    /// Who asks; databases that have permissions are open to callers that they name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     caller: Option<String>,
 }
 
@@ -135,13 +136,16 @@ fn retrieve_schema(app: &App, mut arguments: JsonObject) -> Result<Answer> {
 fn search_values(app: &App, mut arguments: JsonObject) -> Result<Answer> {
     let database = database(&mut arguments)?;
     let request: ValuesRequest = read(arguments)?;
-    let found = schemas::found_values(app, &database, &request)?;
-    let lines = found
-        .hits
-        .iter()
-        .map(|hit| format!("{}.{}: {}\n", hit.table, hit.column, hit.value));
-    let text = match found.hits.is_empty() {
-        true => "No value is like that.".into(),
+    let entry = app.schemas.visible(&database, request.caller.as_deref())?;
+    let found = schemas::retriever(app)?.values(&entry, &request)?;
+    let lines = found.hits.iter().map(|hit| {
+        format!(
+            "{}.{} = {} ({:.2}, {})\n",
+            hit.table, hit.column, hit.value, hit.score, hit.matched
+        )
+    });
+    let text: String = match found.hits.is_empty() {
+        true => "Nothing is like it.".into(),
         false => lines.collect(),
     };
     answer(text, &found)
@@ -150,13 +154,14 @@ fn search_values(app: &App, mut arguments: JsonObject) -> Result<Answer> {
 fn similar_questions(app: &App, mut arguments: JsonObject) -> Result<Answer> {
     let database = database(&mut arguments)?;
     let request: SimilarRequest = read(arguments)?;
-    let found = schemas::similar(app, &database, &request)?;
+    let entry = app.schemas.visible(&database, request.caller.as_deref())?;
+    let found = schemas::retriever(app)?.similar(&entry, &request)?;
     let lines = found
         .examples
         .iter()
-        .map(|example| format!("-- Question: {}\n{}\n\n", example.question, example.sql));
-    let text = match found.examples.is_empty() {
-        true => "No questions are stored about this database.".into(),
+        .map(|example| format!("-- {}\n{}\n", example.question, example.sql));
+    let text: String = match found.examples.is_empty() {
+        true => "There are no stored questions yet.".into(),
         false => lines.collect(),
     };
     answer(text, &found)
