@@ -124,6 +124,12 @@ eval-batching: $(BENCH_BUILD) ## whether a vector depends on its batch; writes r
 eval-schema: $(BENCH_BUILD) ## what is kept of a schema for a question; writes reports/eval-schema.json and the tables of docs/schemas.md
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/eval_schema.py --markdown docs/schemas.md
 
+.PHONY: eval-values eval-which
+eval-values: build ## what cell values bring, on SQLite databases that it makes; writes reports/eval-values.json and a table of docs/schemas.md
+	@$(ENV) $(PYTHON) tools/eval_values.py values --markdown docs/schemas.md
+eval-which: $(BENCH_BUILD) ## how often the database of a question is found among all; writes reports/eval-which.json and a table of docs/schemas.md
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/eval_values.py which --markdown docs/schemas.md
+
 .PHONY: eval-scifact eval-nfcorpus eval-cranfield eval-cacm
 eval-scifact: $(BENCH_BUILD) ## retrieval quality on SciFact; writes reports/eval-scifact.json
 	@$(PYTHON) tools/measure.py eval scifact

@@ -85,6 +85,10 @@ pub enum Code {
     TooLittleFeedback,
     /// No database of that name in the catalogue.
     DatabaseNotFound,
+    /// No example of that id.
+    ExampleNotFound,
+    /// The database is open to named callers only, and this is none of them.
+    CallerNotPermitted,
     /// No model of that name.
     ModelNotFound,
     /// The index was built with another model than the one now configured.
@@ -131,6 +135,8 @@ impl Code {
             Code::RequestInProgress => "request_in_progress",
             Code::TooLittleFeedback => "too_little_feedback",
             Code::DatabaseNotFound => "database_not_found",
+            Code::ExampleNotFound => "example_not_found",
+            Code::CallerNotPermitted => "caller_not_permitted",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",
             Code::RouteNotFound => "route_not_found",

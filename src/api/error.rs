@@ -125,6 +125,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::SnapshotNotFound
         | Code::TaskNotFound
         | Code::DatabaseNotFound
+        | Code::ExampleNotFound
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::CursorExpired => StatusCode::GONE,
@@ -138,6 +139,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::RequestInProgress
         | Code::TooLittleFeedback
         | Code::SnapshotDamaged => StatusCode::CONFLICT,
+        Code::CallerNotPermitted => StatusCode::FORBIDDEN,
         Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Overloaded | Code::AliasMoved => StatusCode::SERVICE_UNAVAILABLE,

@@ -211,3 +211,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Deadline {
             .ok_or_else(|| Error::Bug("a request came past the middleware".into()).into())
     }
 }
+
+/// Who says to be calling: `?caller=NAME`.
+pub(super) struct Caller(pub Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut caller = None;
+        for (name, value) in pairs(parts, "caller")? {
+            match name.as_str() {
+                "caller" => caller = Some(value),
+                _ => {
+                    return Err(wrong(&name, "there is no such parameter")
+                        .found(&name)
+                        .expected("caller")
+                        .into());
+                }
+            }
+        }
+        Ok(Caller(caller))
+    }
+}

@@ -31,6 +31,8 @@ mod mcp;
 mod models;
 mod reindex;
 mod rerank;
+mod schema_examples;
+mod schema_permissions;
 mod schemas;
 mod search;
 mod server;
@@ -55,6 +57,7 @@ pub use reindex::ReindexAnswer;
 pub use rerank::{
     ApiVersion, BilledUnits, Meta, MetaTokens, RerankAnswer, RerankCall, RerankResult, RerankUsage,
 };
+pub use schema_examples::{ExampleList, ExamplesRequest};
 pub use schemas::{SchemaImported, SchemaList, SchemaRequest, SchemaSummary};
 pub use search::{SearchBatch, SearchBatchAnswer, SearchResult};
 pub use server::Server;

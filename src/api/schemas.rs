@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::extract::Names;
+use super::extract::{Caller, Names};
 use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{ReadOptions, Source};
 use crate::sql::{
     Changes, Database, Descriptions, Dialect, Entry, Focus, RetrieveRequest, Retriever,
-    check_database_name,
+    ValuesRequest, WhichRequest, check_database_name,
 };
 
 /// A schema to import: exactly one of `ddl`, `database` and `source`.
@@ -65,7 +65,7 @@ pub struct SchemaImported {
     pub notes: Vec<String>,
 }
 
-/// The databases there are.
+/// The databases that the caller may see tables of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SchemaList {
     pub schemas: Vec<SchemaSummary>,
@@ -78,8 +78,8 @@ pub struct SchemaSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     pub dialect: Dialect,
+    /// Tables that the caller may see, and their columns.
     pub tables: usize,
-    /// Columns of all tables.
     pub columns: usize,
     /// Where it was imported from, without credentials.
     pub source: String,
@@ -87,36 +87,31 @@ pub struct SchemaSummary {
     pub imported_at: DateTime<Utc>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Caller(caller): Caller,
+) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let work = app.clone();
-    let list = move || json::answer(StatusCode::OK, &summaries(&work)?);
+    let list = move || json::answer(StatusCode::OK, &summaries(&work, caller.as_deref())?);
     Ok(permit.run(list).await?)
 }
 
 /// The databases there are.
-pub(super) fn summaries(app: &App) -> Result<SchemaList> {
-    let mut all = Vec::new();
-    for name in app.schemas.names()? {
-        let entry = match app.schemas.get(&name) {
-            Ok(entry) => entry,
-            // Removed since, or damaged: the others are listed all the same.
-            Err(error) => {
-                tracing::warn!(database = name, %error, "a database is not listed");
-                continue;
-            }
-        };
-        all.push(SchemaSummary {
-            name,
-            description: entry.database.description.clone(),
-            dialect: entry.database.dialect,
-            tables: entry.database.tables.len(),
-            columns: columns(&entry.database),
-            source: entry.source.clone(),
-            imported_at: entry.imported_at,
-        });
-    }
-    Ok(SchemaList { schemas: all })
+pub(super) fn summaries(app: &App, caller: Option<&str>) -> Result<SchemaList> {
+    let entries = app.schemas.all_visible(caller)?.into_iter();
+    let schemas = entries.map(|entry| SchemaSummary {
+        name: entry.database.name.clone(),
+        description: entry.database.description.clone(),
+        dialect: entry.database.dialect,
+        tables: entry.database.tables.len(),
+        columns: columns(&entry.database),
+        source: entry.source.clone(),
+        imported_at: entry.imported_at,
+    });
+    Ok(SchemaList {
+        schemas: schemas.collect(),
+    })
 }
 
 pub(super) async fn import(
@@ -184,7 +179,7 @@ fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
     let callers = matches!(source, Source::Ddl(..) | Source::Database(_));
     let read = source.read(&name, &options).and_then(|read| {
         read.refine(
-            &options.masking,
+            &options,
             infer_keys.unwrap_or(true),
             descriptions.as_deref(),
         )
@@ -198,7 +193,7 @@ fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
         changes: None,
         notes: read.notes,
     };
-    answer.changes = app.schemas.put(read.database, &shown)?;
+    answer.changes = app.schemas.put(read.database, &read.cells, &shown)?;
     let status = match answer.changes {
         None => StatusCode::CREATED,
         Some(_) => StatusCode::OK,
@@ -214,10 +209,14 @@ fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
+    Caller(caller): Caller,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let schemas = app.schemas.clone();
-    let show = move || json::answer::<Entry>(StatusCode::OK, &*schemas.get(&name)?);
+    let show = move || {
+        let entry = schemas.visible(&name, caller.as_deref())?;
+        json::answer::<Entry>(StatusCode::OK, &entry)
+    };
     Ok(permit.run(show).await?)
 }
 
@@ -231,47 +230,76 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `POST /v1/schemas/{db}:retrieve`.
+/// `POST /v1/schemas:retrieve`: which database answers a question.
+pub(super) async fn which(
+    State(app): State<Arc<App>>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let permit = app.searches.enter(1).await?;
+    let work = app.clone();
+    let which = move || {
+        let request: WhichRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        let entries = work.schemas.all_visible(request.caller.as_deref())?;
+        let registry = &work.catalog.settings().models;
+        let answer = retriever(&work)?.which(registry, &entries, &request)?;
+        json::answer(StatusCode::OK, &answer)
+    };
+    Ok(permit.run(which).await?)
+}
+
+/// `POST /v1/schemas/{db}:retrieve` and `POST /v1/schemas/{db}:values`.
 pub(super) async fn act(
     State(app): State<Arc<App>>,
     Names(address): Names<String>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let Some(name) = address.strip_suffix(":retrieve").map(str::to_owned) else {
-        return Err(
+    let action = address.rsplit_once(':');
+    let action = action.map(|(name, action)| (name.to_string(), action.to_string()));
+    let permit = app.searches.enter(1).await?;
+    let work = app.clone();
+    let act = move || match action
+        .as_ref()
+        .map(|(name, action)| (name, action.as_str()))
+    {
+        Some((name, "retrieve")) => {
+            let request: RetrieveRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+            json::answer(StatusCode::OK, &retrieved(&work, name, &request)?)
+        }
+        Some((name, "values")) => {
+            let request: ValuesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+            let entry = work.schemas.visible(name, request.caller.as_deref())?;
+            json::answer(StatusCode::OK, &retriever(&work)?.values(&entry, &request)?)
+        }
+        _ => Err(
             Problem::new(Code::InvalidRequest, "there is nothing of this name to do")
                 .field("path")
                 .found(&address)
-                .expected("{db}:retrieve")
+                .expected("{db}:retrieve or {db}:values")
                 .into(),
-        );
+        ),
     };
-    let permit = app.searches.enter(1).await?;
-    let work = app.clone();
-    let retrieve = move || {
-        let request: RetrieveRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        json::answer(StatusCode::OK, &retrieved(&work, &name, &request)?)
-    };
-    Ok(permit.run(retrieve).await?)
+    Ok(permit.run(act).await?)
+}
+
+/// What answers questions, opened with the first.
+pub(super) fn retriever(app: &App) -> Result<&Retriever> {
+    if app.retriever.get().is_none() {
+        let registry = &app.catalog.settings().models;
+        let settings = &app.schema_settings;
+        let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
+        // Whoever was first is kept.
+        let _ = app.retriever.set(opened.map_err(operators)?);
+    }
+    app.retriever
+        .get()
+        .ok_or_else(|| Error::Bug("what was set is not there".into()))
 }
 
 /// What a question needs of a database.
 pub(super) fn retrieved(app: &App, name: &str, request: &RetrieveRequest) -> Result<Focus> {
-    let entry = app.schemas.get(name)?;
+    let entry = app.schemas.visible(name, request.caller.as_deref())?;
     let registry = &app.catalog.settings().models;
-    let retriever = match app.retriever.get() {
-        Some(retriever) => retriever,
-        None => {
-            let settings = &app.schema_settings;
-            let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
-            // Whoever was first is kept.
-            let _ = app.retriever.set(opened.map_err(operators)?);
-            app.retriever
-                .get()
-                .ok_or_else(|| Error::Bug("what was set is not there".into()))?
-        }
-    };
-    retriever.retrieve(registry, &entry, request)
+    retriever(app)?.retrieve(registry, &entry, request)
 }
 
 pub(super) async fn describe(

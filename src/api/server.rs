@@ -24,7 +24,7 @@ use super::state::App;
 use super::warm::WarmUp;
 use super::{
     aliases, documents, embeddings, export, feedback, health, indexes, mcp, models, reindex,
-    rerank, schemas, search, snapshots, tasks,
+    rerank, schema_examples, schema_permissions, schemas, search, snapshots, tasks,
 };
 use crate::config::{self, Config};
 use crate::error::{Code, Error, Problem, Result};
@@ -219,6 +219,7 @@ fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
         .route("/ready", get(health::ready))
         .route("/v1/aliases", get(aliases::list).post(aliases::change))
         .route("/v1/schemas", get(schemas::list).post(schemas::import))
+        .route("/v1/schemas:retrieve", post(schemas::which))
         .route(
             "/v1/schemas/{name}",
             get(schemas::show)
@@ -226,6 +227,28 @@ fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
                 .post(schemas::act),
         )
         .route("/v1/schemas/{name}/descriptions", put(schemas::describe))
+        .route(
+            "/v1/schemas/{name}/permissions",
+            get(schema_permissions::show)
+                .put(schema_permissions::put)
+                .delete(schema_permissions::remove),
+        )
+        .route(
+            "/v1/schemas/{name}/examples",
+            get(schema_examples::list).post(schema_examples::add),
+        )
+        .route(
+            "/v1/schemas/{name}/examples:similar",
+            post(schema_examples::similar),
+        )
+        .route(
+            "/v1/schemas/{name}/examples:annotate",
+            post(schema_examples::annotate),
+        )
+        .route(
+            "/v1/schemas/{name}/examples/{id}",
+            axum::routing::delete(schema_examples::remove),
+        )
         .route("/v1/indexes", get(indexes::list).post(indexes::create))
         .route(
             "/v1/indexes/{name}",

@@ -1,14 +1,19 @@
 //! `gleaner eval schema`: how much of what its SQL needs is kept of a schema for a question.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::Context;
 use crate::error::{Code, Error, Problem, Result};
-use crate::eval::{Read, SchemaOptions, SchemaSet, schema_questions};
+use crate::eval::{
+    Read, SchemaOptions, SchemaSet, WhichFeatures, schema_questions, which_databases,
+};
 use crate::model::Registry;
+use crate::sql::import::{ReadOptions, sqlite};
 use crate::sql::{
-    Choice, Detail, FocusRequest, Linker, Method, Mode, Strategy, add_meanings, parse_tables_json,
+    Cells, Choice, Database, Detail, FocusRequest, Hints, Linker, Method, Mode, Strategy,
+    add_meanings, parse_tables_json,
 };
 
 /// Linking of questions to schemas, on files in the layout of Spider or BIRD.
@@ -18,8 +23,17 @@ pub(super) struct EvalSchema {
     #[arg(long, value_name = "FILE.json")]
     questions: PathBuf,
     /// The databases: tables.json.
-    #[arg(long, value_name = "FILE.json")]
-    tables: PathBuf,
+    #[arg(long, value_name = "FILE.json", required_unless_present = "sqlite")]
+    tables: Option<PathBuf>,
+    /// The databases, with their cells: a folder of SQLite files, named NAME.sqlite.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["tables", "meanings"])]
+    sqlite: Option<PathBuf>,
+    /// Which of their cells are used.
+    #[arg(long, value_enum, default_value = "all", requires = "sqlite")]
+    cells: UsedCells,
+    /// Measure how often a question's database is found among all, in place of what is kept.
+    #[arg(long)]
+    which: bool,
     /// What columns mean: BIRD's column_meaning.json.
     #[arg(long, value_name = "FILE.json")]
     meanings: Option<PathBuf>,
@@ -63,9 +77,29 @@ pub(super) struct EvalSchema {
     features: Option<PathBuf>,
 }
 
+/// Cells of databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum UsedCells {
+    /// None.
+    None,
+    /// Frequent values, as they stand in prompts.
+    Frequent,
+    /// Those and the values that questions are searched for.
+    All,
+}
+
 impl EvalSchema {
     pub(super) fn run(self, context: &Context) -> Result<()> {
-        let mut databases = parse_tables_json(&text(&self.tables, "tables")?)?;
+        let (mut databases, cells) = match (&self.tables, &self.sqlite) {
+            (Some(tables), _) => (
+                parse_tables_json(&text(tables, "tables")?)?,
+                BTreeMap::new(),
+            ),
+            (None, folder) => {
+                let folder = folder.as_deref().unwrap_or(Path::new(""));
+                self.cells.read(context, folder)?
+            }
+        };
         if let Some(file) = &self.meanings {
             let meanings = add_meanings(&mut databases, &text(file, "meanings")?)?;
             if !meanings.unknown.is_empty() {
@@ -83,7 +117,15 @@ impl EvalSchema {
         if let Some(file) = &self.combination {
             linker = linker.with_combination(&text(file, "combination")?)?;
         }
-        let set = SchemaSet::new(&linker, &databases, questions, &mut |_, _| {})?;
+        if self.which {
+            let (report, features) = which_databases(&linker, &databases, &questions)?;
+            if let Some(folder) = &self.features {
+                write_which(&features, folder)?;
+            }
+            return context.print(&report, ToString::to_string);
+        }
+        let mut set = SchemaSet::new(&linker, &databases, questions, &mut |_, _| {})?;
+        set.search_values(&cells);
         if let Some(folder) = &self.features {
             return write_features(&linker, &set, folder);
         }
@@ -104,6 +146,7 @@ impl EvalSchema {
                     budget: self.budget,
                     dialect: None,
                     detail: Detail::default(),
+                    hints: Hints::default(),
                 },
                 complete: !self.bare,
                 thresholds: if trained { self.thresholds } else { Vec::new() },
@@ -111,6 +154,59 @@ impl EvalSchema {
         )?;
         context.print(&report, ToString::to_string)
     }
+}
+
+impl UsedCells {
+    /// The databases of a folder, in the order of their names, and what is searched of them.
+    fn read(
+        self,
+        context: &Context,
+        folder: &Path,
+    ) -> Result<(Vec<Database>, BTreeMap<String, Cells>)> {
+        let mut options = ReadOptions::new(&context.config.schemas);
+        if self != UsedCells::All {
+            options.searched_values = 0;
+        }
+        if self == UsedCells::None {
+            (options.values, options.samples) = (0, 0);
+        }
+        let unreadable = |e: std::io::Error| {
+            Problem::new(Code::InvalidFile, "the folder cannot be read")
+                .field("sqlite")
+                .found(format!("{}: {e}", folder.display()))
+        };
+        let mut files = Vec::new();
+        for file in std::fs::read_dir(folder).map_err(unreadable)? {
+            let path = file.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|ending| ending == "sqlite") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        let (mut databases, mut cells) = (Vec::new(), BTreeMap::new());
+        for path in files {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let read = sqlite(&name, &path, &options)?.refine(&options, true, None)?;
+            cells.insert(name.into_owned(), read.cells);
+            databases.push(read.database);
+        }
+        Ok((databases, cells))
+    }
+}
+
+/// `which.jsonl`: for each question its database, and those that were linked with their features.
+fn write_which(features: &[WhichFeatures], folder: &Path) -> Result<()> {
+    let path = folder.join("which.jsonl");
+    let failed =
+        |e: std::io::Error| Error::operator_from(format!("cannot write to {}", path.display()), e);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).map_err(failed)?);
+    for one in features {
+        let line = serde_json::to_string(one)
+            .map_err(|e| Error::Bug(format!("features do not serialise: {e}")))?;
+        writeln!(file, "{line}").map_err(failed)?;
+    }
+    file.flush().map_err(failed)
 }
 
 pub(super) fn text(file: &Path, field: &str) -> Result<String> {

@@ -27,6 +27,9 @@ pub(super) enum SchemaCommand {
         /// One table only.
         #[arg(long)]
         table: Option<String>,
+        /// Who asks; needed where the database has permissions.
+        #[arg(long, value_name = "NAME")]
+        caller: Option<String>,
     },
     /// Describe a database, a table or a column in words; an import keeps it.
     Describe {
@@ -43,6 +46,15 @@ pub(super) enum SchemaCommand {
     },
     /// The part of a schema that a question needs, to put into a prompt.
     Retrieve(super::schema_retrieve::Retrieve),
+    /// Which database answers a question.
+    Which(super::schema_which::Which),
+    /// Cell values that are like a text: by words, letters and meaning.
+    Values(super::schema_values::Values),
+    /// Store questions with their SQL, and find those that are like a new one.
+    #[command(subcommand)]
+    Examples(super::schema_examples::Examples),
+    /// Show or change who may see which tables.
+    Permissions(super::schema_permissions::ShowPermissions),
     /// Remove a database and what was written about it.
     Remove {
         /// Name of the database.
@@ -157,8 +169,17 @@ impl SchemaCommand {
             SchemaCommand::Import(import) => import.run(context, &schemas),
             SchemaCommand::List => list(context, &schemas),
             SchemaCommand::Retrieve(command) => command.run(context, &schemas),
-            SchemaCommand::Show { database, table } => {
-                let mut shown = schemas.get(&database)?.database.clone();
+            SchemaCommand::Values(command) => command.run(context, &schemas),
+            SchemaCommand::Which(command) => command.run(context, &schemas),
+            SchemaCommand::Examples(command) => command.run(context, &schemas),
+            SchemaCommand::Permissions(command) => command.run(context, &schemas),
+            SchemaCommand::Show {
+                database,
+                table,
+                caller,
+            } => {
+                let entry = schemas.visible(&database, caller.as_deref())?;
+                let mut shown = entry.database.clone();
                 if let Some(name) = table {
                     let known = shown.table(&name).cloned().ok_or_else(|| no_table(&name))?;
                     shown
@@ -210,6 +231,7 @@ impl Import {
         }
         if self.no_values {
             options.values = 0;
+            options.searched_values = 0;
         }
         if self.no_mask {
             options.masking = Masking::off();
@@ -217,7 +239,7 @@ impl Import {
         let source = self.from.source(self.dialect)?;
         let shown = source.to_string();
         let imported = source.read(&self.name, &options)?.refine(
-            &options.masking,
+            &options,
             !self.no_inferred_keys,
             self.descriptions.as_deref(),
         )?;
@@ -236,7 +258,7 @@ impl Import {
             changes: None,
             notes: imported.notes,
         };
-        result.changes = schemas.put(imported.database, &result.source)?;
+        result.changes = schemas.put(imported.database, &imported.cells, &result.source)?;
         context.print(&result, ImportResult::words)
     }
 }

@@ -1,15 +1,30 @@
 //! `gleaner schema retrieve`: the part of a schema that a question needs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Context;
 use super::eval_schema::text;
 use crate::error::{Code, Problem, Result};
 use crate::model::{Registry, TokenCounter};
 use crate::sql::{
-    Database, Detail, Dialect, FocusRequest, Linker, Method, Mode, Question, Schemas, Strategy,
-    add_meanings, focus, parse_tables_json,
+    Database, Detail, Dialect, Entry, Mode, Question, RetrieveRequest, Retriever, Schemas,
+    Strategy, add_meanings, parse_tables_json,
 };
+
+/// What answers questions, with models of these names or the configuration's.
+pub(super) fn open(
+    context: &Context,
+    encoder: Option<&str>,
+    linker: Option<&str>,
+) -> Result<(Registry, Retriever)> {
+    let config = &context.config;
+    let registry = Registry::new(config.models.folders.clone(), config.models.runtime.clone());
+    let encoder = encoder.unwrap_or(&config.schemas.encoder);
+    let linker = linker.unwrap_or(&config.schemas.linker);
+    let retriever = Retriever::open(&registry, encoder, linker)?;
+    Ok((registry, retriever))
+}
 
 /// The part of a schema that a question needs, to put into a prompt.
 #[derive(Debug, clap::Args)]
@@ -49,15 +64,22 @@ pub(super) struct Retrieve {
     /// Most frequent values of a column.
     #[arg(long, value_name = "N", default_value_t = Detail::default().values)]
     values: usize,
+    /// Most stored questions like this one that are shown with their SQL.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    examples: usize,
+    /// Who asks; needed where the database has permissions.
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
     /// Leave descriptions out.
     #[arg(long)]
     no_comments: bool,
-    /// Name of the encoder.
-    #[arg(long, value_name = "MODEL", default_value = "gleaner-minilm")]
-    encoder: String,
-    /// Name of the cross-encoder that reads the likeliest tables; empty for none.
-    #[arg(long, value_name = "MODEL", default_value = "gleaner-linker")]
-    linker: String,
+    /// Name of the encoder [default: schemas.encoder].
+    #[arg(long, value_name = "MODEL")]
+    encoder: Option<String>,
+    /// Name of the cross-encoder that reads the likeliest tables; empty for none
+    /// [default: schemas.linker].
+    #[arg(long, value_name = "MODEL")]
+    linker: Option<String>,
 }
 
 impl Retrieve {
@@ -67,12 +89,13 @@ impl Retrieve {
             evidence: &self.evidence,
         };
         question.check()?;
-        let database = self.database(schemas)?;
-        let models = &context.config.models;
-        let registry = Registry::new(models.folders.clone(), models.runtime.clone());
-        let linker = Linker::open(&registry, &self.encoder, &self.linker)?;
-        let (counter, tokenizer) = match &self.tokenizer {
-            None => (None, self.encoder.clone()),
+        let entry = match &self.tables {
+            None => schemas.visible(&self.database, self.caller.as_deref())?,
+            Some(tables) => Arc::new(Entry::alone(self.database(tables)?)),
+        };
+        let (registry, retriever) = open(context, self.encoder.as_deref(), self.linker.as_deref())?;
+        let counter = match &self.tokenizer {
+            None => None,
             Some(name) => {
                 let path = Path::new(name);
                 let place = if path.exists() {
@@ -80,44 +103,29 @@ impl Retrieve {
                 } else {
                     registry.folder(name)?
                 };
-                (Some(TokenCounter::open(&place)?), name.clone())
+                Some(TokenCounter::open(&place)?)
             }
         };
-        let count = |text: &str| match &counter {
-            Some(counter) => counter.count(text),
-            None => linker.encoder().count_tokens(text),
-        };
-        let index = linker.index(&database)?;
-        let prepared = linker.prepare(&[question])?;
-        let scores = linker.score(&index, &prepared[0], Method::Trained)?;
-        let request = FocusRequest {
+        let request = RetrieveRequest {
+            question: self.question,
+            evidence: self.evidence,
             strategy: self.strategy,
             mode: self.mode,
-            budget: self.budget,
+            token_budget: self.budget,
+            tokenizer: self.tokenizer,
             dialect: self.dialect,
-            detail: Detail {
-                comments: !self.no_comments,
-                samples: self.samples,
-                values: self.values,
-                ..Detail::default()
-            },
+            comments: Some(!self.no_comments),
+            samples: Some(self.samples),
+            values: Some(self.values),
+            examples: Some(self.examples),
+            caller: None,
         };
-        let answer = focus(
-            &index,
-            question,
-            &scores,
-            linker.choice(self.mode),
-            &request,
-            &count,
-            &tokenizer,
-        )?;
+        let answer = retriever.retrieve_counted(&entry, &request, counter.as_ref())?;
         context.print(&answer, |answer| answer.prompt.clone())
     }
 
-    fn database(&self, schemas: &Schemas) -> Result<Database> {
-        let Some(tables) = &self.tables else {
-            return Ok(schemas.get(&self.database)?.database.clone());
-        };
+    /// A database of a tables.json.
+    fn database(&self, tables: &Path) -> Result<Database> {
         let mut databases = parse_tables_json(&text(tables, "tables")?)?;
         let place = databases
             .iter()

@@ -271,6 +271,8 @@ pub struct Schemas {
     pub samples: usize,
     /// Frequent values read of each column, 0 to 10,000.
     pub values: usize,
+    /// Values of each column of texts that questions are searched for, 0 to 100,000.
+    pub searched_values: usize,
     /// Longest time to wait for a database server to let one in, in milliseconds.
     pub connect_ms: u64,
     /// Longest time of a statement, in milliseconds; counts and values that take longer are
@@ -316,6 +318,7 @@ impl Default for Schemas {
             linker: "gleaner-linker".into(),
             samples: 3,
             values: 100,
+            searched_values: 2_000,
             connect_ms: 10_000,
             statement_ms: 5_000,
             mask_common: true,
@@ -466,6 +469,11 @@ impl Config {
             ("server.timeout_ms", server.timeout_ms, 1..=DAY_MS),
             ("schemas.samples", n(self.schemas.samples), 0..=100),
             ("schemas.values", n(self.schemas.values), 0..=10_000),
+            (
+                "schemas.searched_values",
+                n(self.schemas.searched_values),
+                0..=100_000,
+            ),
             ("schemas.connect_ms", self.schemas.connect_ms, 1..=DAY_MS),
             (
                 "schemas.statement_ms",

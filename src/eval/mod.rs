@@ -13,6 +13,7 @@ mod retrieval;
 mod run;
 mod schema;
 mod significance;
+mod which;
 
 pub use beir::{BeirDocument, BeirFolder};
 pub use cascade::{CascadePoint, CascadeReport, Traces, trace};
@@ -28,3 +29,4 @@ pub use schema::{
 };
 pub use significance::randomisation_test;
 pub(crate) use significance::split_mix;
+pub use which::{Found, WhichCandidate, WhichFeatures, WhichReport, which_databases};

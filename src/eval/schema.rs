@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Problem, Result};
 use crate::sql::{
-    Choice, Database, Decision, FocusRequest, Gold, Kept, Linker, Method, Prepared, Question,
-    SchemaIndex, Scores, Strategy, choose, complete, decide, gold,
+    Cells, Choice, Database, Decision, FocusRequest, Gold, Hints, Kept, Linker, Method,
+    NamedValues, Prepared, Question, SchemaIndex, Scores, Strategy, choose, complete, decide, gold,
 };
 
 /// Numbers of tables and of columns that coverage is measured at.
@@ -173,6 +173,8 @@ pub struct SchemaOptions {
 pub struct SchemaSet {
     pub questions: Vec<SchemaQuestion>,
     prepared: Vec<Prepared>,
+    /// Values that each names.
+    hints: Vec<Hints>,
     /// What each needs, as numbers of the index; or why that is not known.
     needs: Vec<Result<Needs, String>>,
     indexes: BTreeMap<String, SchemaIndex>,
@@ -277,6 +279,7 @@ impl SchemaSet {
             }
         });
         Ok(SchemaSet {
+            hints: vec![Hints::default(); questions.len()],
             needs: needs.collect(),
             prepared,
             indexes,
@@ -284,18 +287,38 @@ impl SchemaSet {
         })
     }
 
+    /// Looks for values of the databases, by their names, in the questions.
+    pub fn search_values(&mut self, cells: &BTreeMap<String, Cells>) {
+        let mut ready: BTreeMap<&str, NamedValues> = BTreeMap::new();
+        for (name, cells) in cells {
+            if let Some(index) = self.indexes.get(name) {
+                ready.insert(name, NamedValues::new(index.database(), cells));
+            }
+        }
+        for (question, hints) in self.questions.iter().zip(&mut self.hints) {
+            if let Some(values) = ready.get(question.database.as_str()) {
+                hints.values = values.of(Question {
+                    text: &question.text,
+                    evidence: &question.evidence,
+                });
+            }
+        }
+    }
+
     /// Questions whose SQL could be read.
     pub fn read(&self) -> impl Iterator<Item = Read<'_>> {
         self.questions
             .iter()
             .zip(&self.prepared)
+            .zip(&self.hints)
             .zip(&self.needs)
-            .filter_map(|((question, prepared), needs)| {
+            .filter_map(|(((question, prepared), hints), needs)| {
                 let index = self.indexes.get(&question.database)?;
                 Some(Read {
                     question,
                     index,
                     prepared,
+                    hints,
                     needs: needs.as_ref().ok()?,
                 })
             })
@@ -428,12 +451,16 @@ fn answers(
                 text: &read.question.text,
                 evidence: &read.question.evidence,
             };
+            let request = FocusRequest {
+                hints: read.hints.clone(),
+                ..options.request.clone()
+            };
             let decision = decide(
                 index,
                 question,
                 scores,
                 options.choice,
-                &options.request,
+                &request,
                 &count,
                 encoder.name(),
             );
@@ -474,6 +501,7 @@ pub struct Read<'a> {
     pub question: &'a SchemaQuestion,
     pub index: &'a SchemaIndex,
     pub prepared: &'a Prepared,
+    pub hints: &'a Hints,
     pub needs: &'a Needs,
 }
 

@@ -108,6 +108,22 @@ impl Stems {
         }))
     }
 
+    /// Words as they are written, in lower case and without accents: every one of them, no stems.
+    pub(crate) fn plain() -> Stems {
+        Stems(analyzer(&Analysis {
+            language: Language::None,
+            stemming: false,
+            stop_words: false,
+            fold_accents: true,
+        }))
+    }
+
+    /// Words and where each stands in the text, in bytes.
+    pub(crate) fn places(&self, text: &str) -> Vec<(String, std::ops::Range<usize>)> {
+        let words = words(&self.0, text).into_iter();
+        words.map(|word| (word.text, word.span)).collect()
+    }
+
     /// The stems of a text's words, in their order.
     pub(crate) fn of(&self, text: &str) -> Vec<String> {
         let words = words(&self.0, text).into_iter();

@@ -7,23 +7,35 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use parking_lot::RwLock;
+use lru::LruCache;
+use parking_lot::{Mutex, RwLock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::check::{check, check_database_name};
-use super::{Changes, Database, Descriptions};
+use super::permissions::{not_permitted, restrict};
+use super::{Cells, Changes, Database, Descriptions, Permissions};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::sync_parent;
+use beside::Beside;
+
+mod beside;
+
+pub(crate) use beside::{read as read_whole, write as write_whole};
 
 /// What the files' shape is called; one of another is refused, not guessed at.
 const VERSION: u32 = 1;
+/// What callers may see of databases that is kept ready; a view is a copy of what it shows.
+// Not zero, which the compiler sees.
+const KEPT_VIEWS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// Who changes something holds a lock on this file.
 const LOCK: &str = ".lock";
 
@@ -39,6 +51,60 @@ pub struct Entry {
     /// When it was imported last.
     #[schemars(with = "String")]
     pub imported_at: DateTime<Utc>,
+    /// What else is kept of it.
+    #[serde(skip)]
+    pub(crate) beside: Beside,
+    /// Who may see which tables; everybody all where there are none.
+    #[serde(skip)]
+    pub(crate) permissions: Option<Permissions>,
+    /// Whether this is what one caller may see, and not all.
+    #[serde(skip)]
+    pub(crate) restricted: bool,
+}
+
+impl Entry {
+    /// A database that is in no catalogue.
+    pub(crate) fn alone(database: Database) -> Entry {
+        Entry {
+            database,
+            written: Descriptions::default(),
+            source: String::new(),
+            imported_at: Utc::now(),
+            beside: Beside::default(),
+            permissions: None,
+            restricted: false,
+        }
+    }
+
+    /// Who may see which tables, where it is not open to everybody; None of what a caller sees.
+    pub fn permissions(&self) -> Option<&Permissions> {
+        self.permissions.as_ref()
+    }
+
+    /// What tells this from what others may see of the database.
+    pub(crate) fn key(&self) -> String {
+        let name = &self.database.name;
+        if !self.restricted {
+            return name.clone();
+        }
+        let mut tables: Vec<&str> = Vec::new();
+        tables.extend(self.database.tables.iter().map(|table| table.name.as_str()));
+        tables.sort_unstable();
+        view_key(name, tables.into_iter())
+    }
+
+    /// Values of its columns, to be searched.
+    ///
+    /// # Errors
+    /// An operator's error where they cannot be read.
+    pub fn cells(&self) -> Result<Cells> {
+        let newest = || {
+            let schemas = Schemas::of(&self.beside.folder);
+            let stored = schemas.stored(&self.beside.name)?;
+            Ok(stored.and_then(|stored| stored.cells))
+        };
+        Ok(self.beside.read_cells(newest)?.within(&self.database))
+    }
 }
 
 /// As it lies in the file.
@@ -47,25 +113,42 @@ struct Stored {
     version: u32,
     source: String,
     imported_at: DateTime<Utc>,
+    /// See [`Beside`].
+    #[serde(default)]
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cells: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    permissions: Option<Permissions>,
     written: Descriptions,
     database: Database,
 }
 
 /// What tells one state of a file from the next.
-type Stamp = (Option<SystemTime>, u64, u64);
+pub(super) type Stamp = (Option<SystemTime>, u64, u64);
 
 /// The databases of one data folder.
 pub struct Schemas {
     folder: PathBuf,
     read: RwLock<BTreeMap<String, (Stamp, Arc<Entry>)>>,
+    /// What callers may see, by [`Entry::key`], with what it was made of.
+    views: Mutex<LruCache<String, View>>,
 }
+
+/// What a view was made of, and the view.
+type View = (Arc<Entry>, Arc<Entry>);
 
 impl Schemas {
     /// Those below a data folder; nothing is made before the first one is put there.
     pub fn new(data: &Path) -> Schemas {
+        Schemas::of(&data.join("schemas"))
+    }
+
+    fn of(folder: &Path) -> Schemas {
         Schemas {
-            folder: data.join("schemas"),
+            folder: folder.to_path_buf(),
             read: RwLock::default(),
+            views: Mutex::new(LruCache::new(KEPT_VIEWS)),
         }
     }
 
@@ -93,7 +176,65 @@ impl Schemas {
         Ok(names)
     }
 
-    /// The database of this name, as it is now.
+    /// The database of this name as a caller may see it: all of it where it has no permissions.
+    /// This is what questions are answered from.
+    ///
+    /// # Errors
+    /// As [`Schemas::get`]; `caller_not_permitted` for a caller who may see no table of it, and
+    /// for none where it has permissions.
+    pub fn visible(&self, name: &str, caller: Option<&str>) -> Result<Arc<Entry>> {
+        let whole = self.get(name)?;
+        let Some(permissions) = &whole.permissions else {
+            return Ok(whole);
+        };
+        let tables = permissions.of(name, caller)?.tables(&whole.database)?;
+        if tables.is_empty() {
+            return Err(not_permitted(name, caller).into());
+        }
+        // The same object for the same sight, so that what is made ready of it is found again.
+        let key = view_key(name, tables.iter().copied());
+        if let Some((of, view)) = self.views.lock().get(&key)
+            && Arc::ptr_eq(of, &whole)
+        {
+            return Ok(view.clone());
+        }
+        let (database, written) = restrict(&whole, &tables);
+        let view = Arc::new(Entry {
+            database,
+            written,
+            source: whole.source.clone(),
+            imported_at: whole.imported_at,
+            beside: whole.beside.clone(),
+            // Those of others are not the caller's to know.
+            permissions: None,
+            restricted: true,
+        });
+        self.views.lock().put(key, (whole.clone(), view.clone()));
+        Ok(view)
+    }
+
+    /// The databases that a caller may see tables of, in the order of their names. One that is
+    /// removed meanwhile, or damaged, is left out, and logged.
+    ///
+    /// # Errors
+    /// As [`Schemas::names`].
+    pub fn all_visible(&self, caller: Option<&str>) -> Result<Vec<Arc<Entry>>> {
+        let mut all = Vec::new();
+        for name in self.names()? {
+            match self.visible(&name, caller) {
+                Ok(entry) => all.push(entry),
+                Err(error) => {
+                    let problem = error.problem();
+                    if problem.is_none_or(|p| p.code != Code::CallerNotPermitted) {
+                        tracing::warn!(database = name, %error, "a database is left out");
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The database of this name, as it is now, whoever may see it: for who looks after it.
     ///
     /// # Errors
     /// `database_not_found`; an operator's error for a file that cannot be read.
@@ -115,11 +256,20 @@ impl Schemas {
         let stored = self.stored(name)?.ok_or_else(|| not_found(name))?;
         let mut database = stored.database;
         stored.written.lay_over(&mut database);
+        let beside = Beside {
+            folder: self.folder.clone(),
+            name: name.to_string(),
+            id: stored.id,
+            cells: stored.cells,
+        };
         let entry = Arc::new(Entry {
+            beside,
             database,
             written: stored.written,
             source: stored.source,
             imported_at: stored.imported_at,
+            permissions: stored.permissions,
+            restricted: false,
         });
         let mut read = self.read.write();
         read.insert(name.to_string(), (stamp, entry.clone()));
@@ -127,11 +277,12 @@ impl Schemas {
     }
 
     /// Puts an imported database into the place of the one of its name, durably, and says what
-    /// changed; None where there was none. What was written about it stays.
+    /// changed; None where there was none. `cells` are its values that questions are searched for.
+    /// What was written about it stays, and so do its examples and permissions.
     ///
     /// # Errors
     /// As [`check`]; an operator's error where it cannot be written.
-    pub fn put(&self, database: Database, source: &str) -> Result<Option<Changes>> {
+    pub fn put(&self, database: Database, cells: &Cells, source: &str) -> Result<Option<Changes>> {
         check(&database)?;
         let _lock = self.lock()?;
         let name = database.name.clone();
@@ -139,16 +290,35 @@ impl Schemas {
         let changes = before
             .as_ref()
             .map(|before| Changes::between(&before.database, &database));
+        let (id, written, permissions) = match before {
+            Some(before) => (before.id, before.written, before.permissions),
+            None => (
+                uuid::Uuid::new_v4().simple().to_string(),
+                Descriptions::default(),
+                None,
+            ),
+        };
+        let mut beside = Beside {
+            folder: self.folder.clone(),
+            name: name.clone(),
+            id,
+            cells: None,
+        };
+        beside.write_cells(cells)?;
         self.write(
             &name,
             &Stored {
                 version: VERSION,
                 source: source.to_string(),
                 imported_at: Utc::now(),
-                written: before.map(|before| before.written).unwrap_or_default(),
+                id: beside.id.clone(),
+                cells: beside.cells.clone(),
+                permissions,
+                written,
                 database,
             },
         )?;
+        beside.sweep();
         Ok(changes)
     }
 
@@ -169,6 +339,22 @@ impl Schemas {
         self.get(name)
     }
 
+    /// Makes these the permissions of a database, durably; None opens it to everybody.
+    ///
+    /// # Errors
+    /// `database_not_found`; as [`Permissions::check`]; an operator's error where they cannot be
+    /// written.
+    pub fn permit(&self, name: &str, permissions: Option<Permissions>) -> Result<()> {
+        self.path(name)?;
+        if let Some(permissions) = &permissions {
+            permissions.check()?;
+        }
+        let _lock = self.lock()?;
+        let mut stored = self.stored(name)?.ok_or_else(|| not_found(name))?;
+        stored.permissions = permissions;
+        self.write(name, &stored)
+    }
+
     /// Removes a database and what was written about it.
     ///
     /// # Errors
@@ -186,7 +372,15 @@ impl Schemas {
             })?,
         }
         self.read.write().remove(name);
-        sync_parent(&path)
+        sync_parent(&path)?;
+        // Of no database: nothing of this name counts any more.
+        let beside = Beside {
+            folder: self.folder.clone(),
+            name: name.to_string(),
+            ..Beside::default()
+        };
+        beside.sweep();
+        Ok(())
     }
 
     /// The file of a database: only of what can be a name, so that none leads elsewhere.
@@ -195,7 +389,7 @@ impl Schemas {
         Ok(self.folder.join(format!("{name}.json")))
     }
 
-    fn lock(&self) -> Result<File> {
+    pub(super) fn lock(&self) -> Result<File> {
         let path = self.folder.join(LOCK);
         let cannot = |e| Error::operator_from(format!("cannot lock {}", path.display()), e);
         std::fs::create_dir_all(&self.folder).map_err(cannot)?;
@@ -220,27 +414,30 @@ impl Schemas {
     }
 
     fn write(&self, name: &str, stored: &Stored) -> Result<()> {
-        let path = self.path(name)?;
-        let cannot = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
-        let json = serde_json::to_vec(stored)
-            .map_err(|e| Error::Bug(format!("a database does not serialise: {e}")))?;
-        let beside = path.with_extension("writing");
-        let mut file = File::create(&beside).map_err(cannot)?;
-        file.write_all(&json)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&beside, &path))
-            .map_err(cannot)?;
-        sync_parent(&path)?;
+        write_whole(&self.path(name)?, stored)?;
         // The folder itself may be new.
         sync_parent(&self.folder)
     }
+}
+
+/// What tells a view of a database from others: its tables, in the order of their names.
+fn view_key<'t>(name: &str, tables: impl Iterator<Item = &'t str>) -> String {
+    let mut digest = Sha256::new();
+    for table in tables {
+        digest.update((table.len() as u64).to_le_bytes());
+        digest.update(table);
+    }
+    let digest = digest.finalize();
+    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    // No name of a database has a space.
+    format!("{name} {digits}")
 }
 
 fn cannot_read(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::operator_from(format!("cannot read {}", path.display()), error)
 }
 
-fn stamp(metadata: &Metadata) -> Stamp {
+pub(super) fn stamp(metadata: &Metadata) -> Stamp {
     #[cfg(unix)]
     let number = std::os::unix::fs::MetadataExt::ino(metadata);
     #[cfg(not(unix))]

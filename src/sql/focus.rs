@@ -4,12 +4,16 @@
 //! token budget, and what was left out for that is named; the same question has the same answer
 //! whatever the order of tables and columns in the source.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::hints::{Hints, Shown};
 use super::keep::{Choice, Kept, Mode, Reason, best, choose, complete};
 use super::link::{Question, SchemaIndex, Scores};
 use super::render::{Detail, quote, render};
+use super::values::MatchedValue;
 use super::{Dialect, ForeignKey};
 use crate::error::{Code, Problem, Result};
 
@@ -48,6 +52,8 @@ pub struct FocusRequest {
     /// The database's own where it is not said.
     pub dialect: Option<Dialect>,
     pub detail: Detail,
+    /// What is known of the question beside its words.
+    pub hints: Hints,
 }
 
 /// The part of a schema that a question needs.
@@ -67,9 +73,13 @@ pub struct Focus {
     pub join_paths: Vec<Vec<String>>,
     /// `CREATE TABLE` text.
     pub ddl: String,
-    /// Schema, evidence and question as one text.
+    /// Values that the question or its evidence names, of columns that are kept; the surest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matched_values: Vec<MatchedValue>,
+    /// Schema, examples, evidence and question as one text.
     pub prompt: String,
-    /// Tokens of the prompt, and of the prompt with the whole schema.
+    /// Tokens of the prompt, and of the prompt with the whole schema and all else that was asked
+    /// for.
     pub tokens: usize,
     pub full_tokens: usize,
     /// By which tokens are counted.
@@ -105,7 +115,7 @@ pub struct FocusedColumn {
 /// What was left out for the budget, the least useful first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
-    /// `samples`, `values`, `long_comments`, `comments`.
+    /// `samples`, `values`, `matched_values`, `long_comments`, `comments`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
     /// `table.column`, as the dialect quotes them.
@@ -113,12 +123,19 @@ pub struct Dropped {
     pub columns: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<String>,
+    /// How many examples.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub examples: usize,
+}
+
+fn is_none(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Dropped {
     /// Whether nothing was left out.
     pub fn is_empty(&self) -> bool {
-        self.details.is_empty() && self.columns.is_empty() && self.tables.is_empty()
+        *self == Dropped::default()
     }
 }
 
@@ -177,6 +194,7 @@ pub fn focus(
         tables: tables(index, scores, kept),
         foreign_keys: foreign_keys(index, kept),
         join_paths: kept.paths.iter().map(names).collect(),
+        matched_values: matched_values(index, kept, &request.hints),
         ddl: decision.ddl,
         prompt: decision.prompt,
         tokens: decision.tokens,
@@ -196,10 +214,12 @@ pub(crate) fn decide(
     count: CountTokens<'_>,
     tokenizer: &str,
 ) -> Result<Decision> {
+    let hints = &request.hints;
     let writer = Writer {
         index,
         question,
         dialect: request.dialect.unwrap_or(index.database().dialect),
+        examples: &hints.examples,
     };
     // The whole schema is long and the same for every question: counted once.
     let schema_tokens = index.whole_tokens(
@@ -210,17 +230,23 @@ pub(crate) fn decide(
             count(&render(index, &whole, writer.dialect, request.detail))
         },
     )?;
-    let full_tokens = schema_tokens + count(&writer.frame(""))?;
-    let fits = request.budget.is_none_or(|budget| full_tokens <= budget);
+    // Examples are given up before any of the schema is.
+    let without = schema_tokens + count(&writer.frame("", 0))?;
+    let examples = hints.examples.len();
+    let mut full_tokens = match examples {
+        0 => without,
+        all => schema_tokens + count(&writer.frame("", all))?,
+    };
+    let fits = request.budget.is_none_or(|budget| without <= budget);
     let (strategy, why) = match (request.strategy, request.budget) {
         (Strategy::Auto, None) => (Strategy::Full, "there is no budget".to_string()),
         (Strategy::Auto, Some(budget)) if fits => (
             Strategy::Full,
-            format!("the whole schema takes {full_tokens} tokens of {budget}"),
+            format!("the whole schema takes {without} tokens of {budget}"),
         ),
         (Strategy::Auto, Some(budget)) => (
             Strategy::Retrieval,
-            format!("the whole schema takes {full_tokens} tokens, more than {budget}"),
+            format!("the whole schema takes {without} tokens, more than {budget}"),
         ),
         (asked, _) => (asked, "it was asked for".to_string()),
     };
@@ -228,19 +254,23 @@ pub(crate) fn decide(
         Strategy::Full => Choice::All,
         Strategy::Auto | Strategy::Retrieval => choice,
     };
-    let cut = Cut::new(&writer, scores, choice, request.detail);
+    let cut = Cut::new(&writer, scores, hints, choice, request.detail);
     let Fitted {
         kept,
-        detail,
+        written,
         dropped,
         tokens,
     } = cut.within(request.budget, count)?;
-    let (ddl, prompt) = writer.prompt(&kept, detail);
+    let (ddl, prompt) = writer.prompt(&kept, written);
+    if strategy == Strategy::Full && dropped.is_empty() {
+        // With the values that the question names.
+        full_tokens = tokens;
+    }
     Ok(Decision {
         strategy,
         why,
         kept,
-        detail,
+        detail: written.detail,
         dropped,
         ddl,
         prompt,
@@ -294,22 +324,49 @@ fn foreign_keys(index: &SchemaIndex, kept: &Kept) -> Vec<ForeignKey> {
     keys
 }
 
+/// Values that the question names, of columns that are kept.
+fn matched_values(index: &SchemaIndex, kept: &Kept, hints: &Hints) -> Vec<MatchedValue> {
+    let is_kept = |value: &&MatchedValue| {
+        let column = index.find(&value.table, &value.column);
+        column.is_some_and(|column| kept.columns[column].is_some())
+    };
+    hints.values.iter().filter(is_kept).cloned().collect()
+}
+
 struct Writer<'a> {
     index: &'a SchemaIndex,
     question: Question<'a>,
     dialect: Dialect,
+    examples: &'a [Shown],
+}
+
+/// What is written beside names, types and keys.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Written {
+    detail: Detail,
+    /// Values that the question names.
+    matched: bool,
+    /// Number of examples.
+    examples: usize,
 }
 
 impl Writer<'_> {
     /// The `CREATE TABLE` text, and the prompt with it.
-    fn prompt(&self, kept: &Kept, detail: Detail) -> (String, String) {
-        let ddl = render(self.index, kept, self.dialect, detail);
-        let prompt = self.frame(&ddl);
+    fn prompt(&self, kept: &Kept, written: Written) -> (String, String) {
+        let ddl = match written.matched || kept.values.is_empty() {
+            true => render(self.index, kept, self.dialect, written.detail),
+            false => {
+                let mut bare = kept.clone();
+                bare.values.clear();
+                render(self.index, &bare, self.dialect, written.detail)
+            }
+        };
+        let prompt = self.frame(&ddl, written.examples);
         (ddl, prompt)
     }
 
     /// What stands around the `CREATE TABLE` text.
-    fn frame(&self, ddl: &str) -> String {
+    fn frame(&self, ddl: &str, examples: usize) -> String {
         let dialect = match self.dialect {
             Dialect::Sqlite => "SQLite",
             Dialect::Postgres => "PostgreSQL",
@@ -319,6 +376,11 @@ impl Writer<'_> {
             "-- {dialect} database {}\n\n{ddl}\n",
             one_line(&self.index.database().name)
         );
+        for example in self.examples.iter().take(examples) {
+            let sql = example.sql.trim().trim_end_matches(';');
+            let question = one_line(&example.question);
+            prompt.push_str(&format!("-- Question: {question}\n{sql};\n\n"));
+        }
         let evidence = one_line(self.question.evidence);
         if !evidence.is_empty() {
             prompt.push_str(&format!("-- Hint: {evidence}\n"));
@@ -332,6 +394,9 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// How likely a column that is kept for a value is needed at least, where a budget chooses.
+const HINTED: f32 = 0.5;
+
 /// Something that is kept for its score.
 #[derive(Clone, Copy, PartialEq)]
 enum Item {
@@ -343,7 +408,7 @@ enum Item {
 /// What is within the budget, and its tokens.
 struct Fitted {
     kept: Kept,
-    detail: Detail,
+    written: Written,
     dropped: Dropped,
     tokens: usize,
 }
@@ -353,16 +418,35 @@ struct Cut<'a> {
     writer: &'a Writer<'a>,
     items: Vec<Item>,
     reason: Reason,
-    detail: Detail,
+    /// Columns that are kept for a value.
+    hinted: BTreeSet<usize>,
+    values: BTreeMap<usize, Vec<String>>,
+    written: Written,
 }
 
 impl<'a> Cut<'a> {
-    fn new(writer: &'a Writer<'a>, scores: &Scores, choice: Choice, detail: Detail) -> Cut<'a> {
-        let kept = choose(writer.index, scores, choice);
+    fn new(
+        writer: &'a Writer<'a>,
+        scores: &Scores,
+        hints: &Hints,
+        choice: Choice,
+        detail: Detail,
+    ) -> Cut<'a> {
+        let mut kept = choose(writer.index, scores, choice);
+        let hinted = hints.columns(writer.index, scores, choice);
+        for column in &hinted {
+            kept.columns[*column] = Some(Reason::Value);
+            kept.tables.insert(writer.index.columns[*column].table);
+        }
         let mut items: Vec<(f32, Item)> = Vec::new();
         for column in best(&scores.columns) {
             if kept.columns[column].is_some() {
-                items.push((scores.columns[column], Item::Column(column)));
+                let score = scores.columns[column];
+                let worth = match hinted.contains(&column) {
+                    true => score.max(HINTED),
+                    false => score,
+                };
+                items.push((worth, Item::Column(column)));
             }
         }
         for table in &kept.tables {
@@ -380,7 +464,17 @@ impl<'a> Cut<'a> {
                 Choice::All => Reason::Everything,
                 _ => Reason::Linked,
             },
-            detail,
+            hinted,
+            // Where no values are asked for, these are not either.
+            values: match detail.values {
+                0 => BTreeMap::new(),
+                _ => hints.by_column(writer.index),
+            },
+            written: Written {
+                detail,
+                matched: true,
+                examples: hints.examples.len(),
+            },
         }
     }
 
@@ -394,7 +488,9 @@ impl<'a> Cut<'a> {
         for item in &self.items[..count] {
             match item {
                 Item::Column(column) => {
-                    kept.columns[*column] = Some(self.reason);
+                    let hinted = self.hinted.contains(column);
+                    let reason = if hinted { Reason::Value } else { self.reason };
+                    kept.columns[*column] = Some(reason);
                     kept.tables.insert(index.columns[*column].table);
                 }
                 Item::Table(table) => {
@@ -403,51 +499,59 @@ impl<'a> Cut<'a> {
             }
         }
         complete(index, &mut kept);
+        let values = self.values.iter();
+        kept.values = values
+            .filter(|(column, _)| kept.columns[**column].is_some())
+            .map(|(column, values)| (*column, values.clone()))
+            .collect();
         kept
     }
 
-    /// As much as the budget allows: sample rows are given up first, then values, then what
-    /// comments say beyond [`SHORT_COMMENT`], then columns and tables from the least likely on,
-    /// and all comments only where nothing fits otherwise.
+    /// As much as the budget allows: sample rows are given up first, then frequent values, then
+    /// those that the question names, then what comments say beyond [`SHORT_COMMENT`], then
+    /// examples from the last on, then columns and tables from the least likely on, and all
+    /// comments only where nothing fits otherwise.
     fn within(&self, budget: Option<usize>, count: CountTokens<'_>) -> Result<Fitted> {
         let budget = budget.unwrap_or(usize::MAX);
         let all = self.first(self.items.len());
         let mut fitted = Fitted {
-            detail: self.detail,
+            written: self.written,
             dropped: Dropped::default(),
             tokens: 0,
             kept: all.clone(),
         };
-        let mut text = self.writer.prompt(&all, fitted.detail).1;
+        let mut text = self.writer.prompt(&all, fitted.written).1;
         fitted.tokens = count(&text)?;
-        type Less = (&'static str, fn(Detail) -> Detail);
-        let steps: [Less; 3] = [
-            ("samples", |detail| Detail {
-                samples: 0,
-                ..detail
-            }),
-            ("values", |detail| Detail {
-                values: 0,
-                ..detail
-            }),
-            ("long_comments", |detail| Detail {
-                comment_chars: detail.comment_chars.min(SHORT_COMMENT),
-                ..detail
+        type Less = (&'static str, fn(&mut Written));
+        let steps: [Less; 4] = [
+            ("samples", |written| written.detail.samples = 0),
+            ("values", |written| written.detail.values = 0),
+            ("matched_values", |written| written.matched = false),
+            ("long_comments", |written| {
+                let detail = &mut written.detail;
+                detail.comment_chars = detail.comment_chars.min(SHORT_COMMENT);
             }),
         ];
         for (name, less) in steps {
             if fitted.tokens <= budget {
                 break;
             }
-            let fewer = less(fitted.detail);
+            let mut fewer = fitted.written;
+            less(&mut fewer);
             let shorter = self.writer.prompt(&all, fewer).1;
             // Where there is nothing of it, nothing is given up.
             if shorter != text {
                 text = shorter;
-                fitted.detail = fewer;
+                fitted.written = fewer;
                 fitted.tokens = count(&text)?;
                 fitted.dropped.details.push(name.into());
             }
+        }
+        while fitted.tokens > budget && fitted.written.examples > 0 {
+            fitted.written.examples -= 1;
+            fitted.dropped.examples += 1;
+            text = self.writer.prompt(&all, fitted.written).1;
+            fitted.tokens = count(&text)?;
         }
         if fitted.tokens <= budget {
             return Ok(fitted);
@@ -455,16 +559,16 @@ impl<'a> Cut<'a> {
         let most = self.items.len();
         let whole = (fitted.tokens, text.len());
         let (mut length, mut tokens) =
-            self.longest(0, most, whole, budget, fitted.detail, count)?;
+            self.longest(0, most, whole, budget, fitted.written, count)?;
         if length == 0 {
             let least = most.min(1);
             let smallest =
-                |detail: Detail| count(&self.writer.prompt(&self.first(least), detail).1);
-            if fitted.detail.comments {
-                fitted.detail.comments = false;
+                |written: Written| count(&self.writer.prompt(&self.first(least), written).1);
+            if fitted.written.detail.comments {
+                fitted.written.detail.comments = false;
                 fitted.dropped.details.push("comments".into());
             }
-            let taken = smallest(fitted.detail)?;
+            let taken = smallest(fitted.written)?;
             if taken > budget {
                 return Err(Problem::new(
                     Code::InvalidRequest,
@@ -476,7 +580,7 @@ impl<'a> Cut<'a> {
                 .into());
             }
             (length, tokens) =
-                self.longest(least, most + 1, whole, budget, fitted.detail, count)?;
+                self.longest(least, most + 1, whole, budget, fitted.written, count)?;
             if length == least {
                 tokens = taken;
             }
@@ -497,11 +601,11 @@ impl<'a> Cut<'a> {
         mut high: usize,
         mut known: (usize, usize),
         budget: usize,
-        detail: Detail,
+        written: Written,
         count: CountTokens<'_>,
     ) -> Result<(usize, usize)> {
         let mut taken = 0;
-        let prompt = |length: usize| self.writer.prompt(&self.first(length), detail).1;
+        let prompt = |length: usize| self.writer.prompt(&self.first(length), written).1;
         for round in 0.. {
             if high - low <= 1 {
                 break;

@@ -1,7 +1,7 @@
 //! Which columns are kept: those that score enough, and those without which they cannot be
 //! joined.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,8 @@ pub enum Choice {
 pub enum Reason {
     /// For its score.
     Linked,
+    /// For a value that the question names.
+    Value,
     /// It is part of a kept table's primary key.
     PrimaryKey,
     /// It is part of a foreign key between kept tables.
@@ -72,6 +74,8 @@ pub struct Kept {
     pub between: BTreeSet<usize>,
     /// Join paths: tables that were far apart, with those between them.
     pub paths: Vec<Vec<usize>>,
+    /// Values that the question names, of columns that are kept.
+    pub values: BTreeMap<usize, Vec<String>>,
 }
 
 impl Kept {

@@ -128,6 +128,10 @@ impl Masking {
     }
 
     /// Whether values look like secrets or personal data.
+    pub fn tells(&self, values: &[String]) -> bool {
+        self.values(values.iter().map(String::as_str))
+    }
+
     fn values<'a>(&self, values: impl Iterator<Item = &'a str>) -> bool {
         if !self.by_values {
             return false;

@@ -15,14 +15,20 @@ mod describe;
 mod examples;
 mod focus;
 mod gold;
+mod hints;
 pub mod import;
 mod infer;
 mod keep;
 mod link;
 mod mask;
 mod names;
+mod permissions;
 mod render;
 mod retrieve;
+mod similar;
+mod stored;
+mod values;
+mod which;
 mod words;
 mod written;
 
@@ -35,13 +41,24 @@ pub use examples::{Vectors, diverse, worth_annotating};
 pub(crate) use focus::{Decision, decide};
 pub use focus::{Dropped, Focus, FocusRequest, FocusedColumn, FocusedTable, Strategy, focus};
 pub use gold::{Gold, Unread, gold};
+pub use hints::{Hints, Shown};
 pub use import::{Meanings, add_meanings, parse_tables_json};
 pub use infer::infer_keys;
 pub(crate) use keep::best;
 pub use keep::{Choice, Kept, Mode, Reason, choose, complete};
 pub use link::{Linker, Method, Prepared, Question, SchemaIndex, Scores};
 pub use mask::{Masking, SENSITIVE};
+pub use permissions::{Access, Permissions};
 pub use render::{Detail, render};
-pub use retrieve::{RetrieveRequest, Retriever};
+pub use retrieve::{RetrieveRequest, Retriever, ValuesAnswer, ValuesRequest};
+pub use similar::{
+    AnnotateAnswer, AnnotateRequest, SimilarAnswer, SimilarExample, SimilarRequest, WorthAnnotating,
+};
+pub use stored::{Example, ExamplesAdded, MOST_EXAMPLES, NewExample};
+pub use values::{
+    Cells, MOST_CELLS, Matched, MatchedValue, NamedValues, Span, ValueHit, ValueIndex,
+};
+pub use which::{CANDIDATES, Compared, RankedDatabase, Sketch, WhichAnswer, WhichRequest};
+pub(crate) use which::{compare, link as link_compared, rank};
 pub use words::{Abbreviations, split_words};
 pub use written::{ColumnDescription, Descriptions, TableDescription};

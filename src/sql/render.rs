@@ -59,13 +59,10 @@ fn write_table(
 ) {
     let table = index.table(number);
     let first = index.first_column(number);
-    let columns: Vec<&Column> = table
-        .columns
-        .iter()
-        .enumerate()
+    let numbered = table.columns.iter().enumerate();
+    let (places, columns): (Vec<usize>, Vec<&Column>) = numbered
         .filter(|(place, _)| kept.columns[first + place].is_some())
-        .map(|(_, column)| column)
-        .collect();
+        .unzip();
     if detail.comments
         && let Some(comment) = comment(
             &table.name,
@@ -80,8 +77,12 @@ fn write_table(
         &format!("CREATE TABLE {} (", qualified(&table.name, dialect)),
     );
     let mut lines: Vec<(String, Option<String>)> = Vec::new();
-    for column in &columns {
-        lines.push(written_column(column, dialect, detail));
+    for (place, column) in places.iter().zip(&columns) {
+        let named = kept
+            .values
+            .get(&(first + place))
+            .map_or(&[][..], Vec::as_slice);
+        lines.push(written_column(column, named, dialect, detail));
     }
     let has = |name: &String| columns.iter().any(|column| column.name == *name);
     let names = |names: &[String]| -> String {
@@ -132,7 +133,13 @@ fn name_all(table: &Table, places: &[usize]) -> Vec<String> {
         .collect()
 }
 
-fn written_column(column: &Column, dialect: Dialect, detail: Detail) -> (String, Option<String>) {
+/// A column and what stands beside it; values that the question names come first.
+fn written_column(
+    column: &Column,
+    named: &[String],
+    dialect: Dialect,
+    detail: Detail,
+) -> (String, Option<String>) {
     let mut part = quote(&column.name, dialect);
     let data_type = data_type(&column.data_type);
     if !data_type.is_empty() {
@@ -156,8 +163,11 @@ fn written_column(column: &Column, dialect: Dialect, detail: Detail) -> (String,
                 .map(|text| short(text, detail.comment_chars)),
         );
     }
-    let values = column.values.iter().take(detail.values);
-    let values: Vec<String> = values
+    let others = column.values.iter().filter(|value| !named.contains(value));
+    let others = others.take(detail.values.saturating_sub(named.len()));
+    let values: Vec<String> = named
+        .iter()
+        .chain(others)
         .map(|value| format!("'{}'", short(value, MOST_VALUE).replace('\'', "''")))
         .collect();
     if !values.is_empty() {

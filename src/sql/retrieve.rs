@@ -2,7 +2,7 @@
 //! next.
 //!
 //! The promise: an answer is that of the database as it stands in the catalogue when the
-//! question comes, and what is kept stays within [`KEPT_COLUMNS`].
+//! question comes, and what is kept stays within [`KEPT_COLUMNS`] and [`KEPT_VALUES`].
 
 use std::sync::Arc;
 
@@ -12,17 +12,30 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Dialect;
-use super::catalog::Entry;
+use super::catalog::{Entry, Stamp};
 use super::focus::{Focus, FocusRequest, Strategy, focus};
+use super::hints::Hints;
 use super::keep::Mode;
 use super::link::{Linker, Method, Question, SchemaIndex};
 use super::render::Detail;
+use super::similar::Encoded;
+use super::values::{NamedValues, ValueHit};
+use super::which::{KEPT_TABLES, Sketches};
 use crate::error::{Code, Problem, Result};
-use crate::model::{Registry, TokenCounter};
+use crate::model::{Registry, TextEncoder, TokenCounter};
 
 /// Columns of all databases that are kept ready, each with two vectors and the words of what is
 /// said of it; the database that was asked about longest ago gives way.
 const KEPT_COLUMNS: usize = 200_000;
+/// Values of all databases that are kept ready, a few hundred bytes each.
+const KEPT_VALUES: usize = 1_000_000;
+/// Examples of all databases that are kept ready, with a vector each.
+const KEPT_EXAMPLES: usize = 50_000;
+/// Longest text that values are searched for, in bytes.
+const MOST_TEXT: usize = 1_024;
+/// Hits of a search where nothing is said, and at most.
+const USUAL_HITS: usize = 10;
+const MOST_HITS: usize = 100;
 /// Most sample rows of a table and most values of a column that a request may ask for.
 const MOST_DETAIL: usize = 100;
 
@@ -60,12 +73,23 @@ pub struct RetrieveRequest {
     /// Most frequent values of a column, 0 to 100; 3 where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<usize>,
+    /// Most stored questions like this one that are shown with their SQL, 0 to 100; none where it
+    /// is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
+    /// Who asks; needed where the database has permissions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
 }
 
 impl RetrieveRequest {
     fn detail(&self) -> Result<Detail, Problem> {
         let usual = Detail::default();
-        for (field, asked) in [("samples", self.samples), ("values", self.values)] {
+        for (field, asked) in [
+            ("samples", self.samples),
+            ("values", self.values),
+            ("examples", self.examples),
+        ] {
             if asked.is_some_and(|n| n > MOST_DETAIL) {
                 return Err(
                     Problem::new(Code::InvalidRequest, "more than may be asked for")
@@ -84,17 +108,40 @@ impl RetrieveRequest {
     }
 }
 
+/// What is searched for among a database's values.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValuesRequest {
+    /// What may be a value, or a part of one, or mean one; 1 to 1,024 bytes.
+    pub text: String,
+    /// Most values of the answer, 1 to 100; 10 where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Whether values are also compared by their vectors, for which they are encoded the first
+    /// time; yes where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<bool>,
+    /// Who asks; needed where the database has permissions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+}
+
+/// The values that were found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ValuesAnswer {
+    pub database: String,
+    /// The best first.
+    pub hits: Vec<ValueHit>,
+}
+
 /// Answers questions about databases. Any number of threads may use one at once.
 pub struct Retriever {
     linker: Linker,
     encoder: String,
-    ready: Mutex<Ready>,
-}
-
-struct Ready {
-    /// By name: the entry that it was made of.
-    indexes: LruCache<String, (Arc<Entry>, Arc<SchemaIndex>)>,
-    columns: usize,
+    schemas: Mutex<Kept<SchemaIndex>>,
+    values: Mutex<Kept<NamedValues>>,
+    pub(super) sketches: Mutex<Sketches>,
+    pub(super) examples: Mutex<Kept<(Option<Stamp>, Arc<Encoded>)>>,
 }
 
 impl Retriever {
@@ -106,11 +153,19 @@ impl Retriever {
         Ok(Retriever {
             linker: Linker::open(registry, encoder, cross)?,
             encoder: encoder.to_owned(),
-            ready: Mutex::new(Ready {
-                indexes: LruCache::unbounded(),
-                columns: 0,
-            }),
+            schemas: Mutex::new(Kept::new(KEPT_COLUMNS)),
+            values: Mutex::new(Kept::new(KEPT_VALUES)),
+            sketches: Mutex::new(Kept::new(KEPT_TABLES)),
+            examples: Mutex::new(Kept::new(KEPT_EXAMPLES)),
         })
+    }
+
+    pub(super) fn linker(&self) -> &Linker {
+        &self.linker
+    }
+
+    pub(super) fn encoder(&self) -> &TextEncoder {
+        self.linker.encoder()
     }
 
     /// The part of a database that a question needs.
@@ -124,6 +179,23 @@ impl Retriever {
         entry: &Arc<Entry>,
         request: &RetrieveRequest,
     ) -> Result<Focus> {
+        let counter = match request.tokenizer.as_deref().filter(|n| *n != self.encoder) {
+            None => None,
+            Some(name) => Some(TokenCounter::open(&registry.folder(name)?)?),
+        };
+        self.retrieve_counted(entry, request, counter.as_ref())
+    }
+
+    /// The same, tokens counted by a counter of the caller's; by the encoder's without one.
+    ///
+    /// # Errors
+    /// As [`Retriever::retrieve`].
+    pub fn retrieve_counted(
+        &self,
+        entry: &Arc<Entry>,
+        request: &RetrieveRequest,
+        counter: Option<&TokenCounter>,
+    ) -> Result<Focus> {
         let question = Question {
             text: &request.question,
             evidence: &request.evidence,
@@ -135,12 +207,12 @@ impl Retriever {
             budget: request.token_budget,
             dialect: request.dialect,
             detail: request.detail()?,
+            hints: Hints {
+                values: self.values_of(entry)?.of(question),
+                examples: self.shown(entry, question.text, request.examples.unwrap_or_default())?,
+            },
         };
-        let counter = match request.tokenizer.as_deref().filter(|n| *n != self.encoder) {
-            None => None,
-            Some(name) => Some(TokenCounter::open(&registry.folder(name)?)?),
-        };
-        let count = |text: &str| match &counter {
+        let count = |text: &str| match counter {
             Some(counter) => counter.count(text),
             None => self.linker.encoder().count_tokens(text),
         };
@@ -161,27 +233,105 @@ impl Retriever {
         )
     }
 
+    /// Values of a database that are like a text.
+    ///
+    /// # Errors
+    /// InvalidRequest or LimitExceeded with the field; an operator's error where the values
+    /// cannot be read; those of the encoder.
+    pub fn values(&self, entry: &Arc<Entry>, request: &ValuesRequest) -> Result<ValuesAnswer> {
+        let text = request.text.trim();
+        if text.is_empty() {
+            let empty = Problem::new(Code::InvalidRequest, "there is nothing to search for");
+            return Err(empty.field("text").expected("some words").into());
+        }
+        if text.len() > MOST_TEXT {
+            return Err(Problem::new(Code::LimitExceeded, "the text is too long")
+                .field("text")
+                .found(format!("{} bytes", text.len()))
+                .expected(format!("at most {MOST_TEXT} bytes"))
+                .into());
+        }
+        let limit = limit(request.limit, USUAL_HITS)?;
+        let encoder = request
+            .meaning
+            .unwrap_or(true)
+            .then(|| self.linker.encoder());
+        let values = self.values_of(entry)?;
+        Ok(ValuesAnswer {
+            database: entry.database.name.clone(),
+            hits: values.index.search(text, limit, encoder)?,
+        })
+    }
+
     /// The database made ready: as it was kept, or anew where it is another by now.
-    fn ready(&self, entry: &Arc<Entry>) -> Result<Arc<SchemaIndex>> {
-        let name = &entry.database.name;
-        if let Some((of, index)) = self.ready.lock().indexes.get(name)
-            && Arc::ptr_eq(of, entry)
-        {
-            return Ok(index.clone());
+    pub(super) fn ready(&self, entry: &Arc<Entry>) -> Result<Arc<SchemaIndex>> {
+        if let Some(index) = self.schemas.lock().get(entry) {
+            return Ok(index);
         }
         let index = Arc::new(self.linker.index(&entry.database)?);
-        let mut ready = self.ready.lock();
-        let before = ready
-            .indexes
-            .put(name.clone(), (entry.clone(), index.clone()));
-        ready.columns += columns(entry);
-        ready.columns -= before.map_or(0, |(of, _)| columns(&of));
-        while ready.columns > KEPT_COLUMNS
-            && let Some((_, (of, _))) = ready.indexes.pop_lru()
-        {
-            ready.columns -= columns(&of);
-        }
+        self.schemas
+            .lock()
+            .put(entry, index.clone(), columns(entry));
         Ok(index)
+    }
+
+    /// Its values, likewise.
+    fn values_of(&self, entry: &Arc<Entry>) -> Result<Arc<NamedValues>> {
+        if let Some(values) = self.values.lock().get(entry) {
+            return Ok(values);
+        }
+        let values = Arc::new(NamedValues::new(&entry.database, &entry.cells()?));
+        let size = values.index.len();
+        self.values.lock().put(entry, values.clone(), size);
+        Ok(values)
+    }
+}
+
+/// What was made ready of databases as callers see them, within a bound; the database that was asked
+/// about longest ago gives way.
+pub(super) struct Kept<T> {
+    ready: LruCache<String, (Arc<Entry>, Arc<T>, usize)>,
+    size: usize,
+    most: usize,
+}
+
+impl<T> Kept<T> {
+    fn new(most: usize) -> Kept<T> {
+        Kept {
+            ready: LruCache::unbounded(),
+            size: 0,
+            most,
+        }
+    }
+
+    /// What was made of this very entry.
+    pub(super) fn get(&mut self, entry: &Arc<Entry>) -> Option<Arc<T>> {
+        let (of, ready, _) = self.ready.get(&entry.key())?;
+        Arc::ptr_eq(of, entry).then(|| ready.clone())
+    }
+
+    pub(super) fn put(&mut self, entry: &Arc<Entry>, ready: Arc<T>, size: usize) {
+        let before = self.ready.put(entry.key(), (entry.clone(), ready, size));
+        self.size = self.size + size - before.map_or(0, |(.., size)| size);
+        while self.size > self.most
+            && let Some((_, (.., size))) = self.ready.pop_lru()
+        {
+            self.size -= size;
+        }
+    }
+}
+
+/// How many hits are asked for.
+pub(super) fn limit(asked: Option<usize>, usual: usize) -> Result<usize, Problem> {
+    match asked {
+        None => Ok(usual),
+        Some(asked) if (1..=MOST_HITS).contains(&asked) => Ok(asked),
+        Some(asked) => Err(
+            Problem::new(Code::InvalidRequest, "so many cannot be asked for")
+                .field("limit")
+                .found(asked)
+                .expected(format!("1 to {MOST_HITS}")),
+        ),
     }
 }
 

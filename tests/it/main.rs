@@ -35,6 +35,8 @@ mod rerankers;
 mod reranking;
 mod rest;
 mod schema_linking;
+mod schema_permissions;
+mod schema_values;
 mod schemas;
 mod scripts;
 mod snapshots;

@@ -95,6 +95,22 @@ async fn holds(client: &Client, expected: &Value) {
     assert_eq!(answer.structured_content.as_ref(), Some(expected));
     assert_eq!(json!(text(&answer)), expected["prompt"]);
 
+    // A schema of DDL text has no cells, and nobody has stored a question.
+    let value = json!({"database": "shop", "text": "Fremont", "meaning": false});
+    let similar = json!({"database": "shop", "question": "Who lives there?"});
+    for (tool, arguments, list) in [
+        ("search_values", value, "hits"),
+        ("similar_questions", similar, "examples"),
+    ] {
+        let answer = called(client, tool, arguments.clone()).await;
+        let found = answer.structured_content.as_ref().unwrap();
+        assert_eq!(found[list], json!([]), "{tool}: {found}");
+        let mut elsewhere = arguments;
+        elsewhere["database"] = json!("elsewhere");
+        let refused = called(client, tool, elsewhere).await;
+        assert_eq!(code(&refused), "database_not_found");
+    }
+
     let long = "why ".repeat(25_000);
     for (arguments, expected) in [
         (

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gleaner::error::Code;
 use gleaner::model::{TextEncoder, TokenClassifier};
 use gleaner::sql::{
-    Choice, Database, Detail, Dialect, Focus, FocusRequest, Linker, Method, Mode, Question,
+    Choice, Database, Detail, Dialect, Focus, FocusRequest, Hints, Linker, Method, Mode, Question,
     Strategy, focus, parse_tables_json,
 };
 use proptest::prelude::*;
@@ -84,6 +84,7 @@ fn request(strategy: Strategy, budget: Option<usize>) -> FocusRequest {
         budget,
         dialect: Some(Dialect::Postgres),
         detail: Detail::default(),
+        hints: Hints::default(),
     }
 }
 

@@ -13,7 +13,9 @@ use super::super::schemas;
 use super::super::state::App;
 use super::super::{SchemaList, json as bodies};
 use crate::error::{Code, Error, Problem, Result};
-use crate::sql::{Focus, RetrieveRequest};
+use crate::sql::{
+    Focus, RetrieveRequest, SimilarAnswer, SimilarRequest, ValuesAnswer, ValuesRequest,
+};
 
 /// A tool.
 pub(super) struct Offered {
@@ -53,6 +55,25 @@ pub(super) static ALL: &[Offered] = &[
         output: schema_of::<Focus>,
         answer: retrieve_schema,
     },
+    Offered {
+        name: "search_values",
+        title: "Search cell values",
+        description: "Values of a database's cells that are like a text, with their tables and \
+                      columns: by words, by letters where it is misspelt, and by meaning. Call it \
+                      to learn how a value is spelt before comparing a column with it.",
+        input: for_database::<ValuesRequest>,
+        output: schema_of::<ValuesAnswer>,
+        answer: search_values,
+    },
+    Offered {
+        name: "similar_questions",
+        title: "Find similar questions",
+        description: "Stored questions about a database that are like one, with the SQL that \
+                      answers them.",
+        input: for_database::<SimilarRequest>,
+        output: schema_of::<SimilarAnswer>,
+        answer: similar_questions,
+    },
 ];
 
 /// The tool of this name.
@@ -76,14 +97,18 @@ impl Offered {
     }
 }
 
-/// Nothing is asked.
+/// Nothing but who asks.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ListDatabases {}
+struct ListDatabases {
+    /// Who asks; databases that have permissions are open to callers that they name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
+}
 
 fn list_databases(app: &App, arguments: JsonObject) -> Result<Answer> {
-    let ListDatabases {} = read(arguments)?;
-    let list = schemas::summaries(app)?;
+    let ListDatabases { caller } = read(arguments)?;
+    let list = schemas::summaries(app, caller.as_deref())?;
     let lines = list.schemas.iter().map(|database| {
         let said = database.description.as_deref();
         format!(
@@ -106,6 +131,40 @@ fn retrieve_schema(app: &App, mut arguments: JsonObject) -> Result<Answer> {
     let request: RetrieveRequest = read(arguments)?;
     let focus = schemas::retrieved(app, &database, &request)?;
     answer(focus.prompt.clone(), &focus)
+}
+
+fn search_values(app: &App, mut arguments: JsonObject) -> Result<Answer> {
+    let database = database(&mut arguments)?;
+    let request: ValuesRequest = read(arguments)?;
+    let entry = app.schemas.visible(&database, request.caller.as_deref())?;
+    let found = schemas::retriever(app)?.values(&entry, &request)?;
+    let lines = found.hits.iter().map(|hit| {
+        format!(
+            "{}.{} = {} ({:.2}, {})\n",
+            hit.table, hit.column, hit.value, hit.score, hit.matched
+        )
+    });
+    let text: String = match found.hits.is_empty() {
+        true => "Nothing is like it.".into(),
+        false => lines.collect(),
+    };
+    answer(text, &found)
+}
+
+fn similar_questions(app: &App, mut arguments: JsonObject) -> Result<Answer> {
+    let database = database(&mut arguments)?;
+    let request: SimilarRequest = read(arguments)?;
+    let entry = app.schemas.visible(&database, request.caller.as_deref())?;
+    let found = schemas::retriever(app)?.similar(&entry, &request)?;
+    let lines = found
+        .examples
+        .iter()
+        .map(|example| format!("-- {}\n{}\n", example.question, example.sql));
+    let text: String = match found.examples.is_empty() {
+        true => "There are no stored questions yet.".into(),
+        false => lines.collect(),
+    };
+    answer(text, &found)
 }
 
 fn answer(text: String, structured: &impl Serialize) -> Result<Answer> {

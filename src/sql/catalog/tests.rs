@@ -28,7 +28,12 @@ fn databases_are_kept_and_found() {
         std::fs::read_dir(folder.path()).unwrap().next().is_none(),
         "nothing is made"
     );
-    assert_eq!(schemas.put(database(TEXT), "a file").unwrap(), None);
+    assert_eq!(
+        schemas
+            .put(database(TEXT), &Cells::default(), "a file")
+            .unwrap(),
+        None
+    );
     assert_eq!(schemas.names().unwrap(), ["shop"]);
     // As another process sees it.
     for schemas in [&schemas, &Schemas::new(folder.path())] {
@@ -67,7 +72,7 @@ fn names_lead_nowhere_else() {
             ..database(TEXT)
         };
         assert_eq!(
-            code(&schemas.put(named, "").unwrap_err()),
+            code(&schemas.put(named, &Cells::default(), "").unwrap_err()),
             Code::InvalidSchema
         );
     }
@@ -78,7 +83,9 @@ fn names_lead_nowhere_else() {
 fn importing_again_says_what_changed_and_keeps_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let schemas = Schemas::new(folder.path());
-    schemas.put(database(TEXT), "one").unwrap();
+    schemas
+        .put(database(TEXT), &Cells::default(), "one")
+        .unwrap();
     let column = ColumnDescription {
         description: Some("what it is".into()),
         ..ColumnDescription::default()
@@ -106,13 +113,19 @@ fn importing_again_says_what_changed_and_keeps_what_was_written() {
     );
     assert_eq!(described(&entry), all);
 
-    let same = schemas.put(database(TEXT), "two").unwrap().unwrap();
+    let same = schemas
+        .put(database(TEXT), &Cells::default(), "two")
+        .unwrap()
+        .unwrap();
     assert!(
         same.is_empty(),
         "what was written is no change of the import: {same:?}"
     );
     let next = "CREATE TABLE a (id INTEGER PRIMARY KEY, x INT, y INT); CREATE TABLE c (z INT);";
-    let changes = schemas.put(database(next), "two").unwrap().unwrap();
+    let changes = schemas
+        .put(database(next), &Cells::default(), "two")
+        .unwrap()
+        .unwrap();
     assert_eq!(changes.tables.added, ["c"]);
     assert_eq!(changes.tables.changed, ["a"]);
     assert_eq!(changes.tables.removed, ["b"]);
@@ -128,11 +141,11 @@ fn importing_again_says_what_changed_and_keeps_what_was_written() {
 fn what_does_not_hold_together_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let schemas = Schemas::new(folder.path());
-    schemas.put(database(TEXT), "").unwrap();
+    schemas.put(database(TEXT), &Cells::default(), "").unwrap();
     let refuse = |change: &dyn Fn(&mut Database)| {
         let mut wrong = database(TEXT);
         change(&mut wrong);
-        let error = schemas.put(wrong, "").unwrap_err();
+        let error = schemas.put(wrong, &Cells::default(), "").unwrap_err();
         assert_eq!(schemas.get("shop").unwrap().database, database(TEXT));
         (
             code(&error),
@@ -191,18 +204,69 @@ fn what_does_not_hold_together_changes_nothing() {
 fn a_damaged_file_is_said_and_replaced_by_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let schemas = Schemas::new(folder.path());
-    schemas.put(database(TEXT), "").unwrap();
+    schemas.put(database(TEXT), &Cells::default(), "").unwrap();
     let path = folder.path().join("schemas/shop.json");
     std::fs::write(&path, "{\"version\": 1").unwrap();
     assert!(matches!(schemas.get("shop"), Err(Error::Operator(_))));
     assert!(matches!(
-        schemas.put(database(TEXT), ""),
+        schemas.put(database(TEXT), &Cells::default(), ""),
         Err(Error::Operator(_))
     ));
     schemas.remove("shop").unwrap();
-    schemas.put(database(TEXT), "").unwrap();
+    schemas.put(database(TEXT), &Cells::default(), "").unwrap();
     // What a process leaves that ends while it writes.
     std::fs::write(path.with_extension("writing"), "{").unwrap();
     assert_eq!(schemas.names().unwrap(), ["shop"]);
     assert_eq!(schemas.get("shop").unwrap().database, database(TEXT));
+}
+
+#[test]
+fn values_are_those_of_the_import_that_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let schemas = Schemas::new(folder.path());
+    let of = |value: &str| {
+        let mut cells = Cells::default();
+        cells.set("a", "x", vec![value.into()]);
+        cells.set("gone", "x", vec!["of no table".into()]);
+        cells
+    };
+    let first = |entry: &Entry| entry.cells().unwrap().of("a", "x").map(|v| v[0].clone());
+    schemas.put(database(TEXT), &of("one"), "").unwrap();
+    let one = schemas.get("shop").unwrap();
+    assert_eq!(first(&one), Some("one".into()));
+    assert_eq!(one.cells().unwrap().len(), 1);
+    // What a process leaves that ends before its import counts.
+    let stray = folder.path().join("schemas/shop.0123.cells");
+    std::fs::write(&stray, "{").unwrap();
+    assert_eq!(first(&schemas.get("shop").unwrap()), Some("one".into()));
+    schemas.put(database(TEXT), &of("two"), "").unwrap();
+    assert!(!stray.exists(), "it is swept away");
+    // Whoever still holds the entry before has the values of the one that replaced it.
+    assert_eq!(first(&one), Some("two".into()));
+    let files = || {
+        std::fs::read_dir(folder.path().join("schemas"))
+            .unwrap()
+            .count()
+    };
+    assert_eq!(files(), 3, "a lock, a database and its values");
+    let entry = schemas.get("shop").unwrap();
+    schemas.put(database(TEXT), &Cells::default(), "").unwrap();
+    assert_eq!(files(), 2);
+    assert_eq!(first(&schemas.get("shop").unwrap()), None);
+    drop(entry);
+
+    let mut masked = database(TEXT);
+    masked.tables[0].columns[1].masked = true;
+    schemas.put(masked, &of("secret"), "").unwrap();
+    assert!(schemas.get("shop").unwrap().cells().unwrap().is_empty());
+    // Lost: said, and no panic.
+    let entry = schemas.get("shop").unwrap();
+    for file in std::fs::read_dir(folder.path().join("schemas")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "cells") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    assert!(matches!(entry.cells(), Err(Error::Operator(_))));
+    schemas.remove("shop").unwrap();
 }

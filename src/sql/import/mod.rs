@@ -24,7 +24,7 @@ pub use url::ServerUrl;
 
 use std::path::Path;
 
-use super::{Database, Dialect, Masking, infer_keys};
+use super::{Cells, Column, Database, Dialect, Masking, infer_keys};
 use crate::error::{Error, Result};
 
 /// Most values that a column's type lists (`ENUM`) and that are kept.
@@ -38,6 +38,8 @@ pub struct Imported {
     pub skipped: usize,
     /// What was left out and why, for people.
     pub notes: Vec<String>,
+    /// Values of columns of texts, to be searched.
+    pub cells: Cells,
 }
 
 impl Imported {
@@ -47,29 +49,60 @@ impl Imported {
             database,
             skipped: 0,
             notes: Vec::new(),
+            cells: Cells::default(),
         }
     }
 
     /// What every import ends with: descriptions from a folder laid over, values of columns that
-    /// look like secrets or personal data dropped, and foreign keys inferred where `infer`.
+    /// look like secrets or personal data dropped, foreign keys inferred where `infer`, and the
+    /// values to be searched held to their bounds.
     ///
     /// # Errors
     /// As [`describe`].
     pub fn refine(
         mut self,
-        masking: &Masking,
+        options: &ReadOptions,
         infer: bool,
         descriptions: Option<&Path>,
     ) -> Result<Imported> {
         if let Some(folder) = descriptions {
             self.notes.extend(describe(&mut self.database, folder)?);
         }
-        masking.apply(&mut self.database);
+        self.collect_cells(&options.masking);
+        options.masking.apply(&mut self.database);
         if infer {
             infer_keys(&mut self.database);
         }
+        self.cells = std::mem::take(&mut self.cells).within(&self.database);
+        if let Some(each) = self.cells.bound(options.searched_values) {
+            self.notes
+                .push(format!("values to be searched: {each} of each column at most, not {}, as there are many columns", options.searched_values));
+        }
         Ok(self)
     }
+
+    /// Values that did not come with the rows (a type lists them, or somebody brought them) are
+    /// searched too; a column whose values give it away is masked, however many there are.
+    fn collect_cells(&mut self, masking: &Masking) {
+        for table in &mut self.database.tables {
+            for column in &mut table.columns {
+                match self.cells.of(&table.name, &column.name) {
+                    Some(values) => column.masked |= masking.tells(values),
+                    None if read::is_text(&column.data_type) || names_things(column) => {
+                        let values = column.values.clone();
+                        self.cells.set(&table.name, &column.name, values);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// Whether a column of a type of its own has values in words: those of an enumeration.
+fn names_things(column: &Column) -> bool {
+    let in_words = |value: &String| value.chars().any(char::is_alphabetic);
+    !column.data_type.to_lowercase().contains("bool") && column.values.iter().any(in_words)
 }
 
 /// Reads the schema of a database server, with the rights of the URL's user: what that user may

@@ -9,12 +9,12 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::read::{
-    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, collect_keys, drop_hidden_keys, is_binary,
-    keep, quoted, wanted,
+    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, asked, collect_keys, drop_hidden_keys,
+    is_binary, keep, quoted, wanted,
 };
 use super::{Imported, MOST_ENUM_VALUES, ServerUrl};
 use crate::error::{Error, Result};
-use crate::sql::{Column, Database, Dialect, Table};
+use crate::sql::{Cells, Column, Database, Dialect, Table};
 
 /// Schemas that are the server's own, as a condition on `table_schema`.
 const OURS: &str = "(table_schema = database() OR (database() IS NULL AND table_schema NOT IN \
@@ -36,6 +36,7 @@ pub(super) async fn mysql(name: &str, url: &ServerUrl, options: &ReadOptions) ->
         connection: connection.map_err(failed)?,
         options,
         notes: Vec::new(),
+        cells: Cells::default(),
     };
     let database = reader.read(name).await.map_err(failed)?;
     let _ = reader.connection.close().await;
@@ -44,6 +45,7 @@ pub(super) async fn mysql(name: &str, url: &ServerUrl, options: &ReadOptions) ->
         database,
         skipped: 0,
         notes: scrubbed.collect(),
+        cells: reader.cells,
     })
 }
 
@@ -51,6 +53,7 @@ struct Reader<'a> {
     connection: MySqlConnection,
     options: &'a ReadOptions,
     notes: Vec<String>,
+    cells: Cells,
 }
 
 /// A table by its schema and name.
@@ -255,14 +258,13 @@ impl Reader<'_> {
                  WHERE char_length(v) BETWEEN 1 AND {LONGEST_VALUE} \
                  GROUP BY v ORDER BY count(*) DESC, v LIMIT {}",
                 text(&name),
-                self.options.values + 1
+                asked(column, self.options)
             );
             let what = format!("values of {}.{}", table.name, column.name);
             let rows = self.optional(&what, &sql).await;
             let values = rows.iter().map(|row| row.try_get(0));
             let values = values.collect::<Result<Vec<String>, _>>()?;
-            let column = &mut table.columns[i];
-            column.values = keep(values, self.options.values, column);
+            keep(values, table, i, self.options, &mut self.cells);
         }
         Ok(())
     }

@@ -10,12 +10,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::read::{
-    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, collect_keys, drop_hidden_keys, is_binary,
-    keep, quoted, wanted,
+    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, asked, collect_keys, drop_hidden_keys,
+    is_binary, keep, quoted, wanted,
 };
 use super::{Imported, MOST_ENUM_VALUES, ServerUrl};
 use crate::error::{Error, Result};
-use crate::sql::{Column, Database, Dialect, Table};
+use crate::sql::{Cells, Column, Database, Dialect, Table};
 
 const TABLES: &str = "
     SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind IN ('v', 'm'),
@@ -76,6 +76,7 @@ pub(super) async fn postgres(
         connection: connection.map_err(failed)?,
         options,
         notes: Vec::new(),
+        cells: Cells::default(),
     };
     let database = reader.read(name).await.map_err(failed)?;
     let _ = reader.connection.close().await;
@@ -84,6 +85,7 @@ pub(super) async fn postgres(
         database,
         skipped: 0,
         notes: scrubbed.collect(),
+        cells: reader.cells,
     })
 }
 
@@ -91,6 +93,7 @@ struct Reader<'a> {
     connection: PgConnection,
     options: &'a ReadOptions,
     notes: Vec<String>,
+    cells: Cells,
 }
 
 impl Reader<'_> {
@@ -234,14 +237,13 @@ impl Reader<'_> {
                  (SELECT {name} FROM {source} LIMIT {SCANNED_ROWS}) rows) texts \
                  WHERE length(v) BETWEEN 1 AND {LONGEST_VALUE} \
                  GROUP BY v ORDER BY count(*) DESC, v COLLATE \"C\" LIMIT {}",
-                self.options.values + 1
+                asked(column, self.options)
             );
             let what = format!("values of {}.{}", table.name, column.name);
             let rows = self.optional(&what, &sql).await;
             let values = rows.iter().map(|row| row.try_get(0));
             let values = values.collect::<Result<Vec<String>, _>>()?;
-            let column = &mut table.columns[i];
-            column.values = keep(values, self.options.values, column);
+            keep(values, table, i, self.options, &mut self.cells);
         }
         Ok(())
     }

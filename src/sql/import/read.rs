@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::sql::{Column, Database, Dialect, ForeignKey, Masking, Origin, Table};
+use crate::sql::{Cells, Column, Database, Dialect, ForeignKey, Masking, Origin, Table};
 
 /// Rows of a table that are looked at for frequent values: the cost of a table stays the same
 /// however large it grows.
@@ -17,6 +17,8 @@ pub struct ReadOptions {
     pub samples: usize,
     /// Frequent values of each column; 0 for none.
     pub values: usize,
+    /// Values of each column of texts that questions are searched for; 0 for none.
+    pub searched_values: usize,
     /// Longest time to wait for a server to let one in.
     pub connect_timeout: Duration,
     /// Longest time of a statement. What takes longer (a count, values) is left out.
@@ -31,6 +33,7 @@ impl ReadOptions {
         ReadOptions {
             samples: config.samples,
             values: config.values,
+            searched_values: config.searched_values,
             connect_timeout: Duration::from_millis(config.connect_ms),
             statement_timeout: Duration::from_millis(config.statement_ms),
             masking: Masking::configured(config),
@@ -67,14 +70,34 @@ pub(super) fn is_text(data_type: &str) -> bool {
     name.is_empty() || texts.iter().any(|kind| name.contains(kind))
 }
 
-/// The most frequent values, of which one more was asked for than are kept: more values than
-/// that, in a column of numbers or dates, are measurements.
-pub(super) fn keep(mut values: Vec<String>, most: usize, column: &Column) -> Vec<String> {
-    if values.len() > most && !is_text(&column.data_type) {
-        return Vec::new();
+/// How many values of a column are asked for: one more than are kept.
+pub(super) fn asked(column: &Column, options: &ReadOptions) -> usize {
+    match is_text(&column.data_type) {
+        true => options.values.max(options.searched_values) + 1,
+        false => options.values + 1,
     }
-    values.truncate(most);
-    values
+}
+
+/// Keeps the values that were read of a column, the most frequent first: some of them with the
+/// column, more of them to be searched. More than are kept, in a column of numbers or dates, are
+/// measurements.
+pub(super) fn keep(
+    mut values: Vec<String>,
+    table: &mut Table,
+    column: usize,
+    options: &ReadOptions,
+    cells: &mut Cells,
+) {
+    let column = &mut table.columns[column];
+    if !is_text(&column.data_type) {
+        if values.len() <= options.values {
+            column.values = values;
+        }
+        return;
+    }
+    column.values = values.iter().take(options.values).cloned().collect();
+    values.truncate(options.searched_values);
+    cells.set(&table.name, &column.name, values);
 }
 
 /// Whether values of a column are read at all.
@@ -82,7 +105,8 @@ pub(super) fn wanted(table: &Table, column: &Column, options: &ReadOptions) -> b
     // Numbers that identify say nothing.
     let identifies = !is_text(&column.data_type) && table.primary_key == [column.name.clone()];
     let readable = !column.masked && !is_binary(&column.data_type);
-    options.values > 0 && !table.view && readable && !identifies
+    let any = options.values > 0 || options.searched_values > 0 && is_text(&column.data_type);
+    any && !table.view && readable && !identifies
 }
 
 /// Takes away the primary keys of which not every column may be read: what is left of one tells

@@ -13,11 +13,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::read::{
-    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, collect_keys, keep, quoted, wanted,
+    KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, asked, collect_keys, keep, quoted, wanted,
 };
 use super::{Imported, block_on};
 use crate::error::{Code, Error, Problem, Result};
-use crate::sql::{Column, Database, Dialect, Table};
+use crate::sql::{Cells, Column, Database, Dialect, Table};
 
 /// First bytes of every SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -60,6 +60,7 @@ pub fn sqlite(name: &str, path: &Path, options: &ReadOptions) -> Result<Imported
             clock,
             options,
             notes: Vec::new(),
+            cells: Cells::default(),
         };
         let database = reader.read(name).await.map_err(failed)?;
         let _ = reader.connection.close().await;
@@ -67,6 +68,7 @@ pub fn sqlite(name: &str, path: &Path, options: &ReadOptions) -> Result<Imported
             database,
             skipped: 0,
             notes: reader.notes,
+            cells: reader.cells,
         })
     })
 }
@@ -153,6 +155,7 @@ struct Reader<'a> {
     clock: Clock,
     options: &'a ReadOptions,
     notes: Vec<String>,
+    cells: Cells,
 }
 
 impl Reader<'_> {
@@ -309,15 +312,14 @@ impl Reader<'_> {
                  WHERE {name} IS NOT NULL AND typeof({name}) <> 'blob') \
                  WHERE length(v) BETWEEN 1 AND {LONGEST_VALUE} \
                  GROUP BY v ORDER BY count(*) DESC, v LIMIT {}",
-                self.options.values + 1
+                asked(column, self.options)
             );
             let what = format!("values of {}.{}", table.name, column.name);
             let mut values = Vec::new();
             for row in self.optional(&what, &sql).await {
                 values.extend(lossy(&row, 0)?);
             }
-            let column = &mut table.columns[i];
-            column.values = keep(values, self.options.values, column);
+            keep(values, table, i, self.options, &mut self.cells);
         }
         Ok(())
     }

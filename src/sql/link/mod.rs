@@ -16,6 +16,7 @@ use combination::Combination;
 use cross::{Cross, CrossFeatures};
 use features::{Asked, Features};
 pub use schema::SchemaIndex;
+pub(crate) use schema::table_text;
 #[cfg(test)]
 pub(crate) use schema::without_vectors;
 use words::Text;
@@ -93,11 +94,27 @@ pub struct Linker {
     cross: Option<Cross>,
 }
 
+/// Features, a row for each column or table.
+pub type FeatureRows = Vec<Vec<f32>>;
+
 /// A question made ready to be linked to any database.
 pub struct Prepared {
     asked: Asked,
     /// As the cross-encoder reads it.
     tokens: Vec<u32>,
+}
+
+impl Prepared {
+    /// The vector of question and evidence together.
+    pub(crate) fn vector(&self) -> &[f32] {
+        &self.asked.whole
+    }
+
+    /// Stems of the words of both, each once, in the order of the alphabet.
+    pub(crate) fn stems(&self) -> Vec<&str> {
+        let stems = self.asked.question.stems.union(&self.asked.evidence.stems);
+        stems.map(String::as_str).collect()
+    }
 }
 
 impl Linker {
@@ -225,6 +242,23 @@ impl Linker {
         })
     }
 
+    /// What the first round says, without the columns' and tables' fellows and without the
+    /// cross-encoder: for comparing databases, of which there are many.
+    pub(crate) fn score_first(&self, index: &SchemaIndex, question: &Prepared) -> Scores {
+        let features = features::features(index, &question.asked);
+        self.combination.first(&features)
+    }
+
+    /// The cosine of the column that is nearest to a question; 0 where nothing is encoded.
+    pub(crate) fn nearest_column(&self, index: &SchemaIndex, question: &Prepared) -> f32 {
+        let rows = &index.column_texts;
+        if rows.dimensions == 0 {
+            return 0.0;
+        }
+        let cosines = (0..index.columns.len()).map(|n| rows.dot(n, question.vector()));
+        cosines.fold(-1.0, f32::max)
+    }
+
     /// What the cross-encoder says, where there is one.
     fn read(
         &self,
@@ -248,7 +282,7 @@ impl Linker {
         &self,
         index: &SchemaIndex,
         question: &Prepared,
-    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+    ) -> Result<(FeatureRows, FeatureRows)> {
         let features = features::features(index, &question.asked);
         let read = self.read(index, question, &self.combination.first(&features))?;
         let columns = features.columns.iter().enumerate().map(|(n, row)| {

@@ -222,6 +222,19 @@ impl SchemaIndex {
         Ok(tokens)
     }
 
+    /// The number of a column, by its table's name and its own.
+    pub(crate) fn find(&self, table: &str, column: &str) -> Option<usize> {
+        let tables = &self.database.tables;
+        let number = tables
+            .binary_search_by(|known| known.name.as_str().cmp(table))
+            .ok()?;
+        let columns = &tables[number].columns;
+        let place = columns
+            .binary_search_by(|known| known.name.as_str().cmp(column))
+            .ok()?;
+        Some(self.first_column(number) + place)
+    }
+
     /// The number of a table's first column.
     pub fn first_column(&self, table: usize) -> usize {
         self.tables[table].columns.start
@@ -328,7 +341,8 @@ fn column_name((table, column): (&Table, &Column)) -> String {
     )
 }
 
-fn table_text(table: &Table) -> String {
+/// A table as a text: its name, what is said of it, and its columns.
+pub(crate) fn table_text(table: &Table) -> String {
     let columns = table.columns.iter();
     let names: Vec<String> = columns
         .map(|column| written(&column.name, column.readable.as_deref()))

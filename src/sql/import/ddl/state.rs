@@ -15,7 +15,7 @@ use super::view::Views;
 use super::{Names, Wrong};
 use crate::error::{Code, Problem, Result};
 use crate::sql::import::{Imported, MOST_ENUM_VALUES};
-use crate::sql::{Column, Database, Dialect, ForeignKey, Origin, Table};
+use crate::sql::{Cells, Column, Database, Dialect, ForeignKey, Origin, Table};
 
 /// Tables and keys as they stand.
 pub(super) struct State {
@@ -648,6 +648,7 @@ impl State {
             },
             skipped: self.skipped,
             notes: self.notes,
+            cells: Cells::default(),
         })
     }
 
