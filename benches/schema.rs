@@ -23,7 +23,7 @@ use gleaner::sql::{Database, Schemas};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
-use support::databases::{COLUMNS, database, question};
+use support::databases::{COLUMNS, cells, database, question};
 use support::machine::{Usage, Watch, resident_mb};
 use support::{percentile, report};
 
@@ -60,12 +60,14 @@ fn main() -> Result<()> {
         tables += made.tables.len();
         columns += made.tables.len() * COLUMNS;
         asked.push(Asked::new(&made, ROUNDS + 1, &mut random));
-        schemas.put(made, "made")?;
+        let values = cells(&made);
+        schemas.put(made, &values, "made")?;
     }
     let made = database(count, LARGE_TABLES);
     ensure!(made.tables.len() == LARGE_TABLES, "too few names");
     let large = Asked::new(&made, LARGE_QUESTIONS + 1, &mut random);
-    schemas.put(made, "made")?;
+    let values = cells(&made);
+    schemas.put(made, &values, "made")?;
     println!("{count} databases, {tables} tables, {columns} columns");
 
     let service = Service::start(config)?;

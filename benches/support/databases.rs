@@ -2,7 +2,7 @@
 //! that are abbreviated here and there, descriptions of some, frequent values of texts. The same
 //! seed makes the same.
 
-use gleaner::sql::{Column, Database, ForeignKey, Origin, Table};
+use gleaner::sql::{Cells, Column, Database, ForeignKey, Origin, Table};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -328,6 +328,17 @@ pub fn database(number: usize, tables: usize) -> Database {
         database.tables.push(table);
     }
     database
+}
+
+/// The values that questions are searched for: here the frequent ones are all there are.
+pub fn cells(database: &Database) -> Cells {
+    let mut cells = Cells::default();
+    for table in &database.tables {
+        for column in &table.columns {
+            cells.set(&table.name, &column.name, column.values.clone());
+        }
+    }
+    cells
 }
 
 fn table(name: &str, short: bool, random: &mut StdRng) -> Table {
