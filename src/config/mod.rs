@@ -35,6 +35,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// The catalogue of databases.
     pub schemas: Schemas,
+    /// Catalogs of entities.
+    pub entities: Entities,
     /// Logging.
     pub log: Log,
 }
@@ -315,6 +317,27 @@ impl Default for Schemas {
             mask_common: true,
             mask: Vec::new(),
             sources: Vec::new(),
+        }
+    }
+}
+
+/// Catalogs of entities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Entities {
+    /// The encoder that contexts and names are compared by; its tokenizer spells the names of
+    /// catalogs that are built without naming a model.
+    pub encoder: String,
+    /// The generator that writes names. Unset: priors and the encoder decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<String>,
+}
+
+impl Default for Entities {
+    fn default() -> Self {
+        Entities {
+            encoder: "gleaner-minilm".into(),
+            generator: None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod durability;
 mod embeddings;
 mod encoder;
 mod encoding;
+mod entities;
 mod exports;
 mod feedback;
 mod filters;

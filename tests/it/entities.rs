@@ -1,0 +1,477 @@
+//! Promise: a catalog of entities holds the names that it was given and no others: through builds,
+//! additions, removals, compactions and restarts, for every process that looks; what cannot be
+//! taken is refused by name; and a damaged file is said to be one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use gleaner::entity::{
+    BuildInput, BuildOptions, BuildReport, Catalogs, NewAlias, NewName, Node, RejectedName, View,
+};
+use gleaner::error::{Code, Error, Result};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::support::binary::Place;
+use crate::support::files;
+use crate::support::tiny_model::TinyModel;
+
+/// A data folder with the tokenizer of a tiny model beside it.
+struct World {
+    folder: tempfile::TempDir,
+    model: PathBuf,
+}
+
+impl World {
+    fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("tiny");
+        TinyModel::default().write(&model);
+        World { folder, model }
+    }
+
+    fn catalogs(&self) -> Catalogs {
+        Catalogs::new(self.folder.path())
+    }
+
+    fn options(&self) -> BuildOptions {
+        BuildOptions {
+            model: "tiny".into(),
+            model_folder: self.model.clone(),
+            max_tokens: 32,
+            replace: true,
+        }
+    }
+
+    fn build(&self, names: &[NewName], aliases: &[NewAlias]) -> (BuildReport, Vec<RejectedName>) {
+        let mut rejected = Vec::new();
+        let report = self
+            .catalogs()
+            .build(
+                "test",
+                &self.options(),
+                BuildInput {
+                    names: &mut names.iter().cloned().map(Ok),
+                    aliases: &mut aliases.iter().cloned().map(Ok),
+                    rejects: &mut |one| {
+                        rejected.push(one);
+                        Ok(())
+                    },
+                    progress: &mut |_| {},
+                },
+            )
+            .unwrap();
+        (report, rejected)
+    }
+}
+
+fn plain(name: &str) -> NewName {
+    NewName {
+        name: name.into(),
+        ..NewName::default()
+    }
+}
+
+fn of(id: &str, name: &str) -> NewName {
+    NewName {
+        id: Some(id.into()),
+        ..plain(name)
+    }
+}
+
+/// Everything that can be written, by walking every path: names and ids.
+fn everything(view: &View) -> BTreeSet<(String, String)> {
+    fn below(view: &View, node: Node, found: &mut BTreeSet<(String, String)>) {
+        for number in view.names_at(node) {
+            let record = view.record(number).unwrap().unwrap();
+            assert!(found.insert((record.name, record.id)), "a name came twice");
+        }
+        let mut children = Vec::new();
+        view.children(node, &mut children);
+        assert!(children.is_sorted_by(|a, b| a.0 < b.0));
+        // Every path leads to a name.
+        assert!(!children.is_empty() || view.ends(node) || node == view.root());
+        for (token, child) in children {
+            assert_eq!(view.child(node, token), Some(child));
+            below(view, child, found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    below(view, view.root(), &mut found);
+    assert_eq!(found.len(), view.len());
+    found
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Add(Vec<(u8, u8)>),
+    Remove(u8),
+    RemoveName(u8, u8),
+    Compact,
+    Reopen,
+}
+
+/// Names that share words, some of which the tokenizer does not tell apart.
+fn name(number: u8) -> String {
+    let words = ["red", "river", "the", "cat", "Red", "in x"];
+    let at = |n: u8| words[usize::from(n) % words.len()];
+    match number % 3 {
+        0 => at(number / 3).to_owned(),
+        1 => format!("{} {}", at(number / 3), at(number / 5)),
+        _ => format!("{} {} {}", at(number / 3), at(number / 5), at(number / 7)),
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop::collection::vec((0_u8..8, 0_u8..60), 1..4).prop_map(Step::Add),
+        2 => (0_u8..8).prop_map(Step::Remove),
+        2 => (0_u8..8, 0_u8..60).prop_map(|(id, name)| Step::RemoveName(id, name)),
+        1 => Just(Step::Compact),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_catalog_is_the_set_of_what_was_added_and_not_removed(
+        first in prop::collection::vec((0_u8..8, 0_u8..60), 0..20),
+        steps in prop::collection::vec(step(), 0..25),
+    ) {
+        let world = World::new();
+        let new = |&(id, number): &(u8, u8)| of(&format!("q{id}"), &name(number));
+        world.build(&first.iter().map(new).collect::<Vec<_>>(), &[]);
+        let pair = |&(id, number): &(u8, u8)| (name(number), format!("q{id}"));
+        let mut model: BTreeSet<(String, String)> = first.iter().map(pair).collect();
+        let mut catalogs = world.catalogs();
+        // Another process, as it were, that looks all the time.
+        let other = world.catalogs();
+        for step in &steps {
+            match step {
+                Step::Add(names) => {
+                    let report = catalogs.add("test", names.iter().map(new).collect()).unwrap();
+                    prop_assert_eq!(report.added + report.replaced, names.len());
+                    model.extend(names.iter().map(pair));
+                }
+                Step::Remove(id) => {
+                    let id = format!("q{id}");
+                    let gone = model.iter().filter(|(_, other)| *other == id).count();
+                    match catalogs.remove("test", &id, None) {
+                        Ok(count) => prop_assert_eq!(count, gone),
+                        Err(error) => {
+                            prop_assert_eq!(code(&error), Some(Code::EntityNotFound));
+                            prop_assert_eq!(gone, 0);
+                        }
+                    }
+                    model.retain(|(_, other)| *other != id);
+                }
+                Step::RemoveName(id, number) => {
+                    let (name, id) = pair(&(*id, *number));
+                    let was = model.remove(&(name.clone(), id.clone()));
+                    let removed = catalogs.remove("test", &id, Some(&name));
+                    prop_assert_eq!(removed.is_ok(), was);
+                }
+                Step::Compact => {
+                    let report = catalogs.compact("test").unwrap();
+                    prop_assert_eq!(report.names as usize, model.len());
+                }
+                Step::Reopen => catalogs = world.catalogs(),
+            }
+            prop_assert_eq!(&everything(&catalogs.view("test").unwrap()), &model);
+            prop_assert_eq!(&everything(&other.view("test").unwrap()), &model);
+        }
+        let mut by_id: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, id) in model {
+            by_id.entry(id).or_default().insert(name);
+        }
+        for id in (0..8).map(|id| format!("q{id}")) {
+            let names = catalogs.entity("test", &id);
+            let names = names.map(|records| records.into_iter().map(|r| r.name).collect());
+            prop_assert_eq!(names.ok(), by_id.get(&id).cloned());
+        }
+    }
+}
+
+fn code(error: &Error) -> Option<Code> {
+    error.problem().map(|problem| problem.code)
+}
+
+/// Names that an alias stands for, with counts.
+fn aliased(view: &View, alias: &str) -> Vec<(String, u32)> {
+    let tokens = view.tokenizer().tokens(alias).unwrap().unwrap();
+    let aliases = view.aliased(&tokens).into_iter();
+    aliases
+        .map(|alias| {
+            let record = view.record(alias.name).unwrap().unwrap();
+            (record.name, alias.count)
+        })
+        .collect()
+}
+
+#[test]
+fn aliases_stand_for_names_and_stay_with_them() {
+    let world = World::new();
+    let names = [
+        NewName {
+            aliases: vec!["the water".into(), "stream".into()],
+            description: Some("water that goes by".into()),
+            popularity: Some(7.0),
+            ..of("q1", "river")
+        },
+        of("q2", "mountain"),
+        of("q3", "river water"),
+    ];
+    let alias = |alias: &str, name: &str, count| NewAlias {
+        alias: alias.into(),
+        name: name.into(),
+        count,
+    };
+    let aliases = [
+        alias("the water", "river water", 30),
+        alias("the water", "nothing", 3),
+        alias("hill", "mountain", 2),
+        alias("hill", "mountain", 3),
+    ];
+    let (report, _) = world.build(&names, &aliases);
+    assert_eq!((report.aliases, report.unknown_targets), (3, 1));
+    let catalogs = world.catalogs();
+    let check = |catalogs: &Catalogs| {
+        let view = catalogs.view("test").unwrap();
+        let water = [("river water".to_owned(), 30), ("river".to_owned(), 1)];
+        assert_eq!(aliased(&view, "the water"), water);
+        assert_eq!(aliased(&view, "hill"), [("mountain".to_owned(), 5)]);
+        assert!(aliased(&view, "the").is_empty());
+    };
+    check(&catalogs);
+    let record = &catalogs.entity("test", "q1").unwrap()[0];
+    assert_eq!(record.description.as_deref(), Some("water that goes by"));
+    assert_eq!(record.popularity, Some(7.0));
+
+    // A name that comes anew keeps its aliases, and gets further ones.
+    let anew = NewName {
+        aliases: vec!["brook".into()],
+        ..of("q1", "river")
+    };
+    let report = catalogs.add("test", vec![anew.clone()]).unwrap();
+    assert_eq!((report.added, report.replaced), (0, 1));
+    catalogs.add("test", vec![of("q1", "river")]).unwrap();
+    assert_eq!(catalogs.entity("test", "q1").unwrap()[0].description, None);
+    for _ in 0..2 {
+        check(&catalogs);
+        let view = catalogs.view("test").unwrap();
+        assert_eq!(aliased(&view, "brook"), [("river".to_owned(), 1)]);
+        catalogs.compact("test").unwrap();
+    }
+    catalogs.remove("test", "q1", None).unwrap();
+    let view = catalogs.view("test").unwrap();
+    assert!(aliased(&view, "brook").is_empty() && aliased(&view, "stream").is_empty());
+    assert_eq!(aliased(&view, "the water").len(), 1);
+}
+
+#[test]
+fn a_build_says_what_it_did_not_take() {
+    let world = World::new();
+    let long = "red ".repeat(40);
+    let names = [
+        plain("red river"),
+        plain("red river"),
+        plain("Red River"),
+        plain(" "),
+        plain("red\u{7}river"),
+        plain("río"),
+        plain("[SEP]"),
+        plain(&long),
+        NewName {
+            popularity: Some(f32::NAN),
+            ..plain("blue")
+        },
+        of("", "green"),
+        NewName {
+            aliases: vec!["".into(), "the cat".into()],
+            ..plain("cat")
+        },
+    ];
+    let (report, rejected) = world.build(&names, &[]);
+    let rows: Vec<u64> = rejected.iter().map(|one| one.row).collect();
+    assert_eq!(rows, [4, 5, 6, 7, 8, 9, 10, 11]);
+    assert!(rejected.iter().all(|one| one.problem.code == Code::InvalidName));
+    let fields: Vec<&str> = rejected
+        .iter()
+        .map(|one| one.problem.field.as_deref().unwrap())
+        .collect();
+    assert_eq!(fields[5..], ["popularity", "id", "aliases"]);
+    assert_eq!((report.duplicates, report.rejected), (1, 8));
+    let found = everything(&world.catalogs().view("test").unwrap());
+    let found: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let spelled_alike = report.names - report.spellings;
+    assert_eq!(found, ["Red River", "cat", "red river"]);
+    assert!(spelled_alike <= 1);
+    // Adding is all or nothing, and names what is wrong.
+    let catalogs = world.catalogs();
+    let error = catalogs
+        .add("test", vec![plain("wind"), plain("")])
+        .unwrap_err();
+    assert_eq!(code(&error), Some(Code::InvalidName));
+    assert!(error.to_string().contains("names[1].name"), "{error}");
+    assert_eq!(catalogs.view("test").unwrap().len(), 3);
+}
+
+#[test]
+fn a_build_that_fails_leaves_the_catalog_as_it_was() {
+    let world = World::new();
+    world.build(&[plain("red")], &[]);
+    let catalogs = world.catalogs();
+    let view = catalogs.view("test").unwrap();
+    let broken: Result<NewName> = Err(Error::operator("the disk fails"));
+    let failed = catalogs.build(
+        "test",
+        &world.options(),
+        BuildInput {
+            names: &mut [Ok(plain("blue")), broken].into_iter(),
+            aliases: &mut std::iter::empty(),
+            rejects: &mut |_| Ok(()),
+            progress: &mut |_| {},
+        },
+    );
+    assert!(matches!(failed, Err(Error::Operator(_))));
+    assert_eq!(everything(&catalogs.view("test").unwrap()).len(), 1);
+    // Nothing is left behind: one generation, the manifest, the locks.
+    let entries = std::fs::read_dir(world.folder.path().join("entities/test")).unwrap();
+    assert_eq!(entries.count(), 4);
+    // Whoever holds a view goes on with it when the catalog is replaced.
+    world.build(&[plain("blue"), plain("green")], &[]);
+    assert_eq!(everything(&view), everything(&view));
+    assert_eq!(everything(&catalogs.view("test").unwrap()).len(), 2);
+    let error = world.catalogs().view("none").err().unwrap();
+    assert_eq!(code(&error), Some(Code::CatalogNotFound));
+    for name in ["../test", "", "A"] {
+        let error = world.catalogs().view(name).err().unwrap();
+        assert_eq!(code(&error), Some(Code::CatalogNotFound));
+    }
+    assert!(world.catalogs().add("none", vec![plain("red")]).is_err());
+    assert_eq!(world.catalogs().names().unwrap(), ["test"]);
+}
+
+/// The folder of the generation that counts.
+fn generation(world: &World) -> PathBuf {
+    let entries = std::fs::read_dir(world.folder.path().join("entities/test")).unwrap();
+    let folders = entries.flatten().map(|entry| entry.path());
+    let mut folders = folders.filter(|path| path.is_dir());
+    folders.next().unwrap()
+}
+
+#[test]
+fn a_damaged_file_is_the_operators() {
+    let world = World::new();
+    let names: Vec<NewName> = (0..60)
+        .map(|number| NewName {
+            aliases: vec![format!("a {}", name(number))],
+            description: Some("what it is".into()),
+            popularity: Some(1.0),
+            ..of(&format!("q{number}"), &name(number))
+        })
+        .collect();
+    world.build(&names, &[]);
+    let file = generation(&world).join("names.bin");
+    let whole = std::fs::read(&file).unwrap();
+    let is_damaged = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        let opened = world.catalogs().view("test");
+        matches!(opened, Err(Error::Operator(_)))
+    };
+    for cut in (0..whole.len()).step_by(97) {
+        assert!(is_damaged(&whole[..cut]), "cut at {cut}");
+    }
+    for at in (0..whole.len()).step_by(131) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        // Between sections lies nothing that counts.
+        let error = is_damaged(&bytes);
+        assert!(error || bytes[at] == 0x10, "changed at {at}");
+    }
+    assert!(!is_damaged(&whole));
+    let manifest = world.folder.path().join("entities/test/catalog.json");
+    for text in ["", "{}", "{\"version\": 9}"] {
+        std::fs::write(&manifest, text).unwrap();
+        let opened = world.catalogs().view("test");
+        assert!(matches!(opened, Err(Error::Operator(_))), "{text}");
+    }
+}
+
+#[test]
+fn the_life_of_a_catalog_on_the_command_line() {
+    let place = Place::with_model("tiny");
+    place.write(
+        "names.txt.gz",
+        files::gzip("red_river\nblue_bird\n\nblue_bird\nred\n"),
+    );
+    place.write("aliases.tsv", "stream\tred_river\nbird\tblue_bird\t4\nbird\n");
+    let none = place.ok(&["entities", "list"]);
+    assert!(none.out.contains("gleaner entities build"), "{}", none.out);
+    let build = [
+        "entities", "build", "things", "--names", "names.txt.gz", "--aliases", "aliases.tsv",
+        "--model", "tiny", "--underscores", "--rejects", "rejects.jsonl",
+    ];
+    let report = place.json(&build);
+    for (key, value) in [("names", 3), ("duplicates", 1), ("aliases", 2), ("rejected", 1)] {
+        assert_eq!(report[key], value, "{report}");
+    }
+    let rejects = std::fs::read_to_string(place.path("rejects.jsonl")).unwrap();
+    assert!(rejects.contains("invalid_name"), "{rejects}");
+    place.refused(Code::CatalogExists, &build);
+    place.ok(&[&build[..], &["--replace"]].concat());
+
+    let shown = place.json(&["entities", "show", "things", "--id", "red river"]);
+    assert_eq!(shown, json!([{"name": "red river", "id": "red river"}]));
+    let add = [
+        "entities", "add", "things", "--name", "green city", "--id", "q1", "--alias", "town",
+        "--popularity", "3",
+    ];
+    assert_eq!(place.json(&add), json!({"added": 1, "replaced": 0}));
+    place.write("more.jsonl", "{\"name\": \"fire\", \"id\": 7}\n");
+    place.ok(&["entities", "add", "things", "--names", "more.jsonl"]);
+    let info = place.json(&["entities", "show", "things"]);
+    assert_eq!((&info["names"], &info["added"]), (&json!(5), &json!(2)));
+    assert_eq!(info["model"], "tiny");
+    let shown = place.json(&["entities", "show", "things", "--id", "7"]);
+    assert_eq!(shown[0]["name"], "fire");
+    place.ok(&["entities", "remove", "things", "red"]);
+    place.refused(Code::EntityNotFound, &["entities", "remove", "things", "red"]);
+    assert_eq!(place.json(&["entities", "compact", "things"])["names"], 4);
+    let info = place.json(&["entities", "show", "things"]);
+    assert_eq!((&info["names"], &info["added"]), (&json!(4), &json!(0)));
+    assert_eq!(place.json(&["entities", "list"])[0]["catalog"], "things");
+    place.ok(&["entities", "delete", "things"]);
+    place.refused(Code::CatalogNotFound, &["entities", "show", "things"]);
+}
+
+#[test]
+fn names_come_from_parquet_too() {
+    let place = Place::with_model("tiny");
+    let rows = [
+        json!({"name": "red river", "id": "q1", "aliases": ["stream", "the river"],
+               "description": "water", "popularity": 12.5}),
+        json!({"name": "rio rojo", "id": "q1", "aliases": [], "popularity": null}),
+    ];
+    files::parquet_of(&place.path("names.parquet"), &rows);
+    place.ok(&["entities", "build", "things", "--names", "names.parquet", "--model", "tiny"]);
+    let shown = place.json(&["entities", "show", "things", "--id", "q1"]);
+    let names: BTreeSet<&str> = shown
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, BTreeSet::from(["red river", "rio rojo"]));
+    assert_eq!(place.json(&["entities", "show", "things"])["aliases"], 2);
+    place.write("not.parquet", "PAR1 no, it is not");
+    let build = ["entities", "build", "more", "--names", "not.parquet", "--model", "tiny"];
+    place.refused(Code::InvalidFile, &build);
+    place.refused(
+        Code::ModelNotFound,
+        &["entities", "build", "more", "--names", "names.parquet", "--model", "none"],
+    );
+    assert_eq!(place.json(&["entities", "list"]).as_array().unwrap().len(), 1);
+}
