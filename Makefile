@@ -107,6 +107,10 @@ bench-encoders: $(BENCH_BUILD) ## encoding under mixed load, beside its peers; w
 bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes reports/rerank.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench rerank
 
+.PHONY: bench-entities
+bench-entities: $(BENCH_BUILD) ## a catalog of millions of names, beside an fst; writes reports/entities.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench entities
+
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py vectors --markdown docs/benchmarks.md

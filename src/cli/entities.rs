@@ -1,4 +1,4 @@
-//! `gleaner entities`: build, list, show and change catalogs of names.
+//! `gleaner entities`: build, list, show and change catalogs of names, and link texts to them.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -50,6 +50,12 @@ pub(super) enum EntitiesCommand {
         /// Name of the catalog.
         catalog: String,
     },
+    /// Which entities a text speaks of.
+    Link(super::entities_link::Link),
+    /// Which entity a mention means.
+    Disambiguate(super::entities_link::Disambiguate),
+    /// Which entities a query asks about.
+    Retrieve(super::entities_link::Retrieve),
     /// Delete a catalog.
     Delete {
         /// Name of the catalog.
@@ -133,6 +139,9 @@ impl EntitiesCommand {
         let catalogs = Catalogs::new(&context.config.data.folder);
         match self {
             EntitiesCommand::Build(build) => build.run(context, &catalogs),
+            EntitiesCommand::Link(command) => command.run(context, &catalogs),
+            EntitiesCommand::Disambiguate(command) => command.run(context, &catalogs),
+            EntitiesCommand::Retrieve(command) => command.run(context, &catalogs),
             EntitiesCommand::List => list(context, &catalogs),
             EntitiesCommand::Show { catalog, id: None } => {
                 context.print(&catalogs.info(&catalog)?, info_in_words)
@@ -279,7 +288,9 @@ impl Rejects {
                 self.logged
             );
         }
-        self.out.as_mut().map_or(Ok(()), |out| out.flush().map_err(cannot_write))
+        self.out
+            .as_mut()
+            .map_or(Ok(()), |out| out.flush().map_err(cannot_write))
     }
 }
 
@@ -287,7 +298,7 @@ fn cannot_write(error: std::io::Error) -> Error {
     Error::operator_from("cannot write the rejects", error)
 }
 
-fn progress_bar() -> ProgressBar {
+pub(super) fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
         bar.set_style(style);
@@ -316,7 +327,10 @@ fn report_in_words(report: &BuildReport) -> String {
     for (count, what) in [
         (report.duplicates, "names came more than once"),
         (report.rejected, "names or aliases could not be taken"),
-        (report.unknown_targets, "aliases are of names that the catalog does not have"),
+        (
+            report.unknown_targets,
+            "aliases are of names that the catalog does not have",
+        ),
     ] {
         if count > 0 {
             words.push_str(&format!("\n{count} {what}"));

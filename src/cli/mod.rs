@@ -5,7 +5,9 @@
 
 mod cascade;
 mod entities;
+mod entities_link;
 mod eval;
+mod eval_entities;
 mod eval_schema;
 mod export;
 mod feedback;

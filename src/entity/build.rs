@@ -10,12 +10,12 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{NameRecord, NewName};
 use super::file;
 use super::sealed::{About, AliasShape, Aliases, Groups, Sealed, hash_of};
 use super::sorter::Sorter;
 use super::texts::{MAX_TEXT, TextsBuilder};
 use super::trie::{BitBuilder, Trie, TrieBuilder};
+use super::{NameRecord, NewName};
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::NameTokenizer;
 
@@ -73,8 +73,9 @@ impl NameLimits {
                 .into());
         }
         let tokens = tokenizer.tokens(name)?.ok_or_else(|| {
-            refused("the generator cannot spell the name")
-                .expected("characters that the model's tokenizer knows, and none of its special tokens")
+            refused("the generator cannot spell the name").expected(
+                "characters that the model's tokenizer knows, and none of its special tokens",
+            )
         })?;
         if tokens.is_empty() {
             return Err(refused("the tokenizer makes nothing of the name")
@@ -83,7 +84,11 @@ impl NameLimits {
         }
         if tokens.len() > self.tokens {
             return Err(refused("the name is longer than the generator may write")
-                .expected(format!("at most {} tokens, not {}", self.tokens, tokens.len()))
+                .expected(format!(
+                    "at most {} tokens, not {}",
+                    self.tokens,
+                    tokens.len()
+                ))
                 .into());
         }
         Ok(tokens)
@@ -120,6 +125,8 @@ pub(super) struct Builder<'a> {
     names: Sorter,
     aliases: Sorter,
     rows: u32,
+    /// Names that came, taken or not.
+    seen: u64,
     alias_rows: u64,
     /// Rows that aliases refer to.
     referred: bool,
@@ -145,6 +152,7 @@ impl<'a> Builder<'a> {
             names: Sorter::new(folder, "names", MEMORY),
             aliases: Sorter::new(folder, "aliases", MEMORY / 2),
             rows: 0,
+            seen: 0,
             alias_rows: 0,
             referred: false,
             has_ids: false,
@@ -169,10 +177,11 @@ impl<'a> Builder<'a> {
         let spelled: Vec<_> = batch
             .par_iter()
             .with_min_len(256)
-            .map(|new| (check_fields(new, limits).and_then(|()| limits.spell(tokenizer, &new.name))))
+            .map(|new| check_fields(new, limits).and_then(|()| limits.spell(tokenizer, &new.name)))
             .collect();
         for (new, spelled) in batch.iter().zip(spelled) {
-            let row = u64::from(self.rows) + self.tally.rejected + 1;
+            self.seen += 1;
+            let row = self.seen;
             match spelled {
                 Err(Error::User(problem)) => {
                     self.tally.rejected += 1;
@@ -195,9 +204,11 @@ impl<'a> Builder<'a> {
     /// Adds a name whose tokens are known.
     pub(super) fn put(&mut self, tokens: &[u32], new: &NewName) -> Result<()> {
         if self.rows as usize >= MAX_NAMES {
-            return Err(Problem::new(Code::LimitExceeded, "the catalog has too many names")
-                .expected(format!("at most {MAX_NAMES}"))
-                .into());
+            return Err(
+                Problem::new(Code::LimitExceeded, "the catalog has too many names")
+                    .expected(format!("at most {MAX_NAMES}"))
+                    .into(),
+            );
         }
         self.set_key(tokens);
         self.payload.clear();
@@ -295,7 +306,10 @@ impl<'a> Builder<'a> {
                     self.tally.spellings += 1;
                 }
                 if let (false, Some((_, before))) = (new_spelling, &last) {
-                    if twins.last().is_none_or(|(_, place)| *place != named.last_place()) {
+                    if twins
+                        .last()
+                        .is_none_or(|(_, place)| *place != named.last_place())
+                    {
                         twins.push((Row::decode(before)?.twin(), named.last_place()));
                     }
                 }
@@ -340,18 +354,29 @@ pub(super) fn check_fields(new: &NewName, limits: NameLimits) -> Result<()> {
             ))
             .into());
     }
-    if new.description.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
-        return Err(Problem::new(Code::InvalidName, "the description is too long")
-            .field("description")
-            .expected(format!("at most {MAX_TEXT} bytes"))
-            .into());
+    if new
+        .description
+        .as_ref()
+        .is_some_and(|text| text.len() > MAX_TEXT)
+    {
+        return Err(
+            Problem::new(Code::InvalidName, "the description is too long")
+                .field("description")
+                .expected(format!("at most {MAX_TEXT} bytes"))
+                .into(),
+        );
     }
-    if new.popularity.is_some_and(|popularity| !popularity.is_finite() || popularity < 0.0) {
-        return Err(Problem::new(Code::InvalidName, "the popularity cannot be used")
-            .field("popularity")
-            .found(format!("{:?}", new.popularity))
-            .expected("a finite number, 0 or more")
-            .into());
+    if new
+        .popularity
+        .is_some_and(|popularity| !popularity.is_finite() || popularity < 0.0)
+    {
+        return Err(
+            Problem::new(Code::InvalidName, "the popularity cannot be used")
+                .field("popularity")
+                .found(format!("{:?}", new.popularity))
+                .expected("a finite number, 0 or more")
+                .into(),
+        );
     }
     Ok(())
 }
@@ -389,7 +414,11 @@ type Twin = (String, String);
 
 impl<'a> Row<'a> {
     fn twin(&self) -> Twin {
-        let id = if self.id.is_empty() { self.name } else { self.id };
+        let id = if self.id.is_empty() {
+            self.name
+        } else {
+            self.id
+        };
         (self.name.to_owned(), id.to_owned())
     }
 
@@ -604,7 +633,9 @@ impl Named<'_> {
     pub(super) fn write(mut self, path: &Path) -> Result<(Sealed, Tally)> {
         let mut tally = self.builder.tally.clone();
         let aliases = self.sort_aliases()?;
-        tally.aliases = aliases.as_ref().map_or(0, |aliases| aliases.trie.len() as u64);
+        tally.aliases = aliases
+            .as_ref()
+            .map_or(0, |aliases| aliases.trie.len() as u64);
         let Parts { trie, groups, all } = self.sealed;
         let cannot = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
         let has_ids = self.builder.has_ids;
@@ -628,7 +659,8 @@ impl Named<'_> {
             sections: &mut Vec<(String, &'b [u8])>,
         ) {
             let columns = columns.into_iter();
-            sections.extend(columns.map(|(name, bytes)| (format!("{part}.{}", name.as_ref()), bytes)));
+            sections
+                .extend(columns.map(|(name, bytes)| (format!("{part}.{}", name.as_ref()), bytes)));
         }
         named("trie", trie.columns(), &mut sections);
         named("groups", groups.columns(), &mut sections);
@@ -641,7 +673,10 @@ impl Named<'_> {
         }
         sections.push(("hashes".into(), bytemuck::cast_slice(&hashes)));
         sections.push(("hashed".into(), bytemuck::cast_slice(&hashed)));
-        sections.push(("popularities".into(), bytemuck::cast_slice(&all.popularities)));
+        sections.push((
+            "popularities".into(),
+            bytemuck::cast_slice(&all.popularities),
+        ));
         if let Some(aliases) = &aliases {
             named("aliases", aliases.trie.columns(), &mut sections);
             named("alias_groups", aliases.groups.columns(), &mut sections);
@@ -650,8 +685,11 @@ impl Named<'_> {
         }
         file::write(path, &about, &sections).map_err(cannot)?;
         let sealed = Sealed::open(path).map_err(|e| {
-            Error::operator(format!("{} {e}, right after it was written", path.display()))
-                .advice("check the disk")
+            Error::operator(format!(
+                "{} {e}, right after it was written",
+                path.display()
+            ))
+            .advice("check the disk")
         })?;
         Ok((sealed, tally))
     }
@@ -687,7 +725,9 @@ impl Named<'_> {
         };
         while let Some((key, payload)) = sorted.next().map_err(cannot_sort)? {
             let number = |at: usize| {
-                let bytes = payload.get(at..at + 4).and_then(|four| four.try_into().ok());
+                let bytes = payload
+                    .get(at..at + 4)
+                    .and_then(|four| four.try_into().ok());
                 bytes.map(u32::from_be_bytes).unwrap_or_default()
             };
             let name = match payload.first() {

@@ -357,8 +357,9 @@ impl Catalogs {
             return Err(not_found(name));
         }
         let _lock = self.lock(name)?;
-        let cannot =
-            |e: std::io::Error| Error::operator_from(format!("cannot remove {}", folder.display()), e);
+        let cannot = |e: std::io::Error| {
+            Error::operator_from(format!("cannot remove {}", folder.display()), e)
+        };
         // It is gone with this file; the rest is no catalog any more.
         match std::fs::remove_file(folder.join(MANIFEST)) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Err(not_found(name)),
@@ -397,14 +398,21 @@ impl Catalogs {
             opened.view = view;
             let changes = opened.view.overlay.added.len() + opened.view.overlay.removals();
             if changes.is_multiple_of(MANY_CHANGES) {
-                tracing::warn!(catalog = name, changes, "seal the catalog: gleaner entities compact");
+                tracing::warn!(
+                    catalog = name,
+                    changes,
+                    "seal the catalog: gleaner entities compact"
+                );
             }
             Ok(report)
         })
     }
 
     fn log(&self, name: &str, manifest: &Manifest) -> PathBuf {
-        self.folder.join(name).join(&manifest.generation).join(CHANGES)
+        self.folder
+            .join(name)
+            .join(&manifest.generation)
+            .join(CHANGES)
     }
 
     /// The folder of a catalog: only of what can be a name, so that none leads elsewhere.
@@ -424,7 +432,12 @@ impl Catalogs {
             }
             metadata => stamp(&metadata.map_err(|e| cannot_read(&folder.join(MANIFEST), e))?),
         };
-        let slot = self.slots.lock().entry(name.to_owned()).or_default().clone();
+        let slot = self
+            .slots
+            .lock()
+            .entry(name.to_owned())
+            .or_default()
+            .clone();
         let mut slot = slot.lock();
         if slot.as_ref().is_none_or(|opened| opened.stamp != stamp) {
             *slot = None;
@@ -477,8 +490,9 @@ fn open(folder: &Path, manifest: Manifest, stamp: Stamp) -> Result<Opened> {
     })?;
     // The model's folder may be gone or another one by now: this is a copy of its tokenizer.
     let tokenizer = NameTokenizer::open(folder).map_err(|e| match e {
-        Error::User(problem) => Error::operator(problem.to_string())
-            .advice("build the catalog again from its names"),
+        Error::User(problem) => {
+            Error::operator(problem.to_string()).advice("build the catalog again from its names")
+        }
         other => other,
     })?;
     Ok(Opened {
@@ -505,12 +519,12 @@ struct Place {
 
 impl Place {
     fn prepare(catalog: &Path, tokenizer: &Path) -> Result<Place> {
-        let cannot =
-            |e: std::io::Error| Error::operator_from(format!("cannot write {}", catalog.display()), e);
+        let cannot = |e: std::io::Error| {
+            Error::operator_from(format!("cannot write {}", catalog.display()), e)
+        };
         std::fs::create_dir_all(catalog).map_err(cannot)?;
         let name = catalog.file_name().unwrap_or_default().to_string_lossy();
-        let building =
-            lock_file(&catalog.join(BUILDING), false)?.ok_or_else(|| busy(&name))?;
+        let building = lock_file(&catalog.join(BUILDING), false)?.ok_or_else(|| busy(&name))?;
         let generation = uuid::Uuid::new_v4().simple().to_string();
         let folder = catalog.join(&generation);
         std::fs::create_dir(&folder).map_err(cannot)?;
@@ -736,7 +750,10 @@ fn aliases_field(error: Error) -> Error {
 /// Number of the name of an id.
 fn same(view: &View, id: &str, name: &str) -> Result<Option<u32>> {
     for number in view.names_of_id(id)? {
-        if view.record(number)?.is_some_and(|record| record.name == name) {
+        if view
+            .record(number)?
+            .is_some_and(|record| record.name == name)
+        {
             return Ok(Some(number));
         }
     }
@@ -749,7 +766,11 @@ fn remove(view: &mut View, removal: &Removal) -> Result<AddReport> {
         let Some(record) = view.record(number)? else {
             continue;
         };
-        if removal.name.as_ref().is_none_or(|name| *name == record.name) {
+        if removal
+            .name
+            .as_ref()
+            .is_none_or(|name| *name == record.name)
+        {
             let tokens = view.tokenizer.tokens(&record.name)?;
             gone.push((number, tokens.unwrap_or_default()));
         }
@@ -807,7 +828,8 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
 
 /// Locks a file; None where another has it and it is not waited for.
 fn lock_file(path: &Path, wait: bool) -> Result<Option<File>> {
-    let cannot = |e: std::io::Error| Error::operator_from(format!("cannot lock {}", path.display()), e);
+    let cannot =
+        |e: std::io::Error| Error::operator_from(format!("cannot lock {}", path.display()), e);
     let file = File::create(path).map_err(cannot)?;
     if wait {
         file.lock().map_err(cannot)?;
@@ -833,19 +855,25 @@ fn stamp(metadata: &Metadata) -> Stamp {
 }
 
 fn not_found(name: &str) -> Error {
-    Problem::new(Code::CatalogNotFound, "there is no catalog of entities of this name")
-        .field("catalog")
-        .found(name)
-        .expected("one that gleaner entities list names")
-        .into()
+    Problem::new(
+        Code::CatalogNotFound,
+        "there is no catalog of entities of this name",
+    )
+    .field("catalog")
+    .found(name)
+    .expected("one that gleaner entities list names")
+    .into()
 }
 
 fn exists(name: &str) -> Error {
-    Problem::new(Code::CatalogExists, "there is a catalog of entities of this name already")
-        .field("catalog")
-        .found(name)
-        .expected("another name, or that it is to be replaced")
-        .into()
+    Problem::new(
+        Code::CatalogExists,
+        "there is a catalog of entities of this name already",
+    )
+    .field("catalog")
+    .found(name)
+    .expected("another name, or that it is to be replaced")
+    .into()
 }
 
 fn busy(name: &str) -> Error {
@@ -856,8 +884,11 @@ fn busy(name: &str) -> Error {
 }
 
 fn no_entity(id: &str) -> Error {
-    Problem::new(Code::EntityNotFound, "there is no entity of this id in the catalog")
-        .field("id")
-        .found(id)
-        .into()
+    Problem::new(
+        Code::EntityNotFound,
+        "there is no entity of this id in the catalog",
+    )
+    .field("id")
+    .found(id)
+    .into()
 }

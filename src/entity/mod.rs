@@ -15,6 +15,7 @@ mod column;
 mod compact;
 pub mod decode;
 mod file;
+mod link;
 mod log;
 mod overlay;
 mod sealed;
@@ -25,8 +26,12 @@ mod view;
 
 pub use build::{NameLimits, NewAlias, RejectedName};
 pub use catalog::{
-    AddReport, BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs, Incoming,
-    MAX_ADDED, check_catalog_name,
+    AddReport, BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs,
+    Incoming, MAX_ADDED, check_catalog_name,
+};
+pub use link::{
+    DisambiguateRequest, EntityLinker, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
+    MAX_TEXT, Mentions, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity, Weights,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

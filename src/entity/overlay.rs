@@ -104,7 +104,11 @@ impl Paths {
 impl Overlay {
     /// The root of what was added, where anything is there.
     pub(super) fn root(&self) -> Option<u32> {
-        self.names.0.first().is_some_and(|root| root.live > 0).then_some(0)
+        self.names
+            .0
+            .first()
+            .is_some_and(|root| root.live > 0)
+            .then_some(0)
     }
 
     /// The child of a node that a token leads to.
@@ -140,7 +144,11 @@ impl Overlay {
     }
 
     pub(super) fn alias_root(&self) -> Option<u32> {
-        self.aliases.0.first().is_some_and(|root| root.live > 0).then_some(0)
+        self.aliases
+            .0
+            .first()
+            .is_some_and(|root| root.live > 0)
+            .then_some(0)
     }
 
     pub(super) fn alias_ends(&self, node: u32) -> &[u32] {
@@ -221,9 +229,11 @@ impl Overlay {
             }
         }
         while let Some(node) = path.pop() {
-            let named = trie
-                .sequence(node)
-                .is_some_and(|sequence| sealed.names_of(sequence).any(|n| !self.removed.contains(&n)));
+            let named = trie.sequence(node).is_some_and(|sequence| {
+                sealed
+                    .names_of(sequence)
+                    .any(|n| !self.removed.contains(&n))
+            });
             let children = trie.children(node);
             if named || (children.start..children.end).any(|child| !self.dead.contains(&child)) {
                 return;

@@ -109,7 +109,11 @@ impl Sealed {
 
     /// Bytes of the file that are not mapped but read when they are asked for.
     pub(super) fn unmapped_bytes(&self) -> u64 {
-        let all = [Some(&self.texts), self.ids.as_ref(), self.descriptions.as_ref()];
+        let all = [
+            Some(&self.texts),
+            self.ids.as_ref(),
+            self.descriptions.as_ref(),
+        ];
         all.into_iter().flatten().map(Texts::packed_bytes).sum()
     }
 
@@ -207,8 +211,10 @@ impl RecordReader<'_> {
         let Some(name) = self.texts.get(number).map_err(unreadable)? else {
             return Ok(None);
         };
-        let mut optional = |texts: &mut Option<TextReader<'_>>| {
-            let text = texts.as_mut().map(|texts| texts.get(number).map_err(unreadable));
+        let optional = |texts: &mut Option<TextReader<'_>>| {
+            let text = texts
+                .as_mut()
+                .map(|texts| texts.get(number).map_err(unreadable));
             text.transpose().map(Option::flatten)
         };
         let id = optional(&mut self.ids)?;

@@ -24,7 +24,7 @@ pub(super) struct Sorter {
 }
 
 #[derive(Clone, Copy)]
-struct Record {
+pub(super) struct Record {
     start: usize,
     key: u32,
     payload: u32,
@@ -92,7 +92,11 @@ impl Sorter {
         let path = self.run();
         let mut out = BufWriter::with_capacity(1 << 20, File::create(&path)?);
         for record in &self.records {
-            write_record(&mut out, &self.bytes[record.key()], &self.bytes[record.payload()])?;
+            write_record(
+                &mut out,
+                &self.bytes[record.key()],
+                &self.bytes[record.payload()],
+            )?;
         }
         out.flush()?;
         self.runs.push(path);
@@ -163,7 +167,10 @@ impl Sorted {
     pub(super) fn next(&mut self) -> io::Result<Option<Pair>> {
         match self {
             Sorted::Memory { records, bytes } => Ok(records.next().map(|record| {
-                (bytes[record.key()].to_vec(), bytes[record.payload()].to_vec())
+                (
+                    bytes[record.key()].to_vec(),
+                    bytes[record.payload()].to_vec(),
+                )
             })),
             Sorted::Files(merge) => merge.next(),
         }

@@ -66,7 +66,8 @@ impl TextsBuilder {
         self.close()?;
         other.close()?;
         let (len, bytes) = (self.len, self.packed.len() as u64);
-        self.firsts.extend(other.firsts.iter().map(|first| first + len));
+        self.firsts
+            .extend(other.firsts.iter().map(|first| first + len));
         self.ends.extend(other.ends.iter().map(|end| end + bytes));
         self.packed.append(&mut other.packed);
         self.len += other.len;
@@ -148,7 +149,9 @@ impl Texts {
     }
 
     fn block_of(&self, number: u32) -> Option<usize> {
-        self.firsts.partition_point(|&first| first <= number).checked_sub(1)
+        self.firsts
+            .partition_point(|&first| first <= number)
+            .checked_sub(1)
     }
 
     fn unpack(&self, block: usize) -> io::Result<Vec<u8>> {
@@ -221,7 +224,8 @@ impl TextReader<'_> {
 /// The bytes of the text that begins at `start` of a block.
 fn text_at(block: &[u8], start: usize) -> Option<&[u8]> {
     let length = block.get(start..start + 3)?;
-    let length = usize::from(length[0]) | usize::from(length[1]) << 8 | usize::from(length[2]) << 16;
+    let length =
+        usize::from(length[0]) | usize::from(length[1]) << 8 | usize::from(length[2]) << 16;
     block.get(start + 3..start + 3 + length)
 }
 

@@ -94,10 +94,7 @@ impl View {
         let added = (node.added != NOWHERE)
             .then(|| self.overlay.child(node.added, token))
             .flatten();
-        (sealed.is_some() || added.is_some()).then(|| Node {
-            sealed: sealed.unwrap_or(NOWHERE),
-            added: added.unwrap_or(NOWHERE),
-        })
+        joined(sealed, added)
     }
 
     /// Where a sequence of tokens leads; None where no name begins so.
@@ -192,6 +189,33 @@ impl View {
         Ok(found)
     }
 
+    /// Where aliases begin, to follow them a token at a time.
+    pub(super) fn alias_root(&self) -> Option<Node> {
+        let sealed = self.sealed.aliases().map(|_| Trie::ROOT);
+        joined(sealed, self.overlay.alias_root())
+    }
+
+    /// Where a token leads in the aliases.
+    pub(super) fn alias_child(&self, node: Node, token: u32) -> Option<Node> {
+        let aliases = self.sealed.aliases().filter(|_| node.sealed != NOWHERE);
+        let sealed = aliases.and_then(|aliases| aliases.trie.child(node.sealed, token));
+        let added = (node.added != NOWHERE)
+            .then(|| self.overlay.alias_child(node.added, token))
+            .flatten();
+        joined(sealed, added)
+    }
+
+    /// Whether an alias ends here that stands for a name which is still there.
+    pub(super) fn alias_ends(&self, node: Node) -> bool {
+        let sealed = || {
+            let aliases = self.sealed.aliases()?;
+            let sequence = aliases.trie.sequence(node.sealed)?;
+            aliases.of(sequence).find_map(|alias| self.live(alias))
+        };
+        (node.sealed != NOWHERE && sealed().is_some())
+            || (node.added != NOWHERE && !self.overlay.alias_ends(node.added).is_empty())
+    }
+
     /// An alias of a sealed name, or of what was added in its place.
     pub(super) fn live(&self, alias: Alias) -> Option<Alias> {
         if !self.overlay.is_removed(alias.name) {
@@ -222,4 +246,11 @@ impl View {
         }
         found
     }
+}
+
+fn joined(sealed: Option<u32>, added: Option<u32>) -> Option<Node> {
+    (sealed.is_some() || added.is_some()).then(|| Node {
+        sealed: sealed.unwrap_or(NOWHERE),
+        added: added.unwrap_or(NOWHERE),
+    })
 }

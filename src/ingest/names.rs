@@ -145,7 +145,10 @@ fn of_row(mut row: Map<String, Json>, options: NameOptions) -> Result<NewName, P
     Ok(NewName {
         name: options.name(name),
         id,
-        aliases: aliases.into_iter().map(|alias| options.name(alias)).collect(),
+        aliases: aliases
+            .into_iter()
+            .map(|alias| options.name(alias))
+            .collect(),
         description,
         popularity,
     })

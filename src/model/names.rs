@@ -15,7 +15,12 @@ pub struct NameTokenizer {
     unusable: HashSet<u32>,
     vocabulary: u32,
     sha256: String,
+    splits_at_words: bool,
 }
+
+/// Words whose tokens together are those of the text they make, where tokens do not depend on
+/// what stands before.
+const PROBE: [&str; 3] = ["Red", "river", "mountains"];
 
 impl NameTokenizer {
     /// Reads the `tokenizer.json` of a folder.
@@ -27,6 +32,11 @@ impl NameTokenizer {
         Ok(NameTokenizer {
             unusable: tokenizer.specials_in_vocabulary(),
             vocabulary: tokenizer.ids(),
+            splits_at_words: {
+                let apart: Result<Vec<Vec<u32>>> =
+                    PROBE.iter().map(|word| tokenizer.whole("", word)).collect();
+                apart?.concat() == tokenizer.whole("", &PROBE.join(" "))?
+            },
             sha256: sha256_of(&read(folder, TOKENIZER)?),
             tokenizer,
         })
@@ -41,6 +51,11 @@ impl NameTokenizer {
     /// understand each other.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// Whether a word's tokens are the same wherever it stands.
+    pub(crate) fn splits_at_words(&self) -> bool {
+        self.splits_at_words
     }
 
     /// The tokens of a name, special tokens not included; None where the name has a part that the

@@ -6,15 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use gleaner::entity::{
-    BuildInput, BuildOptions, BuildReport, Catalogs, NewAlias, NewName, Node, RejectedName, View,
+    BuildInput, BuildOptions, BuildReport, Catalogs, EntityLinker, LinkRequest, Mentions, NewAlias,
+    NewName, Node, RejectedName, View,
 };
 use gleaner::error::{Code, Error, Result};
+use gleaner::model::TextEncoder;
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::support::binary::Place;
 use crate::support::files;
-use crate::support::tiny_model::TinyModel;
+use crate::support::service::Service;
+use crate::support::tiny_model::{TinyModel, runtime};
 
 /// A data folder with the tokenizer of a tiny model beside it.
 struct World {
@@ -296,7 +299,11 @@ fn a_build_says_what_it_did_not_take() {
     let (report, rejected) = world.build(&names, &[]);
     let rows: Vec<u64> = rejected.iter().map(|one| one.row).collect();
     assert_eq!(rows, [4, 5, 6, 7, 8, 9, 10, 11]);
-    assert!(rejected.iter().all(|one| one.problem.code == Code::InvalidName));
+    assert!(
+        rejected
+            .iter()
+            .all(|one| one.problem.code == Code::InvalidName)
+    );
     let fields: Vec<&str> = rejected
         .iter()
         .map(|one| one.problem.field.as_deref().unwrap())
@@ -407,15 +414,33 @@ fn the_life_of_a_catalog_on_the_command_line() {
         "names.txt.gz",
         files::gzip("red_river\nblue_bird\n\nblue_bird\nred\n"),
     );
-    place.write("aliases.tsv", "stream\tred_river\nbird\tblue_bird\t4\nbird\n");
+    place.write(
+        "aliases.tsv",
+        "stream\tred_river\nbird\tblue_bird\t4\nbird\n",
+    );
     let none = place.ok(&["entities", "list"]);
     assert!(none.out.contains("gleaner entities build"), "{}", none.out);
     let build = [
-        "entities", "build", "things", "--names", "names.txt.gz", "--aliases", "aliases.tsv",
-        "--model", "tiny", "--underscores", "--rejects", "rejects.jsonl",
+        "entities",
+        "build",
+        "things",
+        "--names",
+        "names.txt.gz",
+        "--aliases",
+        "aliases.tsv",
+        "--model",
+        "tiny",
+        "--underscores",
+        "--rejects",
+        "rejects.jsonl",
     ];
     let report = place.json(&build);
-    for (key, value) in [("names", 3), ("duplicates", 1), ("aliases", 2), ("rejected", 1)] {
+    for (key, value) in [
+        ("names", 3),
+        ("duplicates", 1),
+        ("aliases", 2),
+        ("rejected", 1),
+    ] {
         assert_eq!(report[key], value, "{report}");
     }
     let rejects = std::fs::read_to_string(place.path("rejects.jsonl")).unwrap();
@@ -426,8 +451,17 @@ fn the_life_of_a_catalog_on_the_command_line() {
     let shown = place.json(&["entities", "show", "things", "--id", "red river"]);
     assert_eq!(shown, json!([{"name": "red river", "id": "red river"}]));
     let add = [
-        "entities", "add", "things", "--name", "green city", "--id", "q1", "--alias", "town",
-        "--popularity", "3",
+        "entities",
+        "add",
+        "things",
+        "--name",
+        "green city",
+        "--id",
+        "q1",
+        "--alias",
+        "town",
+        "--popularity",
+        "3",
     ];
     assert_eq!(place.json(&add), json!({"added": 1, "replaced": 0}));
     place.write("more.jsonl", "{\"name\": \"fire\", \"id\": 7}\n");
@@ -438,7 +472,10 @@ fn the_life_of_a_catalog_on_the_command_line() {
     let shown = place.json(&["entities", "show", "things", "--id", "7"]);
     assert_eq!(shown[0]["name"], "fire");
     place.ok(&["entities", "remove", "things", "red"]);
-    place.refused(Code::EntityNotFound, &["entities", "remove", "things", "red"]);
+    place.refused(
+        Code::EntityNotFound,
+        &["entities", "remove", "things", "red"],
+    );
     assert_eq!(place.json(&["entities", "compact", "things"])["names"], 4);
     let info = place.json(&["entities", "show", "things"]);
     assert_eq!((&info["names"], &info["added"]), (&json!(4), &json!(0)));
@@ -456,7 +493,15 @@ fn names_come_from_parquet_too() {
         json!({"name": "rio rojo", "id": "q1", "aliases": [], "popularity": null}),
     ];
     files::parquet_of(&place.path("names.parquet"), &rows);
-    place.ok(&["entities", "build", "things", "--names", "names.parquet", "--model", "tiny"]);
+    place.ok(&[
+        "entities",
+        "build",
+        "things",
+        "--names",
+        "names.parquet",
+        "--model",
+        "tiny",
+    ]);
     let shown = place.json(&["entities", "show", "things", "--id", "q1"]);
     let names: BTreeSet<&str> = shown
         .as_array()
@@ -467,11 +512,259 @@ fn names_come_from_parquet_too() {
     assert_eq!(names, BTreeSet::from(["red river", "rio rojo"]));
     assert_eq!(place.json(&["entities", "show", "things"])["aliases"], 2);
     place.write("not.parquet", "PAR1 no, it is not");
-    let build = ["entities", "build", "more", "--names", "not.parquet", "--model", "tiny"];
+    let build = [
+        "entities",
+        "build",
+        "more",
+        "--names",
+        "not.parquet",
+        "--model",
+        "tiny",
+    ];
     place.refused(Code::InvalidFile, &build);
     place.refused(
         Code::ModelNotFound,
-        &["entities", "build", "more", "--names", "names.parquet", "--model", "none"],
+        &[
+            "entities",
+            "build",
+            "more",
+            "--names",
+            "names.parquet",
+            "--model",
+            "none",
+        ],
     );
-    assert_eq!(place.json(&["entities", "list"]).as_array().unwrap().len(), 1);
+    assert_eq!(
+        place.json(&["entities", "list"]).as_array().unwrap().len(),
+        1
+    );
+}
+
+/// A service with an encoder and a catalog.
+fn service() -> Service {
+    let service = Service::start(|config| {
+        let models = config.data.folder.join("models");
+        TinyModel::default().write(&models.join("tiny"));
+        config.models.folders = vec![models];
+        config.entities.encoder = "tiny".into();
+    });
+    let names = json!([
+        {"name": "red river", "id": "q1", "popularity": 5},
+        {"name": "red river city", "id": "q2", "aliases": ["red river"]},
+        {"name": "mountain", "id": "q3"},
+    ]);
+    let answer = service.post("/v1/entities", &json!({"name": "things", "names": names}));
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    assert_eq!(answer.header("location"), Some("/v1/entities/things"));
+    service
+}
+
+#[test]
+fn over_rest() {
+    let service = service();
+    let list = service.get("/v1/entities").json();
+    assert_eq!(list["catalogs"][0]["names"], 3);
+    let names = json!({"names": [{"name": "the sky", "id": "q 4/é"}]});
+    let added = service.post("/v1/entities/things/names", &names);
+    assert_eq!(
+        (added.status, added.json()),
+        (200, json!({"added": 1, "replaced": 0}))
+    );
+    let path = "/v1/entities/things/names/q%204%2F%C3%A9";
+    assert_eq!(service.get(path).json()["names"][0]["name"], "the sky");
+    let service = service.restart(|_| {});
+    assert_eq!(service.get(path).status, 200);
+    let compacted = service.post("/v1/entities/things/compact", &json!({}));
+    assert_eq!(compacted.json()["names"], 4);
+    assert_eq!(service.delete(path).status, 204);
+    assert_eq!(service.get("/v1/entities/things").json()["removed"], 1);
+    for answer in [service.get(path), service.delete(path)] {
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (404, "entity_not_found")
+        );
+    }
+
+    let text = "É Red River is by the Mountain. The river is red.";
+    let asked = json!({"catalog": "things", "text": text, "threshold": 0, "alternatives": 3});
+    let answer = service.post("/v1/entities:link", &asked);
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let mentions = answer.json()["mentions"].as_array().unwrap().clone();
+    let found: Vec<(&str, u64, u64)> = mentions
+        .iter()
+        .map(|m| {
+            (
+                m["mention"].as_str().unwrap(),
+                m["start"].as_u64().unwrap(),
+                m["end"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(found, [("Red River", 2, 11), ("Mountain", 22, 30)]);
+    assert_eq!(mentions[1]["entity"]["id"], "q3");
+    assert_eq!(mentions[0]["alternatives"].as_array().unwrap().len(), 1);
+
+    let asked = json!({"catalog": "things", "text": text, "start": 2, "end": 11, "threshold": 0,
+                       "candidates": ["mountain", "q2"]});
+    let answer = service.post("/v1/entities:disambiguate", &asked).json();
+    let mut ids = vec![answer["entity"]["id"].as_str().unwrap()];
+    ids.extend(
+        answer["alternatives"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|a| a["id"].as_str().unwrap()),
+    );
+    ids.sort();
+    assert_eq!(ids, ["q2", "q3"]);
+    let shares = answer["alternatives"][0]["score"].as_f64().unwrap()
+        + answer["entity"]["score"].as_f64().unwrap()
+        + answer["none"].as_f64().unwrap();
+    assert!((shares - 1.0).abs() < 1e-4, "{answer}");
+    // With a threshold that nothing reaches, none of the catalog is meant.
+    let sure = json!({"catalog": "things", "text": text, "start": 2, "end": 11, "threshold": 1});
+    assert!(service.post("/v1/entities:disambiguate", &sure).json()["entity"].is_null());
+
+    let asked = json!({"catalog": "things", "query": "how high is a mountain", "k": 2});
+    let answer = service.post("/v1/entities:retrieve", &asked).json();
+    assert_eq!(answer["entities"][0]["id"], "q3");
+    assert_eq!(service.delete("/v1/entities/things").status, 204);
+    assert_eq!(
+        service.post("/v1/entities:retrieve", &asked).code(),
+        "catalog_not_found"
+    );
+}
+
+#[test]
+fn requests_that_cannot_be_answered_change_nothing() {
+    let service = service();
+    let text = "red river \u{1} end";
+    let long = "a ".repeat(500_000);
+    let disambiguate = |start: usize, end: usize| {
+        (
+            "disambiguate",
+            json!({"catalog": "things", "text": text, "start": start, "end": end}),
+        )
+    };
+    for ((action, request), code, field) in [
+        (disambiguate(3, 3), "invalid_request", "end"),
+        (disambiguate(5, 2), "invalid_request", "end"),
+        (disambiguate(0, 99), "invalid_request", "end"),
+        (disambiguate(90, 99), "invalid_request", "start"),
+        (disambiguate(9, 12), "invalid_request", "start"),
+        (
+            ("link", json!({"catalog": "things", "text": long})),
+            "limit_exceeded",
+            "text",
+        ),
+        (
+            ("link", json!({"catalog": "things", "text": " "})),
+            "invalid_request",
+            "text",
+        ),
+        (
+            ("link", json!({"catalog": "none", "text": "a"})),
+            "catalog_not_found",
+            "catalog",
+        ),
+        (
+            (
+                "link",
+                json!({"catalog": "things", "text": "a", "threshold": 2}),
+            ),
+            "invalid_request",
+            "threshold",
+        ),
+        (
+            (
+                "retrieve",
+                json!({"catalog": "things", "query": "a", "k": 0}),
+            ),
+            "invalid_request",
+            "k",
+        ),
+        (
+            (
+                "disambiguate",
+                json!({"catalog": "things", "text": "a", "start": 0, "end": 1, "candidates": ["none"]}),
+            ),
+            "entity_not_found",
+            "candidates[0]",
+        ),
+    ] {
+        let answer = service.post(&format!("/v1/entities:{action}"), &request);
+        assert_eq!(answer.code(), code, "{action}: {}", answer.json());
+        assert_eq!(
+            answer.json()["error"]["field"],
+            field,
+            "{action}: {}",
+            answer.json()
+        );
+    }
+    let many = vec![json!({"name": "a"}); 10_001];
+    for (names, code) in [
+        (json!([{"name": "fine"}, {"name": "\u{7}"}]), "invalid_name"),
+        (json!([{"name": "a".repeat(10_000)}]), "invalid_name"),
+        (json!([{"name": "a b ".repeat(200)}]), "invalid_name"),
+        (json!(many), "limit_exceeded"),
+    ] {
+        let answer = service.post("/v1/entities/things/names", &json!({"names": names}));
+        assert_eq!(answer.code(), code, "{}", answer.json());
+        let answer = service.post("/v1/entities", &json!({"name": "more", "names": names}));
+        assert_eq!(answer.code(), code, "{}", answer.json());
+    }
+    let answer = service.post("/v1/entities", &json!({"name": "things", "names": []}));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (409, "catalog_exists")
+    );
+    assert_eq!(service.get("/v1/entities/more").status, 404);
+    assert_eq!(service.get("/v1/entities/things").json()["names"], 3);
+}
+
+#[test]
+fn no_text_is_linked_to_what_is_not_in_the_catalog() {
+    let world = World::new();
+    let names: Vec<NewName> = (0..60).map(|number| plain(&name(number))).collect();
+    let (_, _) = world.build(&names, &[]);
+    let view = world.catalogs().view("test").unwrap();
+    let known: BTreeSet<String> = names.into_iter().map(|new| new.name).collect();
+    let encoder = TextEncoder::open(&world.model, &runtime()).unwrap();
+    let linker = EntityLinker::new(encoder, None);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(200));
+    let words = prop::sample::select(vec![
+        "Red", "red", "River", "cat", "The", "in", "x", "é", ".", " ", "\u{0}", "[SEP]", "ﬁ", "\n",
+        "\u{202e}", "👍",
+    ]);
+    runner
+        .run(&prop::collection::vec(words, 1..30), |words| {
+            let text = words.join(" ");
+            let request = LinkRequest {
+                catalog: String::new(),
+                text: text.clone(),
+                mentions: Mentions::All,
+                threshold: Some(0.0),
+                alternatives: 100,
+            };
+            if text.trim().is_empty() {
+                return Ok(());
+            }
+            let mut last = 0;
+            for mention in linker.link(&view, &request).unwrap().mentions {
+                let span: String = text
+                    .chars()
+                    .skip(mention.start)
+                    .take(mention.end - mention.start)
+                    .collect();
+                prop_assert_eq!(&span, &mention.mention);
+                prop_assert!(mention.start >= last && mention.end > mention.start);
+                last = mention.end;
+                for entity in mention.entity.iter().chain(&mention.alternatives) {
+                    prop_assert!(known.contains(&entity.name));
+                    prop_assert!((0.0..=1.001).contains(&entity.score));
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
 }

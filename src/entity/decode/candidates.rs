@@ -51,6 +51,8 @@ impl Names for Candidates {
     }
 
     fn ends(&self, node: &u32) -> bool {
-        self.nodes.get(*node as usize).is_some_and(|place| place.ends)
+        self.nodes
+            .get(*node as usize)
+            .is_some_and(|place| place.ends)
     }
 }

@@ -20,10 +20,7 @@ pub struct Forced {
 ///
 /// # Errors
 /// Those of the scorer.
-pub fn teacher_force<S: Scorer>(
-    scorer: &mut S,
-    names: &[(usize, &[u32])],
-) -> Result<Vec<Forced>> {
+pub fn teacher_force<S: Scorer>(scorer: &mut S, names: &[(usize, &[u32])]) -> Result<Vec<Forced>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -40,10 +37,7 @@ pub fn teacher_force<S: Scorer>(
 
 /// The logarithm of the sum of what these are the logarithms of; that of 0 for none.
 pub fn log_sum_exp(values: impl IntoIterator<Item = f32> + Clone) -> f32 {
-    let most = values
-        .clone()
-        .into_iter()
-        .fold(f32::NEG_INFINITY, f32::max);
+    let most = values.clone().into_iter().fold(f32::NEG_INFINITY, f32::max);
     if !most.is_finite() {
         return most;
     }

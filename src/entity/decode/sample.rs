@@ -122,7 +122,11 @@ impl<T: Names> Asap<T> {
 
     /// What the mass below a prefix comes to.
     fn valid(&self, at: usize) -> f64 {
-        self.seen[at].next.iter().map(|next| self.weight(next)).sum()
+        self.seen[at]
+            .next
+            .iter()
+            .map(|next| self.weight(next))
+            .sum()
     }
 
     fn weight(&self, next: &Next<T::Node>) -> f64 {
@@ -172,8 +176,7 @@ impl<T: Names> Asap<T> {
             scores = Some(scorer.advance(&[(0, token)])?);
         }
         *told = Some(tokens.len());
-        let scores =
-            scores.ok_or_else(|| Error::Bug("a prefix was looked at twice".to_owned()))?;
+        let scores = scores.ok_or_else(|| Error::Bug("a prefix was looked at twice".to_owned()))?;
         let mut children = Vec::new();
         self.names.children(&node, &mut children);
         let mut next: Vec<Next<T::Node>> = children

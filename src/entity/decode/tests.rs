@@ -200,7 +200,10 @@ fn a_search_stops_when_no_prefix_can_win() {
         }
         fn advance(&mut self, rows: &[(usize, u32)]) -> Result<NextTokens> {
             self.0.advanced += 1;
-            Ok(NextTokens::new([9.0, -9.0, -9.0, -9.0].repeat(rows.len()), 4))
+            Ok(NextTokens::new(
+                [9.0, -9.0, -9.0, -9.0].repeat(rows.len()),
+                4,
+            ))
         }
     }
     let mut model = Sure(Hashed::new(0, 1, 4, 1.0));
@@ -222,7 +225,11 @@ fn names_without_probability_are_not_written() {
     let written: Vec<&[u32]> = found[0].iter().map(|h| h.tokens.as_slice()).collect();
     assert_eq!(written, [&[1]]);
     let none: &[Candidates] = &[];
-    assert!(beam_search(&mut model, none, &BeamOptions::default()).unwrap().is_empty());
+    assert!(
+        beam_search(&mut model, none, &BeamOptions::default())
+            .unwrap()
+            .is_empty()
+    );
     let empty = Candidates::new(std::iter::empty());
     let found = beam_search(&mut model, &[empty], &BeamOptions::default()).unwrap();
     assert!(found[0].is_empty());

@@ -12,7 +12,6 @@
 
 mod bits;
 
-
 use super::column::Column;
 pub(super) use bits::{BitBuilder, Bits};
 
@@ -91,12 +90,19 @@ impl TrieBuilder {
 
     /// The trie; `narrow` where every token is below 65,536.
     pub(crate) fn finish(self, narrow: bool) -> Trie {
-        let (mut ends, mut inner, mut firsts) =
-            (BitBuilder::default(), BitBuilder::default(), BitBuilder::default());
+        let (mut ends, mut inner, mut firsts) = (
+            BitBuilder::default(),
+            BitBuilder::default(),
+            BitBuilder::default(),
+        );
         ends.push(self.root_ends);
         inner.push(!self.levels.is_empty());
         firsts.push(false);
-        let nodes = 1 + self.levels.iter().map(|level| level.tokens.len()).sum::<usize>();
+        let nodes = 1 + self
+            .levels
+            .iter()
+            .map(|level| level.tokens.len())
+            .sum::<usize>();
         let (mut short, mut wide) = (Vec::new(), Vec::new());
         match narrow {
             true => short.reserve_exact(nodes),
@@ -244,7 +250,11 @@ impl Trie {
             Tokens::Wide(tokens) => tokens.bytes(),
         };
         let mut columns = vec![("tokens".to_owned(), tokens)];
-        for (name, bits) in [("ends", &self.ends), ("inner", &self.inner), ("firsts", &self.firsts)] {
+        for (name, bits) in [
+            ("ends", &self.ends),
+            ("inner", &self.inner),
+            ("firsts", &self.firsts),
+        ] {
             let of = bits.columns().into_iter();
             columns.extend(of.map(|(column, bytes)| (format!("{name}.{column}"), bytes)));
         }

@@ -124,7 +124,11 @@ impl Generator {
             };
         }
         let lacking = |what: &'static str| {
-            invalid(CONFIG, "the model does not say how an answer begins and ends").expected(what)
+            invalid(
+                CONFIG,
+                "the model does not say how an answer begins and ends",
+            )
+            .expected(what)
         };
         let start = settings
             .decoder_start_token_id
@@ -194,12 +198,16 @@ impl Generator {
         max_tokens: usize,
     ) -> Result<Vec<u32>> {
         let tokenizer = &self.0.tokenizer;
-        let room = max_tokens.min(self.0.max_tokens).saturating_sub(tokenizer.specials());
+        let room = max_tokens
+            .min(self.0.max_tokens)
+            .saturating_sub(tokenizer.specials());
         let mut middle = tokenizer.whole("", middle)?;
         middle.truncate(room);
         let room = room - middle.len();
         let (before, after) = (tokenizer.whole("", before)?, tokenizer.whole("", after)?);
-        let right = after.len().min(room.div_ceil(2).max(room.saturating_sub(before.len())));
+        let right = after
+            .len()
+            .min(room.div_ceil(2).max(room.saturating_sub(before.len())));
         let left = before.len().min(room - right);
         let (before, after) = (&before[before.len() - left..], &after[..right]);
         Ok(tokenizer.with_specials(&[before, &middle, after]))
@@ -290,10 +298,13 @@ impl Graph {
     fn open(folder: &Path, file: &'static str, options: &RuntimeOptions) -> Result<Graph> {
         let path = folder.join(file);
         if !path.is_file() {
-            return Err(invalid(file, format!("the model folder {} lacks a file", folder.display()))
-                .found("no such file")
-                .expected(format!("{file}, as optimum exports it"))
-                .into());
+            return Err(invalid(
+                file,
+                format!("the model folder {} lacks a file", folder.display()),
+            )
+            .found("no such file")
+            .expected(format!("{file}, as optimum exports it"))
+            .into());
         }
         let session = builder(options)?
             .commit_from_file(&path)
@@ -333,7 +344,10 @@ impl Graph {
     }
 
     fn has_output(&self, name: &str) -> bool {
-        self.session.outputs().iter().any(|output| output.name() == name)
+        self.session
+            .outputs()
+            .iter()
+            .any(|output| output.name() == name)
     }
 
     /// Runs the graph; gives the outputs of these names, in their order.
@@ -374,7 +388,10 @@ impl Graph {
                 })?;
                 let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
                 Ok(Cells {
-                    shape: shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect(),
+                    shape: shape
+                        .iter()
+                        .map(|&n| usize::try_from(n).unwrap_or(0))
+                        .collect(),
                     values: values.to_vec(),
                 })
             })
@@ -397,12 +414,19 @@ impl Sessions {
     /// Refuses graphs that are not what they should be, by their inputs and outputs.
     fn check(&self) -> Result<()> {
         let lacking = |graph: &Graph, what: &str| -> Error {
-            invalid(graph.file, "the graph is not one of an encoder-decoder model")
-                .found(graph.inputs.join(", "))
-                .expected(what)
-                .into()
+            invalid(
+                graph.file,
+                "the graph is not one of an encoder-decoder model",
+            )
+            .found(graph.inputs.join(", "))
+            .expected(what)
+            .into()
         };
-        let all = [Some(&self.encoder), Some(&self.decoder), self.with_past.as_ref()];
+        let all = [
+            Some(&self.encoder),
+            Some(&self.decoder),
+            self.with_past.as_ref(),
+        ];
         for graph in all.into_iter().flatten() {
             if !graph.inputs.iter().any(|name| name.ends_with("input_ids")) {
                 return Err(lacking(graph, "an input named input_ids"));
@@ -418,7 +442,10 @@ impl Sessions {
         if let Some(with_past) = self.remembering() {
             for past in &with_past.pasts {
                 if !self.decoder.has_output(&past.output) {
-                    return Err(lacking(&self.decoder, &format!("an output named {}", past.output)));
+                    return Err(lacking(
+                        &self.decoder,
+                        &format!("an output named {}", past.output),
+                    ));
                 }
             }
         }
@@ -506,10 +533,9 @@ impl Generation<'_> {
     pub fn advance(&mut self, rows: &[(usize, u32)]) -> Result<Logits> {
         let mut next = Vec::with_capacity(rows.len());
         for &(row, token) in rows {
-            let (input, tokens) = self
-                .rows
-                .get(row)
-                .ok_or_else(|| Error::Bug("an answer goes on from a row that is not there".into()))?;
+            let (input, tokens) = self.rows.get(row).ok_or_else(|| {
+                Error::Bug("an answer goes on from a row that is not there".into())
+            })?;
             let mut tokens = tokens.clone();
             tokens.push(token);
             next.push((*input, tokens));
@@ -537,7 +563,10 @@ impl Generation<'_> {
         }
         let ids: Vec<i64> = rows.iter().map(|&(_, token)| i64::from(token)).collect();
         let mask = self.masks(&inputs);
-        let merged_states = self.sessions.merged.then(|| self.states.gather(inputs.iter().copied()));
+        let merged_states = self
+            .sessions
+            .merged
+            .then(|| self.states.gather(inputs.iter().copied()));
         let of_encoder = self.spread.as_ref().map_or(&[][..], |(_, cells)| cells);
         let mut of_decoder = self.decoder.iter();
         let mut of_encoder = of_encoder.iter();
@@ -554,10 +583,17 @@ impl Generation<'_> {
                 true => of_encoder.next(),
                 false => of_decoder.next(),
             };
-            feeds.pasts.extend(cells.map(|cells| (past.input.as_str(), cells)));
+            feeds
+                .pasts
+                .extend(cells.map(|cells| (past.input.as_str(), cells)));
         }
         let wanted: Vec<&str> = std::iter::once("logits")
-            .chain(pasts.iter().filter(|past| !past.of_encoder).map(|past| past.output.as_str()))
+            .chain(
+                pasts
+                    .iter()
+                    .filter(|past| !past.of_encoder)
+                    .map(|past| past.output.as_str()),
+            )
             .collect();
         let sessions = &mut *self.sessions;
         let graph = match &mut sessions.with_past {
@@ -649,7 +685,10 @@ impl Generation<'_> {
         let mut ids = Vec::with_capacity(self.rows.len() * width);
         for (_, tokens) in &self.rows {
             ids.extend(tokens.iter().map(|&token| i64::from(token)));
-            ids.resize(ids.len() + width - tokens.len(), i64::from(self.generator.end));
+            ids.resize(
+                ids.len() + width - tokens.len(),
+                i64::from(self.generator.end),
+            );
         }
         let inputs: Vec<usize> = self.rows.iter().map(|(input, _)| *input).collect();
         let states = self.states.gather(inputs.iter().copied());
@@ -699,7 +738,12 @@ impl Generation<'_> {
             // With what is remembered, the rows are one token wide.
             let at = (tokens.len().min(width)).saturating_sub(1);
             let start = (row * width + at) * vocabulary;
-            values.extend_from_slice(logits.values.get(start..start + vocabulary).unwrap_or_default());
+            values.extend_from_slice(
+                logits
+                    .values
+                    .get(start..start + vocabulary)
+                    .unwrap_or_default(),
+            );
         }
         Logits { values, vocabulary }
     }

@@ -30,9 +30,17 @@ fn encoder() -> Vec<u8> {
     let mut graph = GraphBuilder::new(None);
     ints(&mut graph, "input_ids");
     ints(&mut graph, "attention_mask");
-    let words = graph.floats("words", &[VOCABULARY, HIDDEN], &table(VOCABULARY, HIDDEN, 1));
+    let words = graph.floats(
+        "words",
+        &[VOCABULARY, HIDDEN],
+        &table(VOCABULARY, HIDDEN, 1),
+    );
     graph.node("Gather", &[&words, "input_ids"], "last_hidden_state", &[]);
-    graph.output("last_hidden_state", ElementType::Float, &[BATCH, LENGTH, WIDTH]);
+    graph.output(
+        "last_hidden_state",
+        ElementType::Float,
+        &[BATCH, LENGTH, WIDTH],
+    );
     graph.finish().0
 }
 
@@ -42,7 +50,11 @@ fn decoder(past: bool) -> Vec<u8> {
     let mut graph = GraphBuilder::new(None);
     ints(&mut graph, "input_ids");
     ints(&mut graph, "encoder_attention_mask");
-    let words = graph.floats("words", &[VOCABULARY, HIDDEN], &table(VOCABULARY, HIDDEN, 2));
+    let words = graph.floats(
+        "words",
+        &[VOCABULARY, HIDDEN],
+        &table(VOCABULARY, HIDDEN, 2),
+    );
     let head = graph.floats("head", &[HIDDEN, VOCABULARY], &table(HIDDEN, VOCABULARY, 3));
     let one = graph.integers("one", &[1]);
     let two = graph.integers("two", &[2]);
@@ -61,7 +73,10 @@ fn decoder(past: bool) -> Vec<u8> {
             (states.to_owned(), sums)
         }
         true => {
-            let (own, others) = ("past_key_values.0.decoder.key", "past_key_values.0.encoder.key");
+            let (own, others) = (
+                "past_key_values.0.decoder.key",
+                "past_key_values.0.encoder.key",
+            );
             graph.input(own, ElementType::Float, &remembered);
             graph.input(others, ElementType::Float, &remembered);
             let all = graph.node(
@@ -102,7 +117,10 @@ fn write(folder: &Path, past: bool) {
     }
     let config = json!({"decoder_start_token_id": 2, "eos_token_id": [1, 7], "n_positions": 20});
     put(CONFIG, config.to_string().into_bytes());
-    put(GENERATION, json!({"forced_bos_token_id": 3}).to_string().into_bytes());
+    put(
+        GENERATION,
+        json!({"forced_bos_token_id": 3}).to_string().into_bytes(),
+    );
     let words = ["<pad>", "</s>", "<s>", "go", "a", "b", "c", "d", "e"];
     let vocabulary: serde_json::Map<String, serde_json::Value> = words
         .iter()
@@ -200,8 +218,14 @@ fn a_window_keeps_the_middle_and_what_is_next_to_it() {
     assert_eq!(window(3), [5, 6, 7]);
     assert_eq!(window(20), [4, 4, 4, 5, 6, 7, 8, 8, 8]);
     assert_eq!(window(1), [6]);
-    assert_eq!(generator.window("", "c", "d e e e", 4).unwrap(), [6, 7, 8, 8]);
-    assert_eq!(generator.window("a a a b", "c", "", 4).unwrap(), [4, 4, 5, 6]);
+    assert_eq!(
+        generator.window("", "c", "d e e e", 4).unwrap(),
+        [6, 7, 8, 8]
+    );
+    assert_eq!(
+        generator.window("a a a b", "c", "", 4).unwrap(),
+        [4, 4, 5, 6]
+    );
 }
 
 #[test]
@@ -219,9 +243,8 @@ fn a_folder_that_is_none_is_refused() {
         );
         error.to_string()
     };
-    let remove = |name: &'static str| {
-        move |folder: &Path| std::fs::remove_file(folder.join(name)).unwrap()
-    };
+    let remove =
+        |name: &'static str| move |folder: &Path| std::fs::remove_file(folder.join(name)).unwrap();
     assert!(refused(&remove(DECODER)).contains(DECODER));
     refused(&remove(ENCODER));
     refused(&remove(CONFIG));
