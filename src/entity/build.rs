@@ -117,6 +117,9 @@ pub(super) struct Tally {
     pub unknown_targets: u64,
 }
 
+/// Names that an alias stands for, and how often it means each.
+type Postings = Vec<(u32, u32)>;
+
 /// Collects names and aliases, and makes a file of them.
 pub(super) struct Builder<'a> {
     tokenizer: &'a NameTokenizer,
@@ -305,13 +308,11 @@ impl<'a> Builder<'a> {
                     named.spell(&tokens_of(&key, self.narrow));
                     self.tally.spellings += 1;
                 }
-                if let (false, Some((_, before))) = (new_spelling, &last) {
-                    if twins
-                        .last()
-                        .is_none_or(|(_, place)| *place != named.last_place())
-                    {
-                        twins.push((Row::decode(before)?.twin(), named.last_place()));
-                    }
+                let place = named.last_place();
+                if let (false, Some((_, before))) = (new_spelling, &last)
+                    && twins.last().is_none_or(|(_, noted)| *noted != place)
+                {
+                    twins.push((Row::decode(before)?.twin(), place));
                 }
                 let flags = (self.has_ids, self.has_descriptions, self.has_popularities);
                 named.push(&row, new_spelling, flags).map_err(cannot_sort)?;
@@ -701,9 +702,9 @@ impl Named<'_> {
             .map_err(cannot_sort)?;
         let narrow = self.builder.narrow;
         let mut trie = TrieBuilder::default();
-        let mut levels: Vec<Vec<Vec<(u32, u32)>>> = Vec::new();
-        let mut open: Option<(Vec<u8>, Vec<(u32, u32)>)> = None;
-        let mut close = |open: Option<(Vec<u8>, Vec<(u32, u32)>)>| {
+        let mut levels: Vec<Vec<Postings>> = Vec::new();
+        let mut open: Option<(Vec<u8>, Postings)> = None;
+        let mut close = |open: Option<(Vec<u8>, Postings)>| {
             let Some((key, mut postings)) = open else {
                 return;
             };

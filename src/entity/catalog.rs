@@ -424,14 +424,6 @@ impl Catalogs {
     /// Works on a catalog as it is now.
     fn with<T>(&self, name: &str, work: impl FnOnce(&mut Opened) -> Result<T>) -> Result<T> {
         let folder = self.place(name)?;
-        // The stamp first: what is replaced meanwhile is read again the next time.
-        let stamp = match std::fs::metadata(folder.join(MANIFEST)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                self.slots.lock().remove(name);
-                return Err(not_found(name));
-            }
-            metadata => stamp(&metadata.map_err(|e| cannot_read(&folder.join(MANIFEST), e))?),
-        };
         let slot = self
             .slots
             .lock()
@@ -439,10 +431,26 @@ impl Catalogs {
             .or_default()
             .clone();
         let mut slot = slot.lock();
-        if slot.as_ref().is_none_or(|opened| opened.stamp != stamp) {
+        loop {
+            // The stamp first: what is replaced meanwhile is read again the next time.
+            let Some(stamp) = self.stamp(&folder)? else {
+                self.slots.lock().remove(name);
+                return Err(not_found(name));
+            };
+            if slot.as_ref().is_some_and(|opened| opened.stamp == stamp) {
+                break;
+            }
             *slot = None;
             let manifest = read_manifest(&folder)?.ok_or_else(|| not_found(name))?;
-            *slot = Some(open(&folder.join(&manifest.generation), manifest, stamp)?);
+            match open(&folder.join(&manifest.generation), manifest, stamp) {
+                Ok(opened) => {
+                    *slot = Some(opened);
+                    break;
+                }
+                // Replaced, and the old one removed, while it was being opened.
+                Err(_) if self.stamp(&folder)? != Some(stamp) => {}
+                Err(error) => return Err(error),
+            }
         }
         let opened = slot
             .as_mut()
@@ -460,6 +468,15 @@ impl Catalogs {
             opened.read = end;
         }
         work(opened)
+    }
+
+    /// What tells the catalog's state from the next; None where there is no catalog.
+    fn stamp(&self, folder: &Path) -> Result<Option<Stamp>> {
+        let path = folder.join(MANIFEST);
+        match std::fs::metadata(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            metadata => Ok(Some(stamp(&metadata.map_err(|e| cannot_read(&path, e))?))),
+        }
     }
 
     fn lock(&self, name: &str) -> Result<File> {
@@ -637,7 +654,7 @@ fn batch<T>(
     rejects: &mut dyn FnMut(RejectedName) -> Result<()>,
 ) -> Result<Option<Vec<T>>> {
     let mut batch = Vec::new();
-    while let Some(next) = incoming.next() {
+    for next in &mut *incoming {
         match next {
             Ok(new) => batch.push(new),
             Err(Error::User(problem)) if problem.code == Code::InvalidName => {

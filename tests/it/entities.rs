@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use gleaner::config::Config;
 use gleaner::entity::{
     BuildInput, BuildOptions, BuildReport, Catalogs, EntityLinker, LinkRequest, Mentions, NewAlias,
     NewName, Node, RejectedName, View,
@@ -283,7 +284,7 @@ fn a_build_says_what_it_did_not_take() {
         plain("Red River"),
         plain(" "),
         plain("red\u{7}river"),
-        plain("río"),
+        plain("日本"),
         plain("[SEP]"),
         plain(&long),
         NewName {
@@ -540,14 +541,19 @@ fn names_come_from_parquet_too() {
     );
 }
 
+/// With an encoder named `tiny`.
+fn with_encoder(config: &mut Config) {
+    let models = config.data.folder.join("models");
+    if !models.exists() {
+        TinyModel::default().write(&models.join("tiny"));
+    }
+    config.models.folders = vec![models];
+    config.entities.encoder = "tiny".into();
+}
+
 /// A service with an encoder and a catalog.
 fn service() -> Service {
-    let service = Service::start(|config| {
-        let models = config.data.folder.join("models");
-        TinyModel::default().write(&models.join("tiny"));
-        config.models.folders = vec![models];
-        config.entities.encoder = "tiny".into();
-    });
+    let service = Service::with(with_encoder);
     let names = json!([
         {"name": "red river", "id": "q1", "popularity": 5},
         {"name": "red river city", "id": "q2", "aliases": ["red river"]},
@@ -572,7 +578,7 @@ fn over_rest() {
     );
     let path = "/v1/entities/things/names/q%204%2F%C3%A9";
     assert_eq!(service.get(path).json()["names"][0]["name"], "the sky");
-    let service = service.restart(|_| {});
+    let service = service.restart(with_encoder);
     assert_eq!(service.get(path).status, 200);
     let compacted = service.post("/v1/entities/things/compact", &json!({}));
     assert_eq!(compacted.json()["names"], 4);

@@ -17,6 +17,7 @@ mod exports;
 mod feedback;
 mod filters;
 mod fusion;
+mod generators;
 mod idempotency;
 mod late_encodings;
 mod loading;

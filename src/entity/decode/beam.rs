@@ -59,6 +59,9 @@ struct Beam<N> {
     row: usize,
 }
 
+/// What a prefix grows to: logarithm of the probability, place of the prefix, token, node.
+type Grown<N> = (f32, usize, u32, N);
+
 /// Writes names for every input, those of the input of the same place in `names`. Of each the
 /// best come, the best first, ties by tokens; fewer where there are fewer.
 ///
@@ -91,9 +94,8 @@ pub fn beam_search<T: Names, S: Scorer>(
     let mut next = scorer.start()?;
     let mut children = Vec::new();
     loop {
-        // By input, what the prefixes grow to: place of the prefix, token, node.
-        let mut grown: Vec<Vec<(f32, usize, u32, T::Node)>> =
-            names.iter().map(|_| Vec::new()).collect();
+        // By input.
+        let mut grown: Vec<Vec<Grown<T::Node>>> = names.iter().map(|_| Vec::new()).collect();
         for (place, beam) in open.iter().enumerate() {
             let of = &names[beam.input];
             if of.ends(&beam.node) {
@@ -154,8 +156,8 @@ pub fn beam_search<T: Names, S: Scorer>(
 }
 
 /// Keeps the `most` likeliest; ties by the place of the prefix, then the token.
-fn cut<N>(grown: &mut Vec<(f32, usize, u32, N)>, most: usize) {
-    let order = |a: &(f32, usize, u32, N), b: &(f32, usize, u32, N)| {
+fn cut<N>(grown: &mut Vec<Grown<N>>, most: usize) {
+    let order = |a: &Grown<N>, b: &Grown<N>| {
         b.0.total_cmp(&a.0)
             .then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
     };

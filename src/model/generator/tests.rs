@@ -206,7 +206,8 @@ fn given_answers_are_scored_as_they_would_be_written() {
         }
         alike(&forced.unwrap(), &written);
     }
-    assert_eq!(generator.read(&[]).unwrap().start().unwrap().values, []);
+    let nothing = generator.read(&[]).unwrap().start().unwrap();
+    assert!(nothing.values.is_empty());
 }
 
 #[test]
