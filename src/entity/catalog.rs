@@ -8,14 +8,12 @@
 //!     changes.log                   what was added and removed since
 //! ```
 //!
-//! A generation is built beside the one that counts, synced, and made to count by replacing
-//! `catalog.json`: whatever instant a process ends at, a build has happened or it has not. Several
-//! processes may work on one folder: who changes something holds a lock, who reads sees what was
-//! written last.
+//! Several processes may work on one folder: who changes something holds a lock, who reads sees what
+//! was written last.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,9 +23,13 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::build::{BATCH, Builder, NameLimits, Tally};
+use super::build::{NameLimits, Tally};
+use super::change::{AddReport, apply, check, no_entity, replay};
+use super::generation::{
+    CHANGES, MANIFEST, Manifest, NAMES, Place, busy, cannot_read, lock_file, read_manifest,
+};
 use super::log::{self, Change, Removal};
-use super::overlay::{Added, Overlay};
+use super::overlay::Overlay;
 use super::sealed::Sealed;
 use super::view::View;
 use super::{NameRecord, NewAlias, NewName, RejectedName};
@@ -35,40 +37,12 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::index::{check_name, sync_parent};
 use crate::model::NameTokenizer;
 
-/// What the folders' shape is called; one of another is refused, not guessed at.
-const VERSION: u32 = 1;
-const MANIFEST: &str = "catalog.json";
-const NAMES: &str = "names.bin";
-const CHANGES: &str = "changes.log";
-const TOKENIZER: &str = "tokenizer.json";
 /// Who changes something holds a lock on this file of the catalog.
 const LOCK: &str = ".lock";
-/// Who builds holds one on this.
-const BUILDING: &str = ".building";
 /// Most names of one request to add some.
 pub const MAX_ADDED: usize = 10_000;
 /// Additions and removals from which on a catalog should be sealed anew.
 const MANY_CHANGES: usize = 100_000;
-
-/// As it lies in the file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Manifest {
-    version: u32,
-    generation: String,
-    /// Name of the model whose tokenizer it has.
-    model: String,
-    max_tokens: usize,
-    built_at: DateTime<Utc>,
-}
-
-impl Manifest {
-    fn limits(&self) -> NameLimits {
-        NameLimits {
-            tokens: self.max_tokens,
-            ..NameLimits::default()
-        }
-    }
-}
 
 /// What a catalog is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -122,15 +96,6 @@ pub struct BuildReport {
     pub unknown_targets: u64,
     /// Size on disk in bytes, the tokenizer not counted.
     pub bytes: u64,
-}
-
-/// What came of adding names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AddReport {
-    /// Names that are new.
-    pub added: usize,
-    /// Names that were there with the same id, and are now as they came; they keep their aliases.
-    pub replaced: usize,
 }
 
 /// How a catalog is built.
@@ -391,13 +356,17 @@ impl Catalogs {
         self.view(name)?;
         let _lock = self.lock(name)?;
         self.with(name, |opened| {
-            let mut view = opened.view.clone();
-            let report = apply(&mut view, &change, opened.manifest.limits())?;
+            let limits = opened.manifest.limits();
+            check(&opened.view, &change, limits)?;
             let log = self.log(name, &opened.manifest);
-            opened.read = log::append(&log, opened.read, &[change])?;
-            opened.view = view;
-            let changes = opened.view.overlay.added.len() + opened.view.overlay.removals();
-            if changes.is_multiple_of(MANY_CHANGES) {
+            opened.read = log::append(&log, opened.read, std::slice::from_ref(&change))?;
+            let before = opened.view.overlay.changes();
+            let report = apply(&mut opened.view, &change, limits).inspect_err(|_| {
+                // It is in the log: whoever comes next reads it again from there.
+                opened.stamp = Stamp::default();
+            })?;
+            let changes = opened.view.overlay.changes();
+            if before / MANY_CHANGES != changes / MANY_CHANGES {
                 tracing::warn!(
                     catalog = name,
                     changes,
@@ -524,291 +493,6 @@ fn open(folder: &Path, manifest: Manifest, stamp: Stamp) -> Result<Opened> {
     })
 }
 
-/// A generation being built: not found by anybody before it is published, and removed where it
-/// never is.
-struct Place {
-    catalog: PathBuf,
-    folder: PathBuf,
-    generation: String,
-    published: bool,
-    _building: File,
-}
-
-impl Place {
-    fn prepare(catalog: &Path, tokenizer: &Path) -> Result<Place> {
-        let cannot = |e: std::io::Error| {
-            Error::operator_from(format!("cannot write {}", catalog.display()), e)
-        };
-        std::fs::create_dir_all(catalog).map_err(cannot)?;
-        let name = catalog.file_name().unwrap_or_default().to_string_lossy();
-        let building = lock_file(&catalog.join(BUILDING), false)?.ok_or_else(|| busy(&name))?;
-        let generation = uuid::Uuid::new_v4().simple().to_string();
-        let folder = catalog.join(&generation);
-        std::fs::create_dir(&folder).map_err(cannot)?;
-        let place = Place {
-            catalog: catalog.to_path_buf(),
-            folder,
-            generation,
-            published: false,
-            _building: building,
-        };
-        // Refuses what is no tokenizer before anything is read.
-        NameTokenizer::open(tokenizer)?;
-        let copy = place.folder.join(TOKENIZER);
-        std::fs::copy(tokenizer.join(TOKENIZER), &copy)
-            .and_then(|_| File::open(&copy)?.sync_all())
-            .map_err(cannot)?;
-        Ok(place)
-    }
-
-    fn fill(&self, limits: NameLimits, input: BuildInput<'_>) -> Result<(Sealed, Tally)> {
-        let tokenizer = NameTokenizer::open(&self.folder)?;
-        let mut builder = Builder::new(&self.folder, &tokenizer, limits);
-        let mut rejected = 0;
-        let mut count = 0;
-        while let Some(batch) = batch(input.names, &mut rejected, input.rejects)? {
-            count += batch.len() as u64;
-            builder.add(&batch, input.rejects)?;
-            (input.progress)(BuildProgress::Names(count));
-        }
-        let mut named = builder.sort_names(&self.folder)?;
-        let mut count = 0;
-        while let Some(batch) = batch(input.aliases, &mut rejected, input.rejects)? {
-            count += batch.len() as u64;
-            named.add_aliases(&batch, input.rejects)?;
-            (input.progress)(BuildProgress::Aliases(count));
-        }
-        (input.progress)(BuildProgress::Writing);
-        let (sealed, mut tally) = named.write(&self.folder.join(NAMES))?;
-        tally.rejected += rejected;
-        Ok((sealed, tally))
-    }
-
-    fn bytes(&self) -> Result<u64> {
-        let path = self.folder.join(NAMES);
-        let metadata = std::fs::metadata(&path).map_err(|e| cannot_read(&path, e))?;
-        Ok(metadata.len())
-    }
-
-    /// Makes this the generation that counts. The caller holds the catalog's lock.
-    fn publish(mut self, model: &str, max_tokens: usize) -> Result<()> {
-        let manifest = Manifest {
-            version: VERSION,
-            generation: self.generation.clone(),
-            model: model.to_owned(),
-            max_tokens,
-            built_at: Utc::now(),
-        };
-        let path = self.catalog.join(MANIFEST);
-        let cannot = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
-        let json = serde_json::to_vec_pretty(&manifest)
-            .map_err(|e| Error::Bug(format!("a manifest does not serialise: {e}")))?;
-        sync_parent(&self.folder.join(NAMES))?;
-        sync_parent(&self.folder)?;
-        let beside = path.with_extension("writing");
-        let mut file = File::create(&beside).map_err(cannot)?;
-        file.write_all(&json)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&beside, &path))
-            .map_err(cannot)?;
-        self.published = true;
-        sync_parent(&path)?;
-        // The catalog's folder, and that of all catalogs, may be new.
-        sync_parent(&self.catalog)?;
-        if let Some(all) = self.catalog.parent() {
-            sync_parent(all)?;
-        }
-        self.sweep();
-        Ok(())
-    }
-
-    /// Removes generations that do not count: older ones, and what a crash left behind.
-    fn sweep(&self) {
-        let entries = std::fs::read_dir(&self.catalog).into_iter().flatten();
-        for entry in entries.flatten() {
-            if entry.path() != self.folder && entry.path().is_dir() {
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.published {
-            let _ = std::fs::remove_dir_all(&self.folder);
-            // Where there never was a catalog, nothing stays behind.
-            if !self.catalog.join(MANIFEST).exists() {
-                let _ = std::fs::remove_file(self.catalog.join(BUILDING));
-                let _ = std::fs::remove_file(self.catalog.join(LOCK));
-                let _ = std::fs::remove_dir(&self.catalog);
-            }
-        }
-    }
-}
-
-/// The next names or aliases; None at the end.
-fn batch<T>(
-    incoming: Incoming<'_, T>,
-    rejected: &mut u64,
-    rejects: &mut dyn FnMut(RejectedName) -> Result<()>,
-) -> Result<Option<Vec<T>>> {
-    let mut batch = Vec::new();
-    for next in &mut *incoming {
-        match next {
-            Ok(new) => batch.push(new),
-            Err(Error::User(problem)) if problem.code == Code::InvalidName => {
-                *rejected += 1;
-                rejects(RejectedName {
-                    row: 0,
-                    name: problem.found.clone().unwrap_or_default(),
-                    problem: *problem,
-                })?;
-            }
-            Err(error) => return Err(error),
-        }
-        if batch.len() >= BATCH {
-            break;
-        }
-    }
-    Ok((!batch.is_empty()).then_some(batch))
-}
-
-/// Makes a change that was checked when it was written.
-fn replay(view: &mut View, change: &Change, limits: NameLimits, log: &Path) -> Result<()> {
-    match apply(view, change, limits) {
-        Ok(_) => Ok(()),
-        // It was there when the change was made, and is gone: by another change.
-        Err(Error::User(problem)) if problem.code == Code::EntityNotFound => Ok(()),
-        Err(Error::User(problem)) => Err(Error::operator(format!(
-            "{} has a change that cannot be made: {problem}",
-            log.display()
-        ))
-        .advice("build the catalog again from its names")),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a change to a view, which is left half changed only where an error is given.
-fn apply(view: &mut View, change: &Change, limits: NameLimits) -> Result<AddReport> {
-    match change {
-        Change::Add(names) => add(view, names, limits),
-        Change::Remove(removal) => remove(view, removal),
-    }
-}
-
-fn add(view: &mut View, names: &[NewName], limits: NameLimits) -> Result<AddReport> {
-    let mut report = AddReport::default();
-    for (index, new) in names.iter().enumerate() {
-        let within = |error: Error| match error {
-            Error::User(problem) => {
-                let field = problem.field.clone().unwrap_or_default();
-                problem.field(format!("names[{index}].{field}")).into()
-            }
-            other => other,
-        };
-        super::build::check_fields(new, limits).map_err(within)?;
-        let tokens = limits.spell(&view.tokenizer, &new.name).map_err(within)?;
-        let mut aliases = Vec::new();
-        for alias in &new.aliases {
-            let spelled = limits.spell(&view.tokenizer, alias);
-            let tokens = spelled.map_err(|e| within(aliases_field(e)))?;
-            if !aliases.contains(&tokens) {
-                aliases.push(tokens);
-            }
-        }
-        let id = new.id.clone().unwrap_or_else(|| new.name.clone());
-        let before = same(view, &id, &new.name)?;
-        let sealed = view.sealed.clone();
-        let overlay = Arc::make_mut(&mut view.overlay);
-        match before {
-            None => report.added += 1,
-            Some(number) => {
-                report.replaced += 1;
-                match number.checked_sub(sealed.len() as u32) {
-                    None => {
-                        overlay.moves_to_next(number);
-                        overlay.remove_sealed(&sealed, number, &tokens);
-                    }
-                    Some(what) => {
-                        let of = overlay.added.get(what as usize);
-                        let kept = of.map_or_else(Vec::new, |added| added.aliases.clone());
-                        aliases.extend(kept);
-                        aliases.sort();
-                        aliases.dedup();
-                        overlay.replaced_by_next(what);
-                        overlay.remove_added(what);
-                    }
-                }
-            }
-        }
-        overlay.add(Added {
-            record: NameRecord {
-                name: new.name.clone(),
-                id,
-                description: new.description.clone().filter(|text| !text.is_empty()),
-                popularity: new.popularity,
-            },
-            tokens,
-            aliases,
-            removed: false,
-        });
-    }
-    Ok(report)
-}
-
-fn aliases_field(error: Error) -> Error {
-    match error {
-        Error::User(problem) => problem.field("aliases").into(),
-        other => other,
-    }
-}
-
-/// Number of the name of an id.
-fn same(view: &View, id: &str, name: &str) -> Result<Option<u32>> {
-    for number in view.names_of_id(id)? {
-        if view
-            .record(number)?
-            .is_some_and(|record| record.name == name)
-        {
-            return Ok(Some(number));
-        }
-    }
-    Ok(None)
-}
-
-fn remove(view: &mut View, removal: &Removal) -> Result<AddReport> {
-    let mut gone = Vec::new();
-    for number in view.names_of_id(&removal.id)? {
-        let Some(record) = view.record(number)? else {
-            continue;
-        };
-        if removal
-            .name
-            .as_ref()
-            .is_none_or(|name| *name == record.name)
-        {
-            let tokens = view.tokenizer.tokens(&record.name)?;
-            gone.push((number, tokens.unwrap_or_default()));
-        }
-    }
-    if gone.is_empty() {
-        return Err(no_entity(removal.name.as_deref().unwrap_or(&removal.id)));
-    }
-    let sealed = view.sealed.clone();
-    let overlay = Arc::make_mut(&mut view.overlay);
-    for (number, tokens) in &gone {
-        match number.checked_sub(sealed.len() as u32) {
-            None => overlay.remove_sealed(&sealed, *number, tokens),
-            Some(what) => overlay.remove_added(what),
-        }
-    }
-    Ok(AddReport {
-        added: 0,
-        replaced: gone.len(),
-    })
-}
-
 fn report(name: &str, tally: &Tally, bytes: u64) -> BuildReport {
     BuildReport {
         catalog: name.to_owned(),
@@ -820,47 +504,6 @@ fn report(name: &str, tally: &Tally, bytes: u64) -> BuildReport {
         unknown_targets: tally.unknown_targets,
         bytes,
     }
-}
-
-fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
-    let path = folder.join(MANIFEST);
-    let bytes = match std::fs::read(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.map_err(|e| cannot_read(&path, e))?,
-    };
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|e| cannot_read(&path, e).advice("build the catalog again from its names"))?;
-    if manifest.version != VERSION {
-        let message = format!("{} is of version {}", path.display(), manifest.version);
-        return Err(Error::operator(message).advice("build the catalog again from its names"));
-    }
-    // It names a folder: only one of ours.
-    let ours = uuid::Uuid::try_parse(&manifest.generation).is_ok();
-    match ours {
-        true => Ok(Some(manifest)),
-        false => Err(Error::operator(format!("{} is damaged", path.display()))
-            .advice("build the catalog again from its names")),
-    }
-}
-
-/// Locks a file; None where another has it and it is not waited for.
-fn lock_file(path: &Path, wait: bool) -> Result<Option<File>> {
-    let cannot =
-        |e: std::io::Error| Error::operator_from(format!("cannot lock {}", path.display()), e);
-    let file = File::create(path).map_err(cannot)?;
-    if wait {
-        file.lock().map_err(cannot)?;
-        return Ok(Some(file));
-    }
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(e)) => Err(cannot(e)),
-    }
-}
-
-fn cannot_read(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::operator_from(format!("cannot read {}", path.display()), error)
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {
@@ -890,22 +533,5 @@ fn exists(name: &str) -> Error {
     .field("catalog")
     .found(name)
     .expected("another name, or that it is to be replaced")
-    .into()
-}
-
-fn busy(name: &str) -> Error {
-    Problem::new(Code::TaskRunning, "the catalog is being built already")
-        .field("catalog")
-        .found(name)
-        .into()
-}
-
-fn no_entity(id: &str) -> Error {
-    Problem::new(
-        Code::EntityNotFound,
-        "there is no entity of this id in the catalog",
-    )
-    .field("id")
-    .found(id)
     .into()
 }

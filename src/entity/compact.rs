@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::build::{Builder, NameLimits, Tally};
+use super::generation::NAMES;
 use super::view::View;
 use super::{NameRecord, NewName};
 use crate::error::Result;
-
-/// Names put into the builder in one go.
-const NAMES: &str = "names.bin";
 
 /// Writes the names of a view into `folder`.
 pub(super) fn compact(view: &View, folder: &Path, limits: NameLimits) -> Result<Tally> {

@@ -11,10 +11,12 @@
 
 mod build;
 mod catalog;
+mod change;
 mod column;
 mod compact;
 pub mod decode;
 mod file;
+mod generation;
 mod link;
 mod log;
 mod overlay;
@@ -26,9 +28,10 @@ mod view;
 
 pub use build::{NameLimits, NewAlias, RejectedName};
 pub use catalog::{
-    AddReport, BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs,
-    Incoming, MAX_ADDED, check_catalog_name,
+    BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs, Incoming,
+    MAX_ADDED, check_catalog_name,
 };
+pub use change::AddReport;
 pub use link::{
     DisambiguateRequest, EntityLinker, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
     MAX_TEXT, Mentions, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity, Weights,

@@ -174,6 +174,11 @@ impl Overlay {
         self.removed.len()
     }
 
+    /// How many changes there were, in names.
+    pub(super) fn changes(&self) -> usize {
+        self.added.len() + self.removed.len()
+    }
+
     /// How many names were added and are still there.
     pub(super) fn additions(&self) -> usize {
         self.added.iter().filter(|added| !added.removed).count()

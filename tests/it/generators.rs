@@ -1,13 +1,19 @@
 //! Promise: encoder-decoder models load as optimum exports them, and say what PyTorch says of the
 //! same weights. `make test-generators` exports some.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use gleaner::entity::decode::{BeamOptions, Candidates, beam_search, teacher_force};
-use gleaner::model::Generator;
+use gleaner::entity::{
+    BuildInput, BuildOptions, Catalogs, DisambiguateRequest, EntityLinker, NewName,
+    RetrieveEntitiesRequest, View,
+};
+use gleaner::error::Code;
+use gleaner::model::{Generator, TextEncoder};
 use serde_json::Value;
 
-use crate::support::tiny_model::runtime;
+use crate::support::tiny_model::{TinyModel, runtime};
 
 /// Exports and `expected.json` of tests/generators/export.py.
 #[test]
@@ -80,5 +86,79 @@ fn exported_models_say_what_pytorch_says() {
             }
             assert_eq!(found.iter().map(Vec::len).sum::<usize>(), answers.len());
         }
+    }
+}
+
+/// A catalog of these names, spelled by the tokenizer of a folder.
+fn catalog(data: &Path, name: &str, model: &Path, names: &[&str]) -> View {
+    let catalogs = Catalogs::new(data);
+    catalogs
+        .build(
+            name,
+            &BuildOptions {
+                model: "small".into(),
+                model_folder: model.to_path_buf(),
+                max_tokens: 16,
+                replace: false,
+            },
+            BuildInput {
+                names: &mut names.iter().map(|name| {
+                    Ok(NewName {
+                        name: (*name).to_owned(),
+                        ..NewName::default()
+                    })
+                }),
+                aliases: &mut std::iter::empty(),
+                rejects: &mut |rejected| panic!("{rejected:?}"),
+                progress: &mut |_| {},
+            },
+        )
+        .unwrap();
+    catalogs.view(name).unwrap()
+}
+
+#[test]
+#[ignore = "needs exported models: make test-generators"]
+fn entities_are_written_by_an_exported_model() {
+    let folder = PathBuf::from(std::env::var_os("GLEANER_GENERATORS").expect("a folder"));
+    let data = tempfile::tempdir().unwrap();
+    let tiny = data.path().join("tiny");
+    TinyModel::default().write(&tiny);
+    let names = ["w20 w21", "w20", "w22 w23 w24", "w30"];
+    for model in ["bart", "t5-merged"] {
+        let path = folder.join(model);
+        let view = catalog(data.path(), model, &path, &names);
+        let generator = Generator::open(&path, &runtime()).unwrap();
+        let encoder = TextEncoder::open(&tiny, &runtime()).unwrap();
+        let linker = EntityLinker::new(encoder, Some(generator));
+        let request = RetrieveEntitiesRequest {
+            catalog: String::new(),
+            query: "w5 w6 w7".into(),
+            k: Some(10),
+        };
+        let found = linker.retrieve(&view, &request).unwrap().entities;
+        let written: BTreeSet<&str> = found.iter().map(|entity| entity.name.as_str()).collect();
+        assert_eq!(written, BTreeSet::from(names));
+        assert!(found.is_sorted_by(|a, b| a.score >= b.score));
+        let request = DisambiguateRequest {
+            catalog: String::new(),
+            text: "w5 w6 w7".into(),
+            start: 3,
+            end: 5,
+            candidates: vec!["w20".into(), "w30".into()],
+            threshold: Some(0.0),
+            alternatives: None,
+        };
+        let answer = linker.disambiguate(&view, &request).unwrap();
+        assert_eq!(answer.alternatives.len(), 1);
+        // Names in another tokenizer's tokens are not written, but refused.
+        let other = catalog(data.path(), &format!("{model}-other"), &tiny, &["cat"]);
+        let query = RetrieveEntitiesRequest {
+            catalog: String::new(),
+            query: "w5".into(),
+            k: None,
+        };
+        let error = linker.retrieve(&other, &query).unwrap_err();
+        assert_eq!(error.problem().map(|p| p.code), Some(Code::ModelMismatch));
     }
 }

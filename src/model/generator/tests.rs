@@ -13,6 +13,10 @@ const HIDDEN: usize = 3;
 const VOCABULARY: usize = 9;
 const BATCH: Dimension = Dimension::Named("batch");
 const LENGTH: Dimension = Dimension::Named("length");
+// What has one name is taken for one length.
+const READ: Dimension = Dimension::Named("read");
+const BEFORE: Dimension = Dimension::Named("before");
+const ALL: Dimension = Dimension::Named("all");
 const ONE: Dimension = Dimension::Fixed(1);
 const WIDTH: Dimension = Dimension::Fixed(HIDDEN);
 
@@ -22,14 +26,14 @@ fn table(rows: usize, columns: usize, salt: usize) -> Vec<f32> {
         .collect()
 }
 
-fn ints(graph: &mut GraphBuilder, name: &str) {
-    graph.input(name, ElementType::Int64, &[BATCH, LENGTH]);
+fn ints(graph: &mut GraphBuilder, name: &str, length: Dimension) {
+    graph.input(name, ElementType::Int64, &[BATCH, length]);
 }
 
 fn encoder() -> Vec<u8> {
     let mut graph = GraphBuilder::new(None);
-    ints(&mut graph, "input_ids");
-    ints(&mut graph, "attention_mask");
+    ints(&mut graph, "input_ids", LENGTH);
+    ints(&mut graph, "attention_mask", LENGTH);
     let words = graph.floats(
         "words",
         &[VOCABULARY, HIDDEN],
@@ -48,8 +52,8 @@ fn encoder() -> Vec<u8> {
 /// what is remembered where `past`.
 fn decoder(past: bool) -> Vec<u8> {
     let mut graph = GraphBuilder::new(None);
-    ints(&mut graph, "input_ids");
-    ints(&mut graph, "encoder_attention_mask");
+    ints(&mut graph, "input_ids", LENGTH);
+    ints(&mut graph, "encoder_attention_mask", READ);
     let words = graph.floats(
         "words",
         &[VOCABULARY, HIDDEN],
@@ -59,16 +63,16 @@ fn decoder(past: bool) -> Vec<u8> {
     let one = graph.integers("one", &[1]);
     let two = graph.integers("two", &[2]);
     let axis = graph.integer("axis", 1);
-    let remembered = [BATCH, ONE, LENGTH, WIDTH];
+    let of_input = [BATCH, ONE, READ, WIDTH];
     let tokens = graph.node("Gather", &[&words, "input_ids"], "tokens", &[]);
     let new = graph.node("Unsqueeze", &[&tokens, &one], "new", &[]);
     let (states, sums) = match past {
         false => {
             let states = "encoder_hidden_states";
-            graph.input(states, ElementType::Float, &[BATCH, LENGTH, WIDTH]);
+            graph.input(states, ElementType::Float, &[BATCH, READ, WIDTH]);
             graph.node("Identity", &[&new], "present.0.decoder.key", &[]);
             graph.node("Unsqueeze", &[states, &one], "present.0.encoder.key", &[]);
-            graph.output("present.0.encoder.key", ElementType::Float, &remembered);
+            graph.output("present.0.encoder.key", ElementType::Float, &of_input);
             let sums = graph.node("CumSum", &[&tokens, &axis], "sums", &[]);
             (states.to_owned(), sums)
         }
@@ -77,8 +81,8 @@ fn decoder(past: bool) -> Vec<u8> {
                 "past_key_values.0.decoder.key",
                 "past_key_values.0.encoder.key",
             );
-            graph.input(own, ElementType::Float, &remembered);
-            graph.input(others, ElementType::Float, &remembered);
+            graph.input(own, ElementType::Float, &[BATCH, ONE, BEFORE, WIDTH]);
+            graph.input(others, ElementType::Float, &of_input);
             let all = graph.node(
                 "Concat",
                 &[own, &new],
@@ -90,7 +94,11 @@ fn decoder(past: bool) -> Vec<u8> {
             (graph.node("Squeeze", &[others, &one], "states", &[]), sums)
         }
     };
-    graph.output("present.0.decoder.key", ElementType::Float, &remembered);
+    graph.output(
+        "present.0.decoder.key",
+        ElementType::Float,
+        &[BATCH, ONE, ALL, WIDTH],
+    );
     let to = [("to", Attribute::Int(ElementType::Float as i64))];
     let mask = graph.node("Cast", &["encoder_attention_mask"], "mask", &to);
     let mask = graph.node("Unsqueeze", &[&mask, &two], "mask.wide", &[]);
