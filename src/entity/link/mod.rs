@@ -27,6 +27,8 @@ use crate::model::{Generator, Registry, Task, TextEncoder};
 
 /// Most entities that a mention's words may mean.
 const MOST_CANDIDATES: usize = 64;
+/// What is left of the weight of a name that is not popular at all, beside the most popular one.
+const LEAST_POPULAR: f32 = 0.05;
 /// Characters of the text on each side of a mention that make its context.
 const CONTEXT: usize = 300;
 /// Tokens of the text that a generator reads.
@@ -442,23 +444,26 @@ fn candidates(view: &View, tokens: &[u32]) -> Result<Vec<Candidate>> {
             None => weights.push((number, 1.0)),
         }
     }
-    of_weights(view, weights)
+    of_weights(view, weights, MOST_CANDIDATES)
 }
 
-fn of_weights(view: &View, mut weights: Vec<(u32, f32)>) -> Result<Vec<Candidate>> {
-    let popularity = |number: u32| view.popularity(number).unwrap_or(0.0);
-    let most = weights
+/// The `most` of these names that have most weight, popularity taken in.
+fn of_weights(view: &View, mut weights: Vec<(u32, f32)>, most: usize) -> Result<Vec<Candidate>> {
+    let mut known: Vec<f32> = weights
         .iter()
-        .map(|&(number, _)| popularity(number))
-        .fold(0.0, f32::max);
-    for (number, weight) in &mut weights {
-        // What is popular counts as one that is meant often.
-        if most > 0.0 {
-            *weight *= 0.05 + popularity(*number) / most;
+        .filter_map(|&(number, _)| view.popularity(number))
+        .collect();
+    known.sort_by(f32::total_cmp);
+    if let Some(&largest) = known.last().filter(|&&largest| largest > 0.0) {
+        // What is not known to be popular is as popular as the middle one.
+        let middle = known[known.len() / 2];
+        for (number, weight) in &mut weights {
+            let popularity = view.popularity(*number).unwrap_or(middle);
+            *weight *= LEAST_POPULAR + popularity / largest;
         }
     }
     weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    weights.truncate(MOST_CANDIDATES.max(MAX_CANDIDATES));
+    weights.truncate(most);
     let mut found = Vec::with_capacity(weights.len());
     for (number, weight) in weights {
         let Some(record) = view.record(number)? else {
@@ -517,7 +522,7 @@ fn given(view: &View, names: &[String], mention: &[u32]) -> Result<Vec<Candidate
             }
         }
     }
-    of_weights(view, weights)
+    of_weights(view, weights, MAX_CANDIDATES)
 }
 
 /// A mention that is a part of a longer one's words elsewhere in the text may mean the same:

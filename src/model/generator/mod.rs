@@ -268,7 +268,10 @@ struct Cells {
 
 impl Cells {
     /// These rows, in this order.
-    fn gather(&self, rows: impl ExactSizeIterator<Item = usize>) -> Cells {
+    ///
+    /// # Errors
+    /// Operator, where a graph has given fewer rows than it was asked for.
+    fn gather(&self, rows: impl ExactSizeIterator<Item = usize>) -> Result<Cells> {
         let size: usize = self.shape.iter().skip(1).product();
         let mut shape = self.shape.clone();
         if let Some(first) = shape.first_mut() {
@@ -276,9 +279,13 @@ impl Cells {
         }
         let mut values = Vec::with_capacity(rows.len() * size);
         for row in rows {
-            values.extend_from_slice(&self.values[row * size..(row + 1) * size]);
+            let cells = self.values.get(row * size..(row + 1) * size);
+            values.extend_from_slice(cells.ok_or_else(|| {
+                Error::operator("a graph of the generator gives fewer rows than it was given")
+                    .advice("export the model again")
+            })?);
         }
-        Cells { shape, values }
+        Ok(Cells { shape, values })
     }
 }
 
@@ -552,21 +559,21 @@ impl Generation<'_> {
             return Ok(self.whole()?.0);
         }
         for cells in &mut self.decoder {
-            *cells = cells.gather(rows.iter().map(|&(row, _)| row));
+            *cells = cells.gather(rows.iter().map(|&(row, _)| row))?;
         }
         // Beams mostly stay with their inputs: what is remembered of these is spread once.
         let inputs: Vec<usize> = self.rows.iter().map(|(input, _)| *input).collect();
         if self.spread.as_ref().is_none_or(|(of, _)| *of != inputs) {
             let spread = self.encoder.iter();
             let spread = spread.map(|cells| cells.gather(inputs.iter().copied()));
-            self.spread = Some((inputs.clone(), spread.collect()));
+            self.spread = Some((inputs.clone(), spread.collect::<Result<_>>()?));
         }
         let ids: Vec<i64> = rows.iter().map(|&(_, token)| i64::from(token)).collect();
         let mask = self.masks(&inputs);
-        let merged_states = self
-            .sessions
-            .merged
-            .then(|| self.states.gather(inputs.iter().copied()));
+        let merged_states = match self.sessions.merged {
+            true => Some(self.states.gather(inputs.iter().copied())?),
+            false => None,
+        };
         let of_encoder = self.spread.as_ref().map_or(&[][..], |(_, cells)| cells);
         let mut of_decoder = self.decoder.iter();
         let mut of_encoder = of_encoder.iter();
@@ -658,7 +665,12 @@ impl Generation<'_> {
     }
 
     fn masks(&self, inputs: &[usize]) -> Vec<i64> {
-        let of = |&input: &usize| &self.mask[input * self.longest..(input + 1) * self.longest];
+        let of = |&input: &usize| {
+            let mask = self
+                .mask
+                .get(input * self.longest..(input + 1) * self.longest);
+            mask.unwrap_or_default()
+        };
         inputs.iter().flat_map(of).copied().collect()
     }
 
@@ -691,7 +703,7 @@ impl Generation<'_> {
             );
         }
         let inputs: Vec<usize> = self.rows.iter().map(|(input, _)| *input).collect();
-        let states = self.states.gather(inputs.iter().copied());
+        let states = self.states.gather(inputs.iter().copied())?;
         let mask = self.masks(&inputs);
         let pasts = self.pasts();
         // A merged graph wants something in the place of what is not yet remembered.
