@@ -214,8 +214,8 @@ fn ours(folder: &Path, model: &Path) -> Result<Measured> {
         trie_mb: info.mapped_bytes as f64 / 1e6,
         resident_mb,
         tokenizer_mb,
-        children: (percentile(&mut times, 0.5), percentile(&mut times, 0.99)),
-        name_us: percentile(&mut reads, 0.5),
+        children: (percentile(&times, 0.5), percentile(&times, 0.99)),
+        name_us: percentile(&reads, 0.5),
     })
 }
 
@@ -269,8 +269,11 @@ fn peer(folder: &Path) -> Result<Measured> {
         children.clear();
         for first in node.transitions() {
             let high = u32::from(first.inp) << 8;
-            let next = fst.node(first.addr).transitions();
-            children.extend(next.map(|second| high | u32::from(second.inp)));
+            let next = fst.node(first.addr);
+            children.extend(
+                next.transitions()
+                    .map(|second| high | u32::from(second.inp)),
+            );
         }
         times.push(started.elapsed().as_secs_f64() * 1e6);
         found += children.len();
@@ -282,7 +285,7 @@ fn peer(folder: &Path) -> Result<Measured> {
         trie_mb: disk,
         resident_mb: memory("VmRSS")? - before,
         tokenizer_mb: 0.0,
-        children: (percentile(&mut times, 0.5), percentile(&mut times, 0.99)),
+        children: (percentile(&times, 0.5), percentile(&times, 0.99)),
         name_us: 0.0,
     })
 }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::build::{NameLimits, Tally};
 use super::change::{AddReport, apply, check, no_entity, replay};
 use super::generation::{
-    CHANGES, MANIFEST, Manifest, NAMES, Place, busy, cannot_read, lock_file, read_manifest,
+    CHANGES, LOCK, MANIFEST, Manifest, NAMES, Place, busy, cannot_read, lock_file, read_manifest,
 };
 use super::log::{self, Change, Removal};
 use super::overlay::Overlay;
@@ -37,8 +37,6 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::index::{check_name, sync_parent};
 use crate::model::NameTokenizer;
 
-/// Who changes something holds a lock on this file of the catalog.
-const LOCK: &str = ".lock";
 /// Most names of one request to add some.
 pub const MAX_ADDED: usize = 10_000;
 /// Additions and removals from which on a catalog should be sealed anew.

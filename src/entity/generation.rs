@@ -24,6 +24,8 @@ pub(super) const MANIFEST: &str = "catalog.json";
 pub(super) const NAMES: &str = "names.bin";
 pub(super) const CHANGES: &str = "changes.log";
 const TOKENIZER: &str = "tokenizer.json";
+/// Who changes something holds a lock on this file of the catalog.
+pub(super) const LOCK: &str = ".lock";
 /// Who builds holds a lock on this file of the catalog.
 const BUILDING: &str = ".building";
 

@@ -25,7 +25,7 @@ pub(super) struct Graph {
     session: Session,
     inputs: Vec<String>,
     /// Shapes of the inputs that are remembered, for heads and sizes.
-    pasts: Vec<Past>,
+    pub pasts: Vec<Past>,
     file: &'static str,
 }
 
