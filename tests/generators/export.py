@@ -73,10 +73,13 @@ def expected(model: torch.nn.Module) -> List[List[float]]:
 
 
 def main(folder: Path) -> None:
-    vocabulary = {f"w{n}": n for n in range(WORDS)}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="w3"))
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    vocabulary = {word: n for n, word in enumerate(special + [f"w{n}" for n in range(4, WORDS)])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w1", eos_token="w2", unk_token="w3")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
     report = {"inputs": INPUTS, "answers": ANSWERS, "models": {}}
     for name, model in small().items():
         # Random weights of the usual size say nearly the same of every token.
