@@ -196,6 +196,20 @@ else
 	@$(TRAIN) table --into docs/encoders.md
 endif
 
+LINK := PYTHONPATH=training "$(TRAINING)/bin/python" -m linkers
+LINKERS := $(CACHE)/training/linkers
+.PHONY: train-linker
+train-linker: $(BENCH_BUILD) training-env ## train the linker of schemas and what combines it with the rest; writes models/gleaner-linker and src/sql/link/combination-cross.json (two hours on two cores)
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the questions to train on"
+else
+	$(call step,the first half,$(LINK) train training/recipes/linker.toml --set without=0 --out "$(LINKERS)/without-0")
+	$(call step,the second half,$(LINK) train training/recipes/linker.toml --set without=1 --out "$(LINKERS)/without-1")
+	$(call step,combination,$(ENV) PYTHONPATH=training "$(TRAINING)/bin/python" -m linkers.stack "$(LINKERS)" \
+		--binary bin/gleaner --base "$(CACHE)/sources/all-MiniLM-L6-v2" --out src/sql/link/combination-cross.json)
+	$(call step,export,$(LINK) export --out "$(LINKERS)/without-0" --to models/gleaner-linker)
+endif
+
 # The same: candidates, a run's checkpoint and the runs of the study stay where they are.
 RERANK := PYTHONPATH=training "$(TRAINING)/bin/python" -m rerankers
 RERANKER ?= reranker-cpu

@@ -47,6 +47,7 @@ WAYS: Mapping[str, List[str]] = {
     "trained, minimal": ["--mode", "minimal"],
     "trained, balanced": ["--mode", "balanced"],
     "trained, balanced, nothing added": ["--mode", "balanced", "--bare"],
+    "trained, balanced, no cross-encoder": ["--mode", "balanced", "--linker", ""],
     "trained, conservative": ["--mode", "conservative"],
     "all, if within 1,024 tokens": ["--strategy", "auto", "--budget", "1024"],
     "all": ["--strategy", "full"],
@@ -128,7 +129,7 @@ def main() -> None:
                 found.setdefault(collection.name, {})[way] = measure(program, data, collection, more)
                 report = found[collection.name][way]
                 print(
-                    f"{collection.name:15} {way:34} SRR {percent(report['srr']):>5}  NSR {percent(report['nsr']):>5}"
+                    f"{collection.name:15} {way:36} SRR {percent(report['srr']):>5}  NSR {percent(report['nsr']):>5}"
                     f"  tables {report['avg_tables']:5.2f}  columns {report['avg_columns']:6.2f}",
                     flush=True,
                 )

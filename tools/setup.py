@@ -54,6 +54,7 @@ class Model(NamedTuple):
 MODELS = [
     Model("gleaner-minilm", PROJECT / "models" / "gleaner-minilm"),
     Model("gleaner-reranker", PROJECT / "models" / "gleaner-reranker"),
+    Model("gleaner-linker", PROJECT / "models" / "gleaner-linker"),
     Model("all-minilm-l6-v2"),
 ]
 

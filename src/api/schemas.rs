@@ -252,7 +252,8 @@ pub(super) async fn act(
         let retriever = match work.retriever.get() {
             Some(retriever) => retriever,
             None => {
-                let opened = Retriever::open(registry, &work.schema_settings.encoder);
+                let settings = &work.schema_settings;
+                let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
                 // Whoever was first is kept.
                 let _ = work.retriever.set(opened.map_err(operators)?);
                 work.retriever

@@ -52,7 +52,13 @@ pub(super) struct EvalSchema {
     /// Name of the encoder.
     #[arg(long, value_name = "MODEL", default_value = "gleaner-minilm")]
     encoder: String,
-    /// Write each question's features here, to fit a linker on.
+    /// Name of the cross-encoder that reads the likeliest tables; empty for none.
+    #[arg(long, value_name = "MODEL", default_value = "gleaner-linker")]
+    linker: String,
+    /// A combination in place of the one that is built in, to measure a newly fitted one.
+    #[arg(long, value_name = "FILE.json")]
+    combination: Option<PathBuf>,
+    /// Write each question's features here, to fit a combination on.
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
 }
@@ -73,7 +79,10 @@ impl EvalSchema {
         let questions = schema_questions(&text(&self.questions, "questions")?)?;
         let models = &context.config.models;
         let registry = Registry::new(models.folders.clone(), models.runtime.clone());
-        let linker = Linker::new(registry.open(&self.encoder)?)?;
+        let mut linker = Linker::open(&registry, &self.encoder, &self.linker)?;
+        if let Some(file) = &self.combination {
+            linker = linker.with_combination(&text(file, "combination")?)?;
+        }
         let set = SchemaSet::new(&linker, &databases, questions, &mut |_, _| {})?;
         if let Some(folder) = &self.features {
             return write_features(&linker, &set, folder);
@@ -142,7 +151,7 @@ fn write_features(linker: &Linker, set: &SchemaSet, folder: &Path) -> Result<()>
         if seen.insert(name.clone()) {
             writeln!(schemas, "{}", index.shape()).map_err(failed)?;
         }
-        let rows = linker.features(index, prepared);
+        let rows = linker.features(index, prepared)?;
         for (file, rows) in [(&mut columns, &rows.0), (&mut tables, &rows.1)] {
             for number in rows.iter().flatten() {
                 file.write_all(&number.to_le_bytes()).map_err(failed)?;
@@ -156,7 +165,7 @@ fn write_features(linker: &Linker, set: &SchemaSet, folder: &Path) -> Result<()>
         });
         writeln!(lines, "{line}").map_err(failed)?;
     }
-    let (column_names, table_names) = Linker::feature_names();
+    let (column_names, table_names) = linker.feature_names();
     let mut names = create("names.json")?;
     let all = serde_json::json!({"columns": column_names, "tables": table_names});
     writeln!(names, "{all}").map_err(failed)?;

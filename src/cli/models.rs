@@ -11,7 +11,7 @@ use crate::config::cache_folder;
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::{
     MANIFEST, Manifest, ModelKind, ModelSummary, Parity, Precision, PrepareOptions, Registry,
-    ScoreOptions, Task, check_pairs, check_reference, layers_base, prepare,
+    ScoreOptions, Task, check_pairs, check_reference, check_tokens, layers_base, prepare,
 };
 
 /// List, add, check, measure and remove models.
@@ -205,7 +205,7 @@ impl Models {
                     };
                     let what = match c.kind {
                         ModelKind::TextEncoder => "a query",
-                        ModelKind::Reranker => "a pair",
+                        ModelKind::Reranker | ModelKind::TokenClassifier => "a pair",
                     };
                     format!(
                         "{}: good; {does}, up to {} tokens, {what} takes {:.1} ms{}",
@@ -245,8 +245,12 @@ impl Models {
 
 fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Checked> {
     let folder = registry.folder(&model)?;
-    if expert.is_none() && kind_of(registry, &model)? == ModelKind::Reranker {
-        return check_reranker(registry, &folder, model);
+    match kind_of(registry, &model)? {
+        ModelKind::Reranker if expert.is_none() => return check_reranker(registry, &folder, model),
+        ModelKind::TokenClassifier if expert.is_none() => {
+            return check_classifier(registry, &folder, model);
+        }
+        _ => {}
     }
     let encoder = registry.open_expert(&model, expert)?;
     encoder.encode(Task::Query, &["a first probe warms up"])?;
@@ -315,6 +319,26 @@ fn check_reranker(registry: &Registry, folder: &Path, model: String) -> Result<C
     })
 }
 
+fn check_classifier(registry: &Registry, folder: &Path, model: String) -> Result<Checked> {
+    let classifier = registry.open_token_classifier(&model)?;
+    classifier.classify(&[classifier.pair("a first probe", "warms up")?])?;
+    let longest = "a ".repeat(classifier.max_tokens());
+    let read = classifier.classify(&[classifier.pair("a first probe", &longest)?]);
+    read.map_err(|error| too_long(classifier.max_tokens(), &error))?;
+    let started = Instant::now();
+    let pair = classifier.pair("which singer is the oldest", "singer: name, age, country")?;
+    classifier.classify(&[pair])?;
+    Ok(Checked {
+        encode_ms: started.elapsed().as_secs_f64() * 1e3,
+        kind: ModelKind::TokenClassifier,
+        fingerprint: classifier.fingerprint().to_string(),
+        dimensions: None,
+        max_tokens: classifier.max_tokens(),
+        reference: check_tokens(folder, &classifier)?,
+        model,
+    })
+}
+
 /// Refuses where an index needs the model, or may: one that cannot be opened does not say.
 fn refuse_if_used(
     context: &Context,
@@ -368,8 +392,8 @@ fn compared(parity: Option<&Parity>) -> String {
 
 fn line(model: &ModelSummary) -> String {
     let mut line = model.name.clone();
-    if model.kind == Some(ModelKind::Reranker) {
-        line += "  reranker";
+    if let Some(kind) = model.kind.filter(|kind| *kind != ModelKind::TextEncoder) {
+        line += &format!("  {}", kind.as_str());
     }
     if let Some(dimensions) = model.dimensions {
         line += &format!("  {dimensions} dimensions");

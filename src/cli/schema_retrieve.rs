@@ -55,6 +55,9 @@ pub(super) struct Retrieve {
     /// Name of the encoder.
     #[arg(long, value_name = "MODEL", default_value = "gleaner-minilm")]
     encoder: String,
+    /// Name of the cross-encoder that reads the likeliest tables; empty for none.
+    #[arg(long, value_name = "MODEL", default_value = "gleaner-linker")]
+    linker: String,
 }
 
 impl Retrieve {
@@ -67,7 +70,7 @@ impl Retrieve {
         let database = self.database(schemas)?;
         let models = &context.config.models;
         let registry = Registry::new(models.folders.clone(), models.runtime.clone());
-        let linker = Linker::new(registry.open(&self.encoder)?)?;
+        let linker = Linker::open(&registry, &self.encoder, &self.linker)?;
         let (counter, tokenizer) = match &self.tokenizer {
             None => (None, self.encoder.clone()),
             Some(name) => {
@@ -86,7 +89,7 @@ impl Retrieve {
         };
         let index = linker.index(&database)?;
         let prepared = linker.prepare(&[question])?;
-        let scores = linker.score(&index, &prepared[0], Method::Trained);
+        let scores = linker.score(&index, &prepared[0], Method::Trained)?;
         let request = FocusRequest {
             strategy: self.strategy,
             mode: self.mode,

@@ -264,6 +264,9 @@ impl Default for Ingest {
 pub struct Schemas {
     /// Name of the encoder that questions and columns are compared by.
     pub encoder: String,
+    /// Name of the cross-encoder that reads a question beside the likeliest tables; empty for
+    /// none, which is faster and finds less.
+    pub linker: String,
     /// Sample rows read of each table, 0 to 100.
     pub samples: usize,
     /// Frequent values read of each column, 0 to 10,000.
@@ -310,6 +313,7 @@ impl Default for Schemas {
     fn default() -> Self {
         Schemas {
             encoder: "gleaner-minilm".into(),
+            linker: "gleaner-linker".into(),
             samples: 3,
             values: 100,
             connect_ms: 10_000,

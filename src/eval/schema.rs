@@ -310,10 +310,10 @@ impl SchemaSet {
         let scored: Vec<(&SchemaIndex, &Needs, Scores)> = rows
             .par_iter()
             .map(|read| {
-                let scores = linker.score(read.index, read.prepared, options.method);
-                (read.index, read.needs, scores)
+                let scores = linker.score(read.index, read.prepared, options.method)?;
+                Ok((read.index, read.needs, scores))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let unread = self.questions.iter().zip(&self.needs).enumerate();
         let unread: Vec<UnreadQuestion> = unread
             .filter_map(|(place, (question, needs))| {

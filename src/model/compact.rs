@@ -6,7 +6,8 @@
 //!                     licence, [prompts], [calibration], [recommended], [files] with sha256, [[quality]]
 //! layers.safetensors  the layers: matrices in int8 with a scale for each row
 //! head.onnx           the graph of a trained pooling, where there is one
-//! head.safetensors    of a reranker: BERT's pooler and classifier, in the same form
+//! head.safetensors    of a reranker: BERT's pooler and classifier, in the same form; of a
+//!                     classifier of tokens, the classifier
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,7 +29,7 @@ pub(crate) const TRAINED: &str = "trained.toml";
 const LAYERS: &str = "layers.safetensors";
 /// The graph of its pooling.
 pub(crate) const HEAD: &str = "head.onnx";
-/// The pooler and classifier of a reranker.
+/// The classifier of what is no encoder, and a reranker's pooler.
 const CLASSIFIER: &str = "head.safetensors";
 /// The format that is read here.
 const FORMAT: &str = "gleaner-layers-1";
@@ -67,7 +68,7 @@ fn text_encoder() -> ModelKind {
     ModelKind::TextEncoder
 }
 
-/// What a reranker takes; an encoder says.
+/// What a classifier takes; an encoder says.
 fn cls() -> Pooling {
     Pooling::Cls
 }
@@ -113,7 +114,7 @@ impl Trained {
 }
 
 /// Writes the whole model into the empty folder `into`: the base's files, with the trained
-/// layers in the place of its own, and of a reranker with its classifier.
+/// layers in the place of its own, and of what is no encoder with its classifier.
 ///
 /// # Errors
 /// InvalidModel for layers of another base, or that do not fit it; Operator when a file
@@ -148,7 +149,7 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
     let whole = SafeTensors::deserialize(&weights)
         .map_err(|e| invalid(WEIGHTS, "the base's weights cannot be read").found(e))?;
     let mut expanded = expand(&trained, LAYERS)?;
-    if kind == ModelKind::Reranker {
+    if kind != ModelKind::TextEncoder {
         let head = read(folder, CLASSIFIER)?;
         let head = SafeTensors::deserialize(&head)
             .map_err(|e| invalid(CLASSIFIER, "the classifier cannot be read").found(e))?;
@@ -156,7 +157,7 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
             let plain = name.strip_prefix("bert.").unwrap_or(&name).to_owned();
             expanded.insert(plain, tensor);
         }
-        describe_classifier(&expanded, into)?;
+        describe_classifier(&expanded, kind, into)?;
     }
     let mut all: Vec<(String, TensorView<'_>)> = Vec::new();
     let mut replaced: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
@@ -180,7 +181,7 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
     }
     for (name, Expanded { shape, values }) in expanded {
         let own = name.starts_with("pooler.") || name.starts_with("classifier.");
-        if kind != ModelKind::Reranker || !own {
+        if kind == ModelKind::TextEncoder || !own {
             return Err(unfit(format!("the base has no `{name}`")).into());
         }
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -197,15 +198,20 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
 }
 
 /// Says in the assembled `config.json` that there is a classifier, and how many labels it has.
-fn describe_classifier(head: &BTreeMap<String, Expanded>, into: &Path) -> Result<()> {
+fn describe_classifier(
+    head: &BTreeMap<String, Expanded>,
+    kind: ModelKind,
+    into: &Path,
+) -> Result<()> {
+    let architecture = match kind {
+        ModelKind::TokenClassifier => "BertForTokenClassification",
+        _ => "BertForSequenceClassification",
+    };
     let bias = head.get("classifier.bias").ok_or_else(|| {
         invalid(CLASSIFIER, "`classifier.bias` is missing").expected("a value for each label")
     })?;
     let mut config: serde_json::Map<String, serde_json::Value> = read_json(into, CONFIG)?;
-    config.insert(
-        "architectures".into(),
-        serde_json::json!(["BertForSequenceClassification"]),
-    );
+    config.insert("architectures".into(), serde_json::json!([architecture]));
     config.insert("num_labels".into(), bias.values.len().into());
     // How long an input the base reads as an encoder is not how long one this reads.
     for file in ["modules.json", "sentence_bert_config.json"] {

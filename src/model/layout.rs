@@ -90,7 +90,10 @@ pub(crate) fn read(folder: &Path, hashes: bool) -> Result<Manifest> {
     }
     let config: ModelConfig = read_json_if_there(folder, CONFIG)?.unwrap_or_default();
     if config.is_classifier() {
-        return cross_encoder(folder, &config, hashes);
+        return classifier(folder, &config, ModelKind::Reranker, hashes);
+    }
+    if config.is("ForTokenClassification") {
+        return classifier(folder, &config, ModelKind::TokenClassifier, hashes);
     }
     let pipeline = pipeline(folder)?;
     let (graph, files) = files(folder, hashes)?;
@@ -132,14 +135,19 @@ pub(crate) fn read(folder: &Path, hashes: bool) -> Result<Manifest> {
 }
 
 /// Describes a cross-encoder as sentence-transformers' CrossEncoder, transformers or optimum
-/// save it.
-fn cross_encoder(folder: &Path, config: &ModelConfig, hashes: bool) -> Result<Manifest> {
+/// save it; or a classifier of tokens as transformers saves it.
+fn classifier(
+    folder: &Path,
+    config: &ModelConfig,
+    kind: ModelKind,
+    hashes: bool,
+) -> Result<Manifest> {
     let labels = config
         .num_labels
         .or_else(|| config.id2label.as_ref().map(BTreeMap::len));
     // What transformers takes where nothing is said.
     let labels = labels.unwrap_or(2);
-    if !(1..=2).contains(&labels) {
+    if kind == ModelKind::Reranker && !(1..=2).contains(&labels) {
         return Err(
             invalid(CONFIG, "a classifier of several classes is no reranker")
                 .found(format!("{labels} labels"))
@@ -163,7 +171,7 @@ fn cross_encoder(folder: &Path, config: &ModelConfig, hashes: bool) -> Result<Ma
     }
     Ok(Manifest {
         name: name(folder)?,
-        kind: ModelKind::Reranker,
+        kind,
         graph: graph.to_owned(),
         head: None,
         pooling: Pooling::Cls,
@@ -186,8 +194,12 @@ fn cross_encoder(folder: &Path, config: &ModelConfig, hashes: bool) -> Result<Ma
 
 impl ModelConfig {
     fn is_classifier(&self) -> bool {
+        self.is("ForSequenceClassification")
+    }
+
+    fn is(&self, task: &str) -> bool {
         let mut names = self.architectures.iter();
-        names.any(|name| name.ends_with("ForSequenceClassification"))
+        names.any(|name| name.ends_with(task))
     }
 }
 

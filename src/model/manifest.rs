@@ -24,6 +24,8 @@ pub enum ModelKind {
     TextEncoder,
     /// Pairs of a query and a passage to scores (a cross-encoder).
     Reranker,
+    /// Pairs of texts to some values for each of their tokens.
+    TokenClassifier,
 }
 
 impl ModelKind {
@@ -32,6 +34,7 @@ impl ModelKind {
         match self {
             ModelKind::TextEncoder => "text-encoder",
             ModelKind::Reranker => "reranker",
+            ModelKind::TokenClassifier => "token-classifier",
         }
     }
 }
@@ -289,8 +292,10 @@ impl Manifest {
             }
         }
         let wrong = |message: String| invalid(MANIFEST, message);
-        if self.kind == ModelKind::Reranker {
-            self.check_reranker()?;
+        match self.kind {
+            ModelKind::TextEncoder => {}
+            ModelKind::Reranker => self.check_reranker()?,
+            ModelKind::TokenClassifier => self.check_one_graph()?,
         }
         if let Some(length) = self
             .matryoshka
@@ -330,6 +335,17 @@ impl Manifest {
         Ok(())
     }
 
+    fn check_one_graph(&self) -> Result<()> {
+        if self.head.is_some() || !self.experts.is_empty() {
+            let kind = self.kind.as_str();
+            return Err(invalid(MANIFEST, format!("a {kind} has one graph"))
+                .found("`head` or `experts`")
+                .expected("neither")
+                .into());
+        }
+        Ok(())
+    }
+
     fn check_reranker(&self) -> Result<()> {
         let wrong = |message: &str| invalid(MANIFEST, message);
         if self.dimensions > 2 {
@@ -338,12 +354,7 @@ impl Manifest {
                 .expected("1 label, or 2 of which the second is relevant")
                 .into());
         }
-        if self.head.is_some() || !self.experts.is_empty() {
-            return Err(wrong("a reranker has one graph")
-                .found("`head` or `experts`")
-                .expected("neither")
-                .into());
-        }
+        self.check_one_graph()?;
         let Calibration {
             temperature,
             offset,

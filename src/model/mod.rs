@@ -1,5 +1,5 @@
-//! Encoders run by ONNX Runtime: texts in, vectors out; and cross-encoders: pairs of a query
-//! and a passage in, scores out.
+//! Encoders run by ONNX Runtime: texts in, vectors out; cross-encoders: pairs of a query
+//! and a passage in, scores out; and classifiers of the tokens of a pair.
 //!
 //! **Promise.** A text's vector depends on the model, the task and the text alone: not
 //! on the texts encoded beside it, nor on threads or batch sizes, up to the last bits of
@@ -62,6 +62,7 @@ mod registry;
 mod request;
 mod runtime;
 mod session;
+mod token_classifier;
 mod tokenizer;
 mod tokens;
 mod windows;
@@ -77,8 +78,9 @@ pub use names::NameTokenizer;
 pub use pooling::Pooling;
 pub use prepare::{Precision, PrepareOptions, Prepared, prepare};
 pub use queue::Counts;
-pub use reference::{Parity, REFERENCE, check_pairs, check_reference};
+pub use reference::{Parity, REFERENCE, check_pairs, check_reference, check_tokens};
 pub use registry::{ModelSummary, Registry};
 pub use request::{CancelOnDrop, Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 pub use runtime::{Device, RuntimeOptions};
+pub use token_classifier::{TokenClassifier, TokenPair};
 pub use tokens::TokenCounter;

@@ -13,9 +13,10 @@ use super::graph::{self, WEIGHTS};
 use super::layout;
 use super::manifest::{MANIFEST, Manifest, ModelKind, Quality};
 use super::pooling::Pooling;
-use super::reference::{Parity, REFERENCE, check_pairs, check_reference};
+use super::reference::{Parity, REFERENCE, check_pairs, check_reference, check_tokens};
 use super::request::Task;
 use super::runtime::RuntimeOptions;
+use super::token_classifier::TokenClassifier;
 use super::tokenizer::{TOKENIZER, TextTokenizer};
 use crate::error::{Error, Result};
 
@@ -173,6 +174,11 @@ pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result
                 reranker.score("whether it", &["runs at all"], &ScoreOptions::default())?;
                 check_pairs(folder, &reranker)?
             }
+            ModelKind::TokenClassifier => {
+                let classifier = TokenClassifier::open(folder, &options.runtime)?;
+                classifier.classify(&[classifier.pair("whether it", "runs at all")?])?;
+                check_tokens(folder, &classifier)?
+            }
         };
         Ok(())
     })?;
@@ -230,6 +236,9 @@ pub(crate) fn purpose(manifest: &Manifest) -> graph::Purpose {
     match manifest.kind {
         ModelKind::TextEncoder => graph::Purpose::Encoder,
         ModelKind::Reranker => graph::Purpose::CrossEncoder {
+            labels: manifest.dimensions,
+        },
+        ModelKind::TokenClassifier => graph::Purpose::Tokens {
             labels: manifest.dimensions,
         },
     }

@@ -15,6 +15,13 @@
 //! ```
 //! The scores that the logits stand for, by the manifest's calibration, are compared; `most`
 //! says how far apart they may be, 0.1 at most.
+//!
+//! Of a classifier of tokens:
+//! ```json
+//! {"queries": ["..."], "passages": ["..."], "logits": [[[2.1, -3.4], ...]], "most": 0.05}
+//! ```
+//! Logits are those of every token, special ones included; their logistic functions are
+//! compared, on average over a pair's tokens.
 
 use std::path::Path;
 
@@ -26,6 +33,7 @@ use super::encoder::TextEncoder;
 use super::files::{invalid, read_json_if_there};
 use super::graph;
 use super::request::{EncodeOptions, Input, Task};
+use super::token_classifier::TokenClassifier;
 use crate::error::Result;
 
 /// File with reference vectors.
@@ -194,6 +202,88 @@ pub fn check_pairs(folder: &Path, reranker: &CrossEncoder) -> Result<Option<Pari
     }
     Err(
         invalid(REFERENCE, "the model does not give the scores it should")
+            .found(format!("{apart:.4} apart for {pair:?}"))
+            .expected(format!("at most {most} for each of {count} pairs"))
+            .into(),
+    )
+}
+
+#[derive(Deserialize)]
+struct TokenReference {
+    queries: Vec<String>,
+    passages: Vec<String>,
+    logits: Vec<Vec<Vec<f32>>>,
+    #[serde(default)]
+    most: Option<f64>,
+}
+
+/// Compares a classifier of tokens with the reference of its folder; None where there is none.
+///
+/// # Errors
+/// InvalidModel for a reference that cannot be read, or that the model does not come close
+/// to; otherwise as [`TokenClassifier::classify`].
+pub fn check_tokens(folder: &Path, classifier: &TokenClassifier) -> Result<Option<Parity>> {
+    let Some(reference) = read_json_if_there::<TokenReference>(folder, REFERENCE)? else {
+        return Ok(None);
+    };
+    let count = reference.queries.len();
+    if count == 0 || reference.passages.len() != count || reference.logits.len() != count {
+        return Err(
+            invalid(REFERENCE, "queries, passages and logits do not go together")
+                .found(format!(
+                    "{count} queries, {} passages, {} rows of logits",
+                    reference.passages.len(),
+                    reference.logits.len()
+                ))
+                .expected("one of each for one pair or more")
+                .into(),
+        );
+    }
+    let usual = match graph::is_integer(folder, &classifier.manifest().graph) {
+        true => APART_INTEGER,
+        false => APART_FLOAT,
+    };
+    let most = reference.most.unwrap_or(usual);
+    if !(0.0..=APART_MOST).contains(&most) {
+        return Err(invalid(
+            REFERENCE,
+            "`most` would let another model pass for this one",
+        )
+        .found(most)
+        .expected(format!("0 to {APART_MOST}"))
+        .into());
+    }
+    let logistic = |logit: f32| 1.0 / (1.0 + (-f64::from(logit)).exp());
+    let mut farthest = (0.0_f64, String::new());
+    let pairs = reference.queries.iter().zip(&reference.passages);
+    for ((query, passage), expected) in pairs.zip(&reference.logits) {
+        let found = classifier.classify(&[classifier.pair(query, passage)?])?;
+        let found = found.first().map(Vec::as_slice).unwrap_or_default();
+        let expected = expected.concat();
+        let sum: f64 = found
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| (logistic(*a) - logistic(*b)).abs())
+            .sum();
+        let apart = match found.len() == expected.len() {
+            true => sum / expected.len().max(1) as f64,
+            false => f64::NAN,
+        };
+        if apart.is_nan() || apart > farthest.0 {
+            farthest = (apart, format!("{query} | {passage}"));
+        }
+    }
+    let (apart, pair) = farthest;
+    // A NaN is above everything.
+    if apart <= most {
+        return Ok(Some(Parity {
+            texts: count,
+            least_cosine: 1.0 - apart,
+            required: 1.0 - most,
+        }));
+    }
+    Err(
+        invalid(REFERENCE, "the model does not say what it should of tokens")
             .found(format!("{apart:.4} apart for {pair:?}"))
             .expected(format!("at most {most} for each of {count} pairs"))
             .into(),

@@ -15,6 +15,7 @@ use super::files::is_plain;
 use super::generator::Generator;
 use super::manifest::{MANIFEST, Manifest, ModelKind};
 use super::runtime::RuntimeOptions;
+use super::token_classifier::TokenClassifier;
 use super::tokenizer::TOKENIZER;
 use crate::error::{Code, Problem, Result};
 
@@ -51,7 +52,7 @@ pub struct ModelSummary {
     pub problem: Option<String>,
 }
 
-/// Finds and keeps encoders and rerankers.
+/// Finds and keeps models.
 pub struct Registry {
     folders: Vec<PathBuf>,
     options: RuntimeOptions,
@@ -66,6 +67,8 @@ pub struct Registry {
     reranker_names: Mutex<HashMap<String, CrossEncoder>>,
     /// And of generators.
     generators: Mutex<HashMap<PathBuf, Slot<Generator>>>,
+    /// The same of classifiers of tokens.
+    classifiers: Mutex<HashMap<PathBuf, Slot<TokenClassifier>>>,
 }
 
 type Slot<T = TextEncoder> = Arc<Mutex<Option<T>>>;
@@ -83,6 +86,7 @@ impl Registry {
             rerankers: Mutex::default(),
             reranker_names: Mutex::default(),
             generators: Mutex::default(),
+            classifiers: Mutex::default(),
         }
     }
 
@@ -185,6 +189,29 @@ impl Registry {
                 .insert(Generator::open(&folder, &self.options)?)
                 .clone(),
         })
+    }
+
+    /// The classifier of tokens of that name. The first call loads it.
+    ///
+    /// # Errors
+    /// ModelNotFound, listing what there is; InvalidRequest for a model of another kind;
+    /// otherwise as [`TokenClassifier::open`].
+    pub fn open_token_classifier(&self, name: &str) -> Result<TokenClassifier> {
+        let folder = self.folder(name)?;
+        self.check_kind(name, &folder, ModelKind::TokenClassifier)?;
+        let slot = self
+            .classifiers
+            .lock()
+            .entry(folder.clone())
+            .or_default()
+            .clone();
+        let mut opened = slot.lock();
+        match opened.as_ref() {
+            Some(classifier) => Ok(classifier.clone()),
+            None => Ok(opened
+                .insert(TokenClassifier::open(&folder, &self.options)?)
+                .clone()),
+        }
     }
 
     /// The description of a model; refuses one that does something else than what is asked

@@ -37,6 +37,8 @@ pub(crate) enum Wanted {
     Layers,
     /// What a classifier says of every text.
     Logits,
+    /// What a classifier says of every token.
+    TokenLogits,
 }
 
 /// Where a graph is.
@@ -254,7 +256,7 @@ fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>,
         // Published graphs often have both.
         Wanted::Texts => texts.or(tokens),
         Wanted::Tokens => tokens,
-        Wanted::Logits => LOGITS.into_iter().find_map(of),
+        Wanted::Logits | Wanted::TokenLogits => LOGITS.into_iter().find_map(of),
         Wanted::Layers => {
             let layers = layers(session);
             if !layers.is_empty() {
@@ -268,6 +270,7 @@ fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>,
         Wanted::Texts => format!("{}, [texts, values]", TEXTS.join(" or ")),
         Wanted::Tokens => TOKENS.join(", "),
         Wanted::Logits => format!("{}, [pairs, labels]", LOGITS.join(", ")),
+        Wanted::TokenLogits => format!("{}, [pairs, tokens, labels]", LOGITS.join(", ")),
         Wanted::Layers => {
             format!("{LAYERS}, [layers, texts, tokens, values], or {LAYERS}.0, {LAYERS}.1, ...")
         }
@@ -276,6 +279,7 @@ fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>,
         let names: Vec<&str> = session.outputs().iter().map(|o| o.name()).collect();
         let whose = match wanted {
             Wanted::Logits => "the graph has no output of a cross-encoder",
+            Wanted::TokenLogits => "the graph has no output of a classifier of tokens",
             _ => "the graph has no output of an encoder",
         };
         invalid(file, whose)
@@ -287,13 +291,14 @@ fn chosen(session: &Session, file: &str, wanted: Wanted) -> Result<(Vec<String>,
         Some(3) => OutputKind::Tokens,
         Some(2) => OutputKind::Texts,
         _ if TEXTS.contains(&output.name()) => OutputKind::Texts,
+        _ if wanted == Wanted::TokenLogits => OutputKind::Tokens,
         _ if LOGITS.contains(&output.name()) => OutputKind::Texts,
         _ => OutputKind::Tokens,
     };
     let fits = match wanted {
         Wanted::TokensOrTexts | Wanted::Layers => true,
         Wanted::Texts | Wanted::Logits => kind == OutputKind::Texts,
-        Wanted::Tokens => kind == OutputKind::Tokens,
+        Wanted::Tokens | Wanted::TokenLogits => kind == OutputKind::Tokens,
     };
     if !fits {
         return Err(missing().into());

@@ -57,6 +57,11 @@ impl PairTemplate {
         self.before.len() + self.between.len() + self.after.len()
     }
 
+    /// Special tokens behind a pair.
+    pub(crate) fn after(&self) -> usize {
+        self.after.len()
+    }
+
     /// A pair of these token ids.
     pub(crate) fn join(&self, a: &[u32], b: &[u32], truncated: bool) -> Tokenized {
         let ids = [&self.before, a, &self.between, b, &self.after].concat();

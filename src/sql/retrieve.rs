@@ -97,13 +97,13 @@ struct Ready {
 }
 
 impl Retriever {
-    /// Opens the encoder of this name.
+    /// Opens the encoder of this name, and the cross-encoder of the other where there is one.
     ///
     /// # Errors
     /// Those of the registry.
-    pub fn open(registry: &Registry, encoder: &str) -> Result<Retriever> {
+    pub fn open(registry: &Registry, encoder: &str, cross: &str) -> Result<Retriever> {
         Ok(Retriever {
-            linker: Linker::new(registry.open(encoder)?)?,
+            linker: Linker::open(registry, encoder, cross)?,
             encoder: encoder.to_owned(),
             ready: Mutex::new(Ready {
                 indexes: LruCache::unbounded(),
@@ -148,7 +148,7 @@ impl Retriever {
         let prepared = prepared
             .first()
             .ok_or_else(|| crate::error::Error::Bug("a question was not prepared".into()))?;
-        let scores = self.linker.score(&index, prepared, Method::Trained);
+        let scores = self.linker.score(&index, prepared, Method::Trained)?;
         focus(
             &index,
             question,

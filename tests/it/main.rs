@@ -40,5 +40,6 @@ mod scripts;
 mod snapshots;
 mod support;
 mod tasks;
+mod token_classifiers;
 mod vectors;
 mod words;

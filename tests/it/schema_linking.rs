@@ -2,10 +2,10 @@
 //! same, it is within its budget, it can be joined, and bad input is refused by name.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gleaner::error::Code;
-use gleaner::model::TextEncoder;
+use gleaner::model::{TextEncoder, TokenClassifier};
 use gleaner::sql::{
     Choice, Database, Detail, Dialect, Focus, FocusRequest, Linker, Method, Mode, Question,
     Strategy, focus, parse_tables_json,
@@ -60,9 +60,21 @@ fn database() -> Database {
     database
 }
 
-fn linker(folder: &Path) -> Linker {
+fn encoder(folder: &Path) -> TextEncoder {
     TinyModel::default().write(folder);
-    Linker::new(TextEncoder::open(folder, &runtime()).unwrap()).unwrap()
+    TextEncoder::open(folder, &runtime()).unwrap()
+}
+
+fn linker(folder: &Path) -> Linker {
+    Linker::new(encoder(folder), None).unwrap()
+}
+
+/// One that reads the likeliest tables as well.
+fn reading(folder: &Path) -> Linker {
+    let cross = folder.join("linker");
+    TinyModel::linker().write(&cross);
+    let cross = TokenClassifier::open(&cross, &runtime()).unwrap();
+    Linker::new(encoder(&folder.join("encoder")), Some(cross)).unwrap()
 }
 
 fn request(strategy: Strategy, budget: Option<usize>) -> FocusRequest {
@@ -88,7 +100,7 @@ fn answer(
 ) -> gleaner::error::Result<Focus> {
     let index = linker.index(database)?;
     let prepared = linker.prepare(&[ASKED])?;
-    let scores = linker.score(&index, &prepared[0], Method::Trained);
+    let scores = linker.score(&index, &prepared[0], Method::Trained)?;
     let count = |text: &str| Ok(text.split_whitespace().count());
     focus(&index, ASKED, &scores, choice, request, &count, "words")
 }
@@ -113,21 +125,151 @@ fn shuffled(mut database: Database, seed: u64) -> Database {
 #[test]
 fn the_order_of_tables_and_columns_changes_no_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let linker = linker(folder.path());
-    for strategy in [Strategy::Full, Strategy::Retrieval] {
-        for mode in [Mode::Minimal, Mode::Balanced, Mode::Conservative] {
-            let request = FocusRequest {
-                mode,
-                ..request(strategy, None)
-            };
-            let expected = answer(&linker, &database(), linker.choice(mode), &request).unwrap();
-            for seed in 0..5 {
-                let other = shuffled(database(), seed);
-                assert_ne!(other, database());
-                let found = answer(&linker, &other, linker.choice(mode), &request).unwrap();
-                assert_eq!(found, expected, "{strategy:?} {mode:?} {seed}");
+    for linker in [linker(folder.path()), reading(folder.path())] {
+        for strategy in [Strategy::Full, Strategy::Retrieval] {
+            for mode in [Mode::Minimal, Mode::Balanced, Mode::Conservative] {
+                let request = FocusRequest {
+                    mode,
+                    ..request(strategy, None)
+                };
+                let expected = answer(&linker, &database(), linker.choice(mode), &request).unwrap();
+                for seed in 0..5 {
+                    let other = shuffled(database(), seed);
+                    assert_ne!(other, database());
+                    let found = answer(&linker, &other, linker.choice(mode), &request).unwrap();
+                    assert_eq!(found, expected, "{strategy:?} {mode:?} {seed}");
+                }
             }
         }
+    }
+}
+
+#[test]
+fn the_likeliest_tables_are_read_and_no_more_than_a_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let linker = reading(folder.path());
+    let mut wide = database();
+    let table = wide.tables[0].clone();
+    for n in 0..40 {
+        let mut more = table.clone();
+        more.name = format!("singer{n}");
+        more.primary_key = Vec::new();
+        for column in 0..60 {
+            let mut copy = more.columns[1].clone();
+            copy.name = format!("the long name of a thing {column}");
+            more.columns.push(copy);
+        }
+        for row in &mut more.samples {
+            row.resize(more.columns.len(), None);
+        }
+        wide.tables.push(more);
+    }
+    let names = linker.feature_names();
+    let logit = |names: &[String]| names.iter().position(|n| n == "cross_logit").unwrap();
+    let prepared = linker.prepare(&[ASKED]).unwrap();
+    let read = |database: &Database| {
+        let index = linker.index(database).unwrap();
+        let (columns, tables) = linker.features(&index, &prepared[0]).unwrap();
+        let count =
+            |rows: &[Vec<f32>], place: usize| rows.iter().filter(|r| r[place] > -20.0).count();
+        (
+            count(&columns, logit(&names.0)),
+            count(&tables, logit(&names.1)),
+        )
+    };
+    assert_eq!(read(&database()), (11, 4));
+    let (columns, tables) = read(&wide);
+    // Twelve inputs of at most 256 tokens.
+    assert!(
+        tables <= 8 && (12..12 * 140).contains(&columns),
+        "{columns} {tables}"
+    );
+}
+
+/// Runs where `GLEANER_MODELS` holds the default linker, as `make test` sees to.
+#[test]
+fn tables_are_read_as_the_linker_was_trained_on_them() {
+    let folders: Vec<PathBuf> = std::env::var_os("GLEANER_MODELS")
+        .map(|folders| std::env::split_paths(&folders).collect())
+        .unwrap_or_default();
+    let mut folders = folders.iter().map(|folder| folder.join("gleaner-linker"));
+    let Some(model) = folders.find(|folder| folder.is_dir()) else {
+        eprintln!("skipped: no folder of GLEANER_MODELS holds gleaner-linker (make test sets it)");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let cross = TokenClassifier::open(&model, &runtime()).unwrap();
+    let linker = Linker::new(encoder(folder.path()), Some(cross)).unwrap();
+    let linked = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/gleaner-linker/linked.json");
+    let expected: Value = serde_json::from_slice(&std::fs::read(&linked).unwrap()).unwrap();
+    let mut databases = parse_tables_json(&json!([expected["database"]]).to_string()).unwrap();
+    let index = linker.index(&databases.remove(0)).unwrap();
+    let question = Question {
+        text: expected["question"].as_str().unwrap(),
+        evidence: expected["evidence"].as_str().unwrap(),
+    };
+    let prepared = linker.prepare(&[question]).unwrap();
+    let (columns, tables) = linker.features(&index, &prepared[0]).unwrap();
+    let names = linker.feature_names();
+    let place = |names: &[String]| names.iter().position(|n| n == "cross_logit").unwrap();
+    // The service multiplies in int8: sure ones are a little more or less sure.
+    let logistic = |logit: f64| 1.0 / (1.0 + (-logit).exp());
+    let near = |found: f32, expected: &Value, what: &str| {
+        let expected = expected
+            .as_f64()
+            .unwrap_or_else(|| panic!("nothing of {what}"));
+        let apart = (logistic(f64::from(found)) - logistic(expected)).abs();
+        assert!(apart < 0.15, "{what}: {found}, not {expected}");
+        apart
+    };
+    let mut apart = Vec::new();
+    let (column, table) = (place(&names.0), place(&names.1));
+    for (number, facts) in index.database().tables.iter().enumerate() {
+        apart.push(near(
+            tables[number][table],
+            &expected["tables"][&facts.name],
+            &facts.name,
+        ));
+        for (n, own) in facts.columns.iter().enumerate() {
+            let name = format!("{}.{}", facts.name, own.name);
+            let found = columns[index.first_column(number) + n][column];
+            apart.push(near(found, &expected["columns"][&name], &name));
+        }
+    }
+    assert_eq!(apart.len(), 3 + 5 + 3 + 40);
+    let mean = apart.iter().sum::<f64>() / apart.len() as f64;
+    assert!(mean < 0.01, "{mean}");
+}
+
+#[test]
+fn a_model_that_links_nothing_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let encoder = encoder(&folder.path().join("encoder"));
+    for (name, model) in [
+        (
+            "short",
+            TinyModel {
+                max_tokens: 64,
+                ..TinyModel::linker()
+            },
+        ),
+        (
+            "values",
+            TinyModel {
+                labels: 3,
+                ..TinyModel::linker()
+            },
+        ),
+    ] {
+        let place = folder.path().join(name);
+        model.write(&place);
+        let cross = TokenClassifier::open(&place, &runtime()).unwrap();
+        let refused = Linker::new(encoder.clone(), Some(cross)).err().unwrap();
+        assert_eq!(
+            refused.problem().unwrap().code,
+            Code::InvalidModel,
+            "{name}"
+        );
     }
 }
 
@@ -137,11 +279,13 @@ fn tables_that_do_not_touch_are_joined_and_said_to_be() {
     let linker = linker(folder.path());
     let database = database();
     let index = linker.index(&database).unwrap();
-    let mut scores = linker.score(
-        &index,
-        &linker.prepare(&[ASKED]).unwrap()[0],
-        Method::Trained,
-    );
+    let mut scores = linker
+        .score(
+            &index,
+            &linker.prepare(&[ASKED]).unwrap()[0],
+            Method::Trained,
+        )
+        .unwrap();
     // Two columns, whatever is likely: `singer.name` and `concert.title`.
     scores.tables.fill(0.0);
     scores.columns.fill(0.0);

@@ -1,6 +1,9 @@
 """Fits the combination that the service links questions to schemas with (src/sql/link): two rounds
 of LightGBM's trees over the features that `gleaner eval schema --features DIR` writes.
 
+Features whose names begin with `cross_` are what a cross-encoder says; the second round alone sees
+them. They have to be of a model that has not seen the question's database.
+
 The first round looks at each column and each table alone. The second sees what the first says of
 all others as well; it is fitted on what first-round trees say of databases they were not fitted
 on. A fifth of the databases is held out of everything, and all choices are made on it.
@@ -75,8 +78,8 @@ class Rows:
 
     def __init__(self, folder: Path) -> None:
         self.names = json.loads((folder / "names.json").read_text())
-        self.columns = np.fromfile(folder / "columns.f32", "<f4").reshape(-1, len(self.names["columns"]))
-        self.tables = np.fromfile(folder / "tables.f32", "<f4").reshape(-1, len(self.names["tables"]))
+        self.columns, self.columns_cross = apart(folder / "columns.f32", self.names["columns"])
+        self.tables, self.tables_cross = apart(folder / "tables.f32", self.names["tables"])
         self.schemas = {}
         for line in (folder / "schemas.jsonl").read_text().splitlines():
             row = json.loads(line)
@@ -100,6 +103,17 @@ class Rows:
         for asked in self.asked:
             columns[asked.columns] = tables[asked.tables] = wanted(asked.database)
         return columns, tables
+
+
+def apart(path: Path, names: Sequence[str]) -> Tuple[np.ndarray, np.ndarray]:
+    """Features of both rounds, and those of the second alone, which come last."""
+    rows = np.fromfile(path, "<f4").reshape(-1, len(names))
+    first = len(own(names))
+    return rows[:, :first], rows[:, first:]
+
+
+def own(names: Sequence[str]) -> List[str]:
+    return [name for name in names if not name.startswith("cross_")]
 
 
 def schema(row: Dict[str, Any]) -> Schema:
@@ -225,6 +239,11 @@ def below(threshold: float) -> float:
     return float(str(near))
 
 
+def second_names(names: Sequence[str], more: Sequence[str]) -> List[str]:
+    cross = [name for name in names if name.startswith("cross_")]
+    return [*own(names), *(f"again_{name}" for name in more), *cross]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", nargs="+", type=Path)
@@ -249,10 +268,10 @@ def main() -> None:
     said = [(np.zeros(len(rows.columns), np.float32), np.zeros(len(rows.tables), np.float32)) for rows in sets]
 
     def say(models: Sequence[lightgbm.Booster], wanted: Callable[[str], bool]) -> None:
-        for rows, own, features in zip(sets, said, x):
+        for rows, known, features in zip(sets, said, x):
             for kind, mask in enumerate(rows.of(wanted)):
                 if mask.any():
-                    own[kind][mask] = predict(models[kind], features[kind][mask])
+                    known[kind][mask] = predict(models[kind], features[kind][mask])
 
     for n in range(FOLDS):
         others = lambda name: not held_out(name) and fold(name) != n  # noqa: B023, E731
@@ -262,17 +281,18 @@ def main() -> None:
     first = fit_both(joined(x, used), joined(y, used), (150, 100))
     say(first, held_out)
     tell("first round")
-    more = [again(rows, *own) for rows, own in zip(sets, said)]
-    wide = [tuple(np.concatenate([a, b], axis=1) for a, b in zip(own, extra)) for own, extra in zip(x, more)]
+    more = [again(rows, *known) for rows, known in zip(sets, said)]
+    cross = [(rows.columns_cross, rows.tables_cross) for rows in sets]
+    wide = [tuple(np.concatenate(parts, axis=1) for parts in zip(*three)) for three in zip(x, more, cross)]
     tell("features of the second round")
     second = fit_both(joined(wide, used), joined(y, used), (150, 100))
     tell("second round")
 
     features = {
-        "columns": names["columns"],
-        "tables": names["tables"],
-        "columns_again": names["columns"] + [f"again_{name}" for name in COLUMNS_AGAIN],
-        "tables_again": names["tables"] + [f"again_{name}" for name in TABLES_AGAIN],
+        "columns": own(names["columns"]),
+        "tables": own(names["tables"]),
+        "columns_again": second_names(names["columns"], COLUMNS_AGAIN),
+        "tables_again": second_names(names["tables"], TABLES_AGAIN),
     }
     found = {key: trees(model, features[key]) for key, model in zip(features, [*first, *second])}
     databases = {asked.database for rows in sets for asked in rows.asked}

@@ -8,6 +8,8 @@
 //! `logits` (f32, batch x labels): the first token's vector through the pooler and the
 //! classifier, as BertForSequenceClassification does it. In integers its last layer is
 //! computed for the first token alone, which saves it all but the keys and the values.
+//! Without a pooler `logits` are those of every token (batch x sequence x labels), as
+//! BertForTokenClassification has it.
 
 use std::ops::Range;
 
@@ -115,7 +117,9 @@ pub(crate) fn build(
         } else {
             tap(index + 1, Site::Qkv)
         };
-        let first_alone = index + 1 == last && weights.classifier.is_some();
+        let pooled = weights.classifier.as_ref();
+        let pooled = pooled.is_some_and(|classifier| classifier.pooler.is_some());
+        let first_alone = index + 1 == last && pooled;
         let first_alone = first_alone && matches!(arithmetic, Arithmetic::Integer(_));
         x = writer.layer(index, layer, &x, &mask, &output, first_alone)?;
     }
@@ -123,8 +127,17 @@ pub(crate) fn build(
         // What is calibrated is the layers.
         Some(classifier) if !matches!(arithmetic, Arithmetic::Tapped) => {
             let logits = writer.classifier(classifier, &x);
-            let labels = [batch[0], Dimension::Fixed(classifier.labels.outputs)];
-            writer.graph.output(&logits, ElementType::Float, &labels);
+            let labels = Dimension::Fixed(classifier.labels.outputs);
+            match classifier.pooler {
+                Some(_) => writer
+                    .graph
+                    .output(&logits, ElementType::Float, &[batch[0], labels]),
+                None => {
+                    writer
+                        .graph
+                        .output(&logits, ElementType::Float, &[batch[0], batch[1], labels])
+                }
+            }
         }
         _ => writer.graph.output(&x, ElementType::Float, &hidden),
     }
@@ -229,14 +242,17 @@ impl Writer<'_> {
             .node("Add", &[positions, &added], "positions.typed", &[])
     }
 
-    /// Scores out of the first token's vector.
+    /// Scores out of the first token's vector, or without a pooler out of every token's.
     fn classifier(&mut self, classifier: &Classifier, x: &str) -> String {
+        let Some(pooler) = &classifier.pooler else {
+            return self.plain(&classifier.labels, x, "logits");
+        };
         let first = self.graph.integer("first", 0);
         let along = [("axis", Attribute::Int(1))];
         let state = self
             .graph
             .node("Gather", &[x, &first], "first.state", &along);
-        let pooled = self.plain(&classifier.pooler, &state, "pooler");
+        let pooled = self.plain(pooler, &state, "pooler");
         let pooled = self.graph.node("Tanh", &[&pooled], "pooled", &[]);
         self.plain(&classifier.labels, &pooled, "logits")
     }

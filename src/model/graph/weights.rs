@@ -150,6 +150,8 @@ pub(crate) enum Purpose {
     Encoder,
     /// Scores of pairs of texts: token types, and a classifier with so many labels.
     CrossEncoder { labels: usize },
+    /// So many values for each token of pairs of texts.
+    Tokens { labels: usize },
 }
 
 impl Purpose {
@@ -157,16 +159,16 @@ impl Purpose {
     pub(crate) fn width(self, config: &BertConfig) -> usize {
         match self {
             Purpose::Encoder => config.hidden,
-            Purpose::CrossEncoder { labels } => labels,
+            Purpose::CrossEncoder { labels } | Purpose::Tokens { labels } => labels,
         }
     }
 }
 
 /// What makes scores out of the first token's vector: BERT's pooler (dense, tanh) and a dense
-/// layer with a value for each label.
+/// layer with a value for each label; without a pooler, out of every token's.
 pub(crate) struct Classifier {
     /// hidden x hidden.
-    pub pooler: Dense,
+    pub pooler: Option<Dense>,
     /// hidden x labels.
     pub labels: Dense,
 }
@@ -242,18 +244,21 @@ impl<'a> Source<'a> {
         }
         let (second_type, classifier) = match purpose {
             Purpose::Encoder => (None, None),
-            Purpose::CrossEncoder { labels } => {
+            Purpose::CrossEncoder { labels } | Purpose::Tokens { labels } => {
                 let second = types.chunks_exact(hidden).nth(1).ok_or_else(|| {
                     invalid(
                         CONFIG,
-                        "a cross-encoder tells two texts apart by their type",
+                        "a model of pairs tells two texts apart by their type",
                     )
                     .found(format!("type_vocab_size {}", config.token_types))
                     .expected("2")
                 })?;
                 let difference = second.iter().zip(&types).map(|(b, a)| b - a).collect();
                 let classifier = Classifier {
-                    pooler: self.dense("pooler.dense", hidden, hidden)?,
+                    pooler: match purpose {
+                        Purpose::Tokens { .. } => None,
+                        _ => Some(self.dense("pooler.dense", hidden, hidden)?),
+                    },
                     labels: self.dense("classifier", hidden, labels)?,
                 };
                 (Some(difference), Some(classifier))

@@ -1,19 +1,21 @@
 //! The trained combination: two rounds of trees. The first looks at each column and each table
 //! beside the question; the second sees what the first says of all the others: whether another
 //! table is likelier, whether a key leads to a likely table, whether its own table has a column
-//! that is likelier.
+//! that is likelier; and, where there is one, what the cross-encoder says of the likeliest tables.
 
 use serde::Deserialize;
 
 use super::Scores;
+use super::cross::{COLUMNS_CROSS, CrossFeatures, TABLES_CROSS, ranks};
 use super::features::{Features, TABLE_FEATURES, column_features};
 use super::schema::SchemaIndex;
 use super::trees::Trees;
 use crate::error::{Error, Result};
 use crate::sql::keep::Mode;
 
-/// What is shipped; written by training/linkers/combine.py.
+/// What is shipped, without a cross-encoder and with one; written by training/linkers/combine.py.
 const SHIPPED: &str = include_str!("combination.json");
+const SHIPPED_CROSS: &str = include_str!("combination-cross.json");
 
 /// Trees of both rounds, and the thresholds of the modes.
 #[derive(Debug, Deserialize)]
@@ -78,28 +80,38 @@ const TABLES_AGAIN: &[&str] = &[
 ];
 
 impl Combination {
-    /// The one that is shipped.
+    /// The one that is shipped, for linking with a cross-encoder or without.
     ///
     /// # Errors
     /// A bug where the file in the source does not fit the features.
-    pub(crate) fn shipped() -> Result<Combination> {
-        let combination: Combination = serde_json::from_str(SHIPPED)
-            .map_err(|e| Error::Bug(format!("the shipped combination cannot be read: {e}")))?;
-        combination.check().map_err(Error::Bug)?;
+    pub(crate) fn shipped(cross: bool) -> Result<Combination> {
+        let text = if cross { SHIPPED_CROSS } else { SHIPPED };
+        Combination::read(text, cross)
+            .map_err(|e| Error::Bug(format!("the shipped combination cannot be read: {e}")))
+    }
+
+    /// One that was written by training/linkers/combine.py.
+    pub(crate) fn read(text: &str, cross: bool) -> Result<Combination, String> {
+        let combination: Combination = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        combination.check(cross)?;
         Ok(combination)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, cross: bool) -> Result<(), String> {
         let columns = column_features();
         let tables: Vec<String> = TABLE_FEATURES.iter().map(ToString::to_string).collect();
-        let again = |own: &[String], more: &[&str]| -> Vec<String> {
+        let again = |own: &[String], more: &[&str], read: &[&str]| -> Vec<String> {
             let more = more.iter().map(|name| format!("again_{name}"));
-            own.iter().cloned().chain(more).collect()
+            let read = read.iter().filter(|_| cross);
+            let read = read.map(|name| format!("cross_{name}"));
+            own.iter().cloned().chain(more).chain(read).collect()
         };
         self.columns.check(&columns)?;
         self.tables.check(&tables)?;
-        self.columns_again.check(&again(&columns, COLUMNS_AGAIN))?;
-        self.tables_again.check(&again(&tables, TABLES_AGAIN))
+        let columns = again(&columns, COLUMNS_AGAIN, COLUMNS_CROSS);
+        self.columns_again.check(&columns)?;
+        self.tables_again
+            .check(&again(&tables, TABLES_AGAIN, TABLES_CROSS))
     }
 
     pub(crate) fn threshold(&self, mode: Mode) -> Threshold {
@@ -110,19 +122,33 @@ impl Combination {
         }
     }
 
-    /// Probabilities that the question needs each column and each table.
-    pub(crate) fn score(&self, index: &SchemaIndex, features: &Features) -> Scores {
-        let first = Scores {
+    /// What the first round says: probabilities that the question needs each column and each
+    /// table.
+    pub(crate) fn first(&self, features: &Features) -> Scores {
+        Scores {
             columns: each(&self.columns, &features.columns),
             tables: each(&self.tables, &features.tables),
-        };
-        let again = Again::new(index, &first);
+        }
+    }
+
+    /// What the second round says, with what a cross-encoder said where this combination is one
+    /// for that.
+    pub(crate) fn second(
+        &self,
+        index: &SchemaIndex,
+        features: &Features,
+        first: &Scores,
+        cross: Option<&CrossFeatures>,
+    ) -> Scores {
+        let again = Again::new(index, first);
         let columns = features.columns.iter().enumerate().map(|(n, row)| {
-            let row = [row.as_slice(), &again.column(n)].concat();
+            let read = cross.map_or(&[][..], |cross| &cross.columns[n]);
+            let row = [row.as_slice(), &again.column(n), read].concat();
             self.columns_again.probability(&row)
         });
         let tables = features.tables.iter().enumerate().map(|(n, row)| {
-            let row = [row.as_slice(), &again.table(n)].concat();
+            let read = cross.map_or(&[][..], |cross| &cross.tables[n]);
+            let row = [row.as_slice(), &again.table(n), read].concat();
             self.tables_again.probability(&row)
         });
         Scores {
@@ -245,17 +271,6 @@ impl<'a> Again<'a> {
     }
 }
 
-/// Logarithms of one more than the number of greater ones.
-fn ranks(figures: &[f32]) -> Vec<f32> {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    let rank = |figure: &f32| sorted.partition_point(|other| other > figure);
-    figures
-        .iter()
-        .map(|figure| (1.0 + rank(figure) as f32).ln())
-        .collect()
-}
-
 /// The greatest and the second, 0 where there is none.
 fn two(figures: impl Iterator<Item = f32>) -> (f32, f32) {
     figures.fold((0.0, 0.0), |(first, second), figure| {
@@ -273,11 +288,13 @@ mod tests {
 
     #[test]
     fn what_is_shipped_fits_and_its_modes_keep_more_and_more() {
-        let shipped = Combination::shipped().unwrap();
-        let modes = [Mode::Minimal, Mode::Balanced, Mode::Conservative];
-        let thresholds = modes.map(|mode| shipped.threshold(mode));
-        for pair in thresholds.windows(2) {
-            assert!(pair[0].column > pair[1].column && pair[0].table >= pair[1].table);
+        for cross in [false, true] {
+            let shipped = Combination::shipped(cross).unwrap();
+            let modes = [Mode::Minimal, Mode::Balanced, Mode::Conservative];
+            let thresholds = modes.map(|mode| shipped.threshold(mode));
+            for pair in thresholds.windows(2) {
+                assert!(pair[0].column > pair[1].column && pair[0].table >= pair[1].table);
+            }
         }
     }
 

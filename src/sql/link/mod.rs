@@ -5,6 +5,7 @@
 //! nothing tells apart score alike.
 
 mod combination;
+mod cross;
 mod features;
 mod graph;
 mod schema;
@@ -12,6 +13,7 @@ mod trees;
 mod words;
 
 use combination::Combination;
+use cross::{Cross, CrossFeatures};
 use features::{Asked, Features};
 pub use schema::SchemaIndex;
 #[cfg(test)]
@@ -20,7 +22,7 @@ use words::Text;
 
 use crate::error::{Code, Problem, Result};
 use crate::lexical::Stems;
-use crate::model::{Task, TextEncoder};
+use crate::model::{Registry, Task, TextEncoder, TokenClassifier};
 use crate::sql::Database;
 use crate::sql::keep::{Choice, Mode};
 
@@ -88,21 +90,55 @@ pub struct Linker {
     encoder: TextEncoder,
     stems: Stems,
     combination: Combination,
+    cross: Option<Cross>,
 }
 
 /// A question made ready to be linked to any database.
-pub struct Prepared(Asked);
+pub struct Prepared {
+    asked: Asked,
+    /// As the cross-encoder reads it.
+    tokens: Vec<u32>,
+}
 
 impl Linker {
-    /// A linker over an encoder: the one whose vectors the schemas are encoded with.
+    /// A linker over an encoder: the one whose vectors the schemas are encoded with; and over a
+    /// cross-encoder, where there is one.
     ///
     /// # Errors
-    /// A bug where the shipped combination does not fit.
-    pub fn new(encoder: TextEncoder) -> Result<Linker> {
+    /// InvalidModel for a cross-encoder that is none of a linker; a bug where the shipped
+    /// combination does not fit.
+    pub fn new(encoder: TextEncoder, cross: Option<TokenClassifier>) -> Result<Linker> {
         Ok(Linker {
             encoder,
             stems: Stems::english(),
-            combination: Combination::shipped()?,
+            combination: Combination::shipped(cross.is_some())?,
+            cross: cross.map(Cross::new).transpose()?,
+        })
+    }
+
+    /// The same over models of these names; no cross-encoder where its name is empty.
+    ///
+    /// # Errors
+    /// Those of the registry and of [`Linker::new`].
+    pub fn open(registry: &Registry, encoder: &str, cross: &str) -> Result<Linker> {
+        let cross = match cross {
+            "" => None,
+            name => Some(registry.open_token_classifier(name)?),
+        };
+        Linker::new(registry.open(encoder)?, cross)
+    }
+
+    /// The same linker with another combination: the text that training/linkers/combine.py wrote.
+    ///
+    /// # Errors
+    /// InvalidFile for a text that does not fit the features here.
+    pub fn with_combination(self, text: &str) -> Result<Linker> {
+        let combination = Combination::read(text, self.cross.is_some()).map_err(|e| {
+            Problem::new(Code::InvalidFile, "the combination cannot be used").found(e)
+        })?;
+        Ok(Linker {
+            combination,
+            ..self
         })
     }
 
@@ -125,7 +161,7 @@ impl Linker {
     /// # Errors
     /// Those of the encoder.
     pub fn index(&self, database: &Database) -> Result<SchemaIndex> {
-        SchemaIndex::new(database, &self.encoder, &self.stems)
+        SchemaIndex::new(database, &self.encoder, self.cross.as_ref(), &self.stems)
     }
 
     /// Makes questions ready, in their order; they are encoded together.
@@ -144,43 +180,92 @@ impl Linker {
         let mut prepared = Vec::with_capacity(questions.len());
         for question in questions {
             let (whole, alone) = (rows.next(), rows.next());
-            prepared.push(Prepared(Asked {
+            let asked = Asked {
                 question: Text::new(question.text, &self.stems),
                 evidence: Text::new(question.evidence, &self.stems),
                 whole: whole.unwrap_or_default().to_vec(),
                 alone: alone.unwrap_or_default().to_vec(),
-            }));
+            };
+            let tokens = match &self.cross {
+                Some(cross) => cross.question(&question.joined())?,
+                None => Vec::new(),
+            };
+            prepared.push(Prepared { asked, tokens });
         }
         Ok(prepared)
     }
 
     /// Scores the columns and tables of a database for a question.
-    pub fn score(&self, index: &SchemaIndex, question: &Prepared, method: Method) -> Scores {
-        let features = features::features(index, &question.0);
-        match method {
+    ///
+    /// # Errors
+    /// Those of the cross-encoder.
+    pub fn score(
+        &self,
+        index: &SchemaIndex,
+        question: &Prepared,
+        method: Method,
+    ) -> Result<Scores> {
+        let features = features::features(index, &question.asked);
+        Ok(match method {
             Method::Words => single(index, &features, "words"),
-            Method::Trained => self.combination.score(index, &features),
             Method::Vectors => single(index, &features, "text_whole"),
-        }
+            Method::Trained => {
+                let first = self.combination.first(&features);
+                let read = self.read(index, question, &first)?;
+                self.combination
+                    .second(index, &features, &first, read.as_ref())
+            }
+        })
     }
 
-    /// The features of columns and of tables, each a row, for fitting.
+    /// What the cross-encoder says, where there is one.
+    fn read(
+        &self,
+        index: &SchemaIndex,
+        question: &Prepared,
+        first: &Scores,
+    ) -> Result<Option<CrossFeatures>> {
+        let Some(cross) = &self.cross else {
+            return Ok(None);
+        };
+        let logits = cross.read(index, &question.tokens, first)?;
+        Ok(Some(CrossFeatures::new(index, &logits)))
+    }
+
+    /// The features of columns and of tables, each a row, for fitting; those that the
+    /// cross-encoder makes come last.
+    ///
+    /// # Errors
+    /// Those of the cross-encoder.
     pub fn features(
         &self,
         index: &SchemaIndex,
         question: &Prepared,
-    ) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
-        let features = features::features(index, &question.0);
-        (
-            features.columns.iter().map(|row| row.to_vec()).collect(),
-            features.tables.iter().map(|row| row.to_vec()).collect(),
-        )
+    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+        let features = features::features(index, &question.asked);
+        let read = self.read(index, question, &self.combination.first(&features))?;
+        let columns = features.columns.iter().enumerate().map(|(n, row)| {
+            let more = read.as_ref().map_or(&[][..], |read| &read.columns[n]);
+            [row.as_slice(), more].concat()
+        });
+        let tables = features.tables.iter().enumerate().map(|(n, row)| {
+            let more = read.as_ref().map_or(&[][..], |read| &read.tables[n]);
+            [row.as_slice(), more].concat()
+        });
+        Ok((columns.collect(), tables.collect()))
     }
 
     /// Names of the features of columns and of tables.
-    pub fn feature_names() -> (Vec<String>, Vec<String>) {
+    pub fn feature_names(&self) -> (Vec<String>, Vec<String>) {
+        let read = |names: &[&str]| -> Vec<String> {
+            let names = names.iter().filter(|_| self.cross.is_some());
+            names.map(|name| format!("cross_{name}")).collect()
+        };
+        let mut columns = features::column_features();
+        columns.extend(read(cross::COLUMNS_CROSS));
         let tables = features::TABLE_FEATURES.iter().map(ToString::to_string);
-        (features::column_features(), tables.collect())
+        let tables = tables.chain(read(cross::TABLES_CROSS)).collect();
+        (columns, tables)
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use super::cross::{Cross, Part};
 use super::graph::Graph;
 use super::words::{Vocabulary, WordId};
 use crate::error::Result;
@@ -96,6 +97,8 @@ pub struct SchemaIndex {
     pub(crate) column_names: Rows,
     /// A row for each table: its name and its columns'.
     pub(crate) table_texts: Rows,
+    /// Its tables as the cross-encoder reads them; none where there is no such model.
+    pub(crate) parts: Vec<Part>,
     whole_tokens: Mutex<HashMap<Written, usize>>,
 }
 
@@ -107,6 +110,7 @@ impl SchemaIndex {
     pub(super) fn new(
         database: &Database,
         encoder: &TextEncoder,
+        cross: Option<&Cross>,
         stems: &Stems,
     ) -> Result<SchemaIndex> {
         let mut index = SchemaIndex::without_vectors(database, stems);
@@ -122,6 +126,9 @@ impl SchemaIndex {
         index.column_texts = encoded(encoder, &texts)?;
         index.column_names = encoded(encoder, &names)?;
         index.table_texts = encoded(encoder, &tables)?;
+        if let Some(cross) = cross {
+            index.parts = cross.parts(&index)?;
+        }
         Ok(index)
     }
 
@@ -182,6 +189,7 @@ impl SchemaIndex {
             column_texts: Rows::default(),
             column_names: Rows::default(),
             table_texts: Rows::default(),
+            parts: Vec::new(),
             whole_tokens: Mutex::default(),
         }
     }

@@ -47,10 +47,14 @@ impl Place {
         }
     }
 
-    /// A place with a tiny encoder under this name.
+    /// A place with a tiny encoder under this name; with the default encoder's, the default
+    /// linker is there as well.
     pub fn with_model(name: &str) -> Place {
         let place = Place::new();
         TinyModel::default().write(&place.path("models").join(name));
+        if name == "gleaner-minilm" {
+            TinyModel::linker().write(&place.path("models/gleaner-linker"));
+        }
         place
     }
 

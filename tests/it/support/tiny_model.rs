@@ -25,6 +25,8 @@ pub struct TinyModel {
     pub document_prompt: &'static str,
     /// Labels of a classifier, which makes a reranker of it; 0 for an encoder.
     pub labels: usize,
+    /// The classifier is one of tokens.
+    pub of_tokens: bool,
 }
 
 impl Default for TinyModel {
@@ -41,6 +43,20 @@ impl Default for TinyModel {
             query_prompt: "",
             document_prompt: "",
             labels: 0,
+            of_tokens: false,
+        }
+    }
+}
+
+impl TinyModel {
+    /// One that links questions to schemas.
+    pub fn linker() -> TinyModel {
+        TinyModel {
+            positions: 256,
+            max_tokens: 256,
+            labels: 2,
+            of_tokens: true,
+            ..TinyModel::default()
         }
     }
 }
@@ -69,7 +85,10 @@ impl TinyModel {
         });
         if self.labels > 0 {
             // As transformers and sentence-transformers' CrossEncoder save it.
-            config["architectures"] = json!(["BertForSequenceClassification"]);
+            config["architectures"] = match self.of_tokens {
+                true => json!(["BertForTokenClassification"]),
+                false => json!(["BertForSequenceClassification"]),
+            };
             let labels = (0..self.labels).map(|n| (n.to_string(), json!(format!("LABEL_{n}"))));
             config["id2label"] = labels.collect::<serde_json::Map<_, _>>().into();
             put("config.json", config);
