@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
 use super::Context;
 use super::eval_schema::text;
 use crate::entity::{BuildInput, BuildOptions, Catalogs, EntityLinker, NewAlias, NewName};
@@ -27,7 +29,14 @@ pub(super) struct EvalEntities {
     titles: PathBuf,
     /// Choose among given candidates: lines of a mention, a name and a count, with tabs between
     /// [default: mention_candidates.tsv.gz beside the titles]. Their names are the catalog then.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        // Any text: nothing at all stands for the default.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
     candidates: Option<PathBuf>,
     /// Further aliases: lines of an alias, a name and perhaps a count.
     #[arg(long, value_name = "FILE")]

@@ -13,7 +13,7 @@ use gleaner::entity::{
 use gleaner::error::{Code, Error, Result};
 use gleaner::model::TextEncoder;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::binary::Place;
 use crate::support::files;
@@ -483,6 +483,65 @@ fn the_life_of_a_catalog_on_the_command_line() {
     assert_eq!(place.json(&["entities", "list"])[0]["catalog"], "things");
     place.ok(&["entities", "delete", "things"]);
     place.refused(Code::CatalogNotFound, &["entities", "show", "things"]);
+}
+
+#[test]
+fn evaluation_counts_what_is_right() {
+    let place = Place::with_model("tiny");
+    place.write("config.toml", "[entities]\nencoder = \"tiny\"\n");
+    place.write("titles.txt", "red_river\nblue_bird\nmountain\n");
+    // Right by the count, wrong by it, out of reach, and one that means nothing.
+    place.write(
+        "mention_candidates.tsv.gz",
+        files::gzip(
+            "River\tRed River\t90\nRiver\tBlue Bird\t1\nBird\tRed River\t9\nBird\tBlue Bird\t1\n",
+        ),
+    );
+    let label = |start: usize, end: usize, id: &str, name: &str| json!({"span": [start, end], "entity_id": id, "name": name});
+    let document = json!({
+        "text": "The River, a Bird, the City and é Red River.",
+        "labels": [
+            label(4, 9, "Q1", "Red River"),
+            label(13, 17, "Q2", "Blue Bird"),
+            label(23, 27, "Q3", "Green City"),
+            label(23, 27, "<NIL>", "Unknown"),
+        ],
+    });
+    files::jsonl(&place.path("mentions.jsonl"), &[document]);
+    let eval = [
+        "eval",
+        "entities",
+        "--mentions",
+        "mentions.jsonl",
+        "--titles",
+        "titles.txt",
+    ];
+    let report = place.json(&[&eval[..], &["--candidates"]].concat());
+    assert_eq!(
+        (&report["mentions"], &report["nil_mentions"]),
+        (&json!(3), &json!(1))
+    );
+    let close = |found: &Value, wanted: f64| (found.as_f64().unwrap() - wanted).abs() < 1e-9;
+    assert!(close(&report["ceiling"], 2.0 / 3.0), "{report}");
+    let prior = &report["methods"]["prior"];
+    assert!(close(&prior["accuracy"], 1.0 / 3.0), "{report}");
+    // Two answers, one right, to three questions.
+    assert!(close(&prior["micro_f1"], 0.4), "{report}");
+    // Of the titles, only the river's whole name is spelled in the text.
+    let report = place.json(&[&eval[..], &["--link"]].concat());
+    assert!(close(&report["ceiling"], 0.0), "{report}");
+    assert!(close(&report["linking"]["recall"], 0.0), "{report}");
+    place.refused(
+        Code::InvalidFile,
+        &[
+            "eval",
+            "entities",
+            "--mentions",
+            "titles.txt",
+            "--titles",
+            "titles.txt",
+        ],
+    );
 }
 
 #[test]
