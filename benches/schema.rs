@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use gleaner::api::Server;
 use gleaner::config::{Config, Data};
 use gleaner::index::Catalog;
-use gleaner::sql::{Database, Schemas};
+use gleaner::sql::{Cells, Database, Schemas};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -60,12 +60,12 @@ fn main() -> Result<()> {
         tables += made.tables.len();
         columns += made.tables.len() * COLUMNS;
         asked.push(Asked::new(&made, ROUNDS + 1, &mut random));
-        schemas.put(made, "made")?;
+        schemas.put(made, &Cells::default(), "made")?;
     }
     let made = database(count, LARGE_TABLES);
     ensure!(made.tables.len() == LARGE_TABLES, "too few names");
     let large = Asked::new(&made, LARGE_QUESTIONS + 1, &mut random);
-    schemas.put(made, "made")?;
+    schemas.put(made, &Cells::default(), "made")?;
     println!("{count} databases, {tables} tables, {columns} columns");
 
     let service = Service::start(config)?;
