@@ -79,6 +79,10 @@ test-databases: setup ## schemas imported from PostgreSQL and MariaDB, where the
 	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))
 	$(call step,databases,$(ENV) $(PYTHON) tools/databases.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
+.PHONY: test-generators
+test-generators: setup training-env ## encoder-decoder models exported by optimum, beside PyTorch; fetches the exporter once
+	$(call step,generators,$(ENV) $(PYTHON) tools/generators.py --packages "$(CACHE)/training-venv")
+
 .PHONY: eval-keys
 eval-keys: setup ## how many of the foreign keys of Spider's training databases are inferred, and how many rightly
 	@$(ENV) cargo test $(CARGO_FLAGS) --lib sql::infer -- --ignored --nocapture
@@ -111,6 +115,10 @@ bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes repo
 .PHONY: bench-schema
 bench-schema: build ## questions to a catalogue of 200 databases with 100,000 columns; writes reports/schema.json
 	@$(ENV) cargo bench $(CARGO_FLAGS) --bench schema
+
+.PHONY: bench-entities
+bench-entities: $(BENCH_BUILD) ## a catalog of millions of names, beside an fst; writes reports/entities.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench entities
 
 .PHONY: bench-vectors
 bench-vectors: $(BENCH_BUILD) ## vector search beside its peers; writes reports/vectors.json

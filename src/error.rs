@@ -53,6 +53,8 @@ pub enum Code {
     InvalidConfiguration,
     /// A database's schema that cannot be read or contradicts itself.
     InvalidSchema,
+    /// A name that no catalog of entities can hold.
+    InvalidName,
     /// No index of that name.
     IndexNotFound,
     /// There is an index of that name already.
@@ -89,6 +91,12 @@ pub enum Code {
     ExampleNotFound,
     /// The database is open to named callers only, and this is none of them.
     CallerNotPermitted,
+    /// No catalog of entities of that name.
+    CatalogNotFound,
+    /// There is a catalog of entities of that name already.
+    CatalogExists,
+    /// No entity of that id in the catalog.
+    EntityNotFound,
     /// No model of that name.
     ModelNotFound,
     /// The index was built with another model than the one now configured.
@@ -119,6 +127,7 @@ impl Code {
             Code::InvalidModel => "invalid_model",
             Code::InvalidConfiguration => "invalid_configuration",
             Code::InvalidSchema => "invalid_schema",
+            Code::InvalidName => "invalid_name",
             Code::IndexNotFound => "index_not_found",
             Code::IndexExists => "index_exists",
             Code::IndexAliased => "index_aliased",
@@ -137,6 +146,9 @@ impl Code {
             Code::DatabaseNotFound => "database_not_found",
             Code::ExampleNotFound => "example_not_found",
             Code::CallerNotPermitted => "caller_not_permitted",
+            Code::CatalogNotFound => "catalog_not_found",
+            Code::CatalogExists => "catalog_exists",
+            Code::EntityNotFound => "entity_not_found",
             Code::ModelNotFound => "model_not_found",
             Code::ModelMismatch => "model_mismatch",
             Code::RouteNotFound => "route_not_found",

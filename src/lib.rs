@@ -5,6 +5,7 @@ pub mod cli;
 pub mod combine;
 pub mod config;
 pub mod document;
+pub mod entity;
 pub mod error;
 pub mod eval;
 pub mod feedback;

@@ -117,6 +117,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::InvalidFile
         | Code::InvalidVector
         | Code::InvalidSchema
+        | Code::InvalidName
         | Code::InvalidConfiguration => StatusCode::BAD_REQUEST,
         // Callers bring no models: those there are, are the operator's.
         Code::InvalidModel => StatusCode::INTERNAL_SERVER_ERROR,
@@ -126,11 +127,14 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::TaskNotFound
         | Code::DatabaseNotFound
         | Code::ExampleNotFound
+        | Code::CatalogNotFound
+        | Code::EntityNotFound
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::CursorExpired => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::IndexExists
+        | Code::CatalogExists
         | Code::IndexAliased
         | Code::ReindexNeeded
         | Code::TaskRunning

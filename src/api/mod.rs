@@ -18,6 +18,7 @@ mod bulk;
 mod connection;
 mod documents;
 mod embeddings;
+mod entities;
 mod error;
 mod export;
 mod extract;
@@ -47,6 +48,7 @@ pub use documents::{DeleteAnswer, DeleteRequest, DocumentAnswer, WriteAnswer};
 pub use embeddings::{
     Embedding, EmbeddingsAnswer, EmbeddingsInput, EmbeddingsRequest, EncodingFormat, Usage, Values,
 };
+pub use entities::{AddNamesRequest, CatalogList, CatalogRequest, EntityAnswer};
 pub use error::{ErrorAnswer, Failure};
 pub use feedback::{ActivateRequest, FeedbackAnswer, FeedbackRequest};
 pub use health::{HealthAnswer, ReadyAnswer};

@@ -23,8 +23,8 @@ use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
 use super::{
-    aliases, documents, embeddings, export, feedback, health, indexes, mcp, models, reindex,
-    rerank, schema_examples, schema_permissions, schemas, search, snapshots, tasks,
+    aliases, documents, embeddings, entities, export, feedback, health, indexes, mcp, models,
+    reindex, rerank, schema_examples, schema_permissions, schemas, search, snapshots, tasks,
 };
 use crate::config::{self, Config};
 use crate::error::{Code, Error, Problem, Result};
@@ -218,6 +218,20 @@ fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/v1/aliases", get(aliases::list).post(aliases::change))
+        .route("/v1/entities", get(entities::list).post(entities::create))
+        .route("/v1/entities:link", post(entities::link))
+        .route("/v1/entities:disambiguate", post(entities::disambiguate))
+        .route("/v1/entities:retrieve", post(entities::retrieve))
+        .route(
+            "/v1/entities/{name}",
+            get(entities::show).delete(entities::remove),
+        )
+        .route("/v1/entities/{name}/compact", post(entities::compact))
+        .route("/v1/entities/{name}/names", post(entities::add))
+        .route(
+            "/v1/entities/{name}/names/{id}",
+            get(entities::entity).delete(entities::remove_entity),
+        )
         .route("/v1/schemas", get(schemas::list).post(schemas::import))
         .route("/v1/schemas:retrieve", post(schemas::which))
         .route(

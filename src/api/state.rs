@@ -8,6 +8,7 @@ use super::gate::Gate;
 use super::tasks::Tasks;
 use super::warm::Readiness;
 use crate::config::{self, Config, Limits};
+use crate::entity::{Catalogs, EntityLinker};
 use crate::index::Catalog;
 use crate::sql::{Retriever, Schemas};
 
@@ -35,6 +36,12 @@ pub(super) struct App {
     pub schemas: Arc<Schemas>,
     /// What is read of databases, and from where.
     pub schema_settings: config::Schemas,
+    /// The catalogs of entities.
+    pub entities: Arc<Catalogs>,
+    /// Which models link texts to them.
+    pub entity_settings: config::Entities,
+    /// What links them, from the first text on.
+    pub entity_linker: OnceLock<EntityLinker>,
     /// What callers may send.
     pub limits: Limits,
     /// What answers questions about them, from the first question on.
@@ -75,6 +82,9 @@ impl App {
             catalog,
             schemas: Arc::new(Schemas::new(&config.data.folder)),
             schema_settings: config.schemas.clone(),
+            entities: Arc::new(Catalogs::new(&config.data.folder)),
+            entity_settings: config.entities.clone(),
+            entity_linker: OnceLock::new(),
             retriever: OnceLock::new(),
             limits: config.limits.clone(),
             timeout,

@@ -25,6 +25,8 @@ pub(super) enum Eval {
     Cascade(super::cascade::Cascade),
     /// How much of what its SQL needs is kept of a schema for a question.
     Schema(super::eval_schema::EvalSchema),
+    /// How often mentions are linked to the entity that they mean.
+    Entities(super::eval_entities::EvalEntities),
 }
 
 /// Retrieval, on a collection in the BEIR layout.
@@ -129,6 +131,7 @@ impl Eval {
             Eval::Retrieval(command) => command.run(context),
             Eval::Cascade(command) => command.run(context),
             Eval::Schema(command) => command.run(context),
+            Eval::Entities(command) => command.run(context),
         }
     }
 }

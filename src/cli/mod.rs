@@ -4,7 +4,10 @@
 //! to standard error. Exit status: 0 success, 1 failure, 2 usage.
 
 mod cascade;
+mod entities;
+mod entities_link;
 mod eval;
+mod eval_entities;
 mod eval_schema;
 mod export;
 mod feedback;
@@ -88,6 +91,9 @@ enum Command {
     Export(export::Export),
     /// Search an index.
     Search(search::Search),
+    /// Build, list, show and change catalogs of entities' names.
+    #[command(subcommand)]
+    Entities(entities::EntitiesCommand),
     /// Measure the quality of answers.
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -179,6 +185,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Ingest(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
+        Command::Entities(command) => command.run(&context),
         Command::Eval(command) => command.run(&context),
         Command::Feedback(command) => command.run(&context),
         Command::Fusion(command) => command.run(&context),

@@ -37,6 +37,8 @@ pub struct Config {
     pub schemas: Schemas,
     /// The databases as tools of assistants.
     pub mcp: Mcp,
+    /// Catalogs of entities.
+    pub entities: Entities,
     /// Logging.
     pub log: Log,
 }
@@ -347,6 +349,27 @@ impl Default for Mcp {
             enabled: true,
             hosts: Vec::new(),
             origins: Vec::new(),
+        }
+    }
+}
+
+/// Catalogs of entities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Entities {
+    /// The encoder that contexts and names are compared by; its tokenizer spells the names of
+    /// catalogs that are built without naming a model.
+    pub encoder: String,
+    /// The generator that writes names. Unset: priors and the encoder decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<String>,
+}
+
+impl Default for Entities {
+    fn default() -> Self {
+        Entities {
+            encoder: "gleaner-minilm".into(),
+            generator: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod beir;
 mod cascade;
+mod entities;
 mod fusion;
 mod judgments;
 mod measures;
@@ -17,6 +18,10 @@ mod which;
 
 pub use beir::{BeirDocument, BeirFolder};
 pub use cascade::{CascadePoint, CascadeReport, Traces, trace};
+pub use entities::{
+    CandidateTable, EntityReport, EntityScores, LinkingScores, MarkedDocument, MarkedMention,
+    comparable, marked_documents, measure_entities, measure_linking,
+};
 pub use fusion::{FusionReport, FusionRow, JudgedQuery, balanced, judged_queries, measure_fusions};
 pub use judgments::{Judgments, Qrels};
 pub use measures::{Evaluation, Measure, evaluate};

@@ -45,11 +45,13 @@ mod compact;
 mod cross_encoder;
 mod encoder;
 mod files;
+mod generator;
 mod graph;
 mod graphs;
 mod head;
 mod layout;
 mod manifest;
+mod names;
 mod parallel;
 mod passages;
 mod pooling;
@@ -68,9 +70,11 @@ mod windows;
 pub use compact::layers_base;
 pub use cross_encoder::{BarePairs, CrossEncoder, Pair, PairScores, ScoreOptions};
 pub use encoder::{BareSession, Embeddings, TextEncoder};
+pub use generator::{Generation, Generator, Logits};
 pub use manifest::{
     Calibration, Expert, MANIFEST, Manifest, ModelKind, Prompts, Quality, Recommended,
 };
+pub use names::NameTokenizer;
 pub use pooling::Pooling;
 pub use prepare::{Precision, PrepareOptions, Prepared, prepare};
 pub use queue::Counts;

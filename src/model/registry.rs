@@ -12,6 +12,7 @@ use super::cache::VectorCache;
 use super::cross_encoder::CrossEncoder;
 use super::encoder::TextEncoder;
 use super::files::is_plain;
+use super::generator::Generator;
 use super::manifest::{MANIFEST, Manifest, ModelKind};
 use super::runtime::RuntimeOptions;
 use super::token_classifier::TokenClassifier;
@@ -64,6 +65,8 @@ pub struct Registry {
     /// The same of rerankers.
     rerankers: Mutex<HashMap<PathBuf, Slot<CrossEncoder>>>,
     reranker_names: Mutex<HashMap<String, CrossEncoder>>,
+    /// And of generators.
+    generators: Mutex<HashMap<PathBuf, Slot<Generator>>>,
     /// The same of classifiers of tokens.
     classifiers: Mutex<HashMap<PathBuf, Slot<TokenClassifier>>>,
 }
@@ -82,6 +85,7 @@ impl Registry {
             names: Mutex::default(),
             rerankers: Mutex::default(),
             reranker_names: Mutex::default(),
+            generators: Mutex::default(),
             classifiers: Mutex::default(),
         }
     }
@@ -164,6 +168,27 @@ impl Registry {
         let names = &mut self.reranker_names.lock();
         names.insert(name.to_owned(), reranker.clone());
         Ok(reranker)
+    }
+
+    /// The generator of that name. The first call loads it.
+    ///
+    /// # Errors
+    /// ModelNotFound, listing what there is; otherwise as [`Generator::open`].
+    pub fn open_generator(&self, name: &str) -> Result<Generator> {
+        let folder = self.folder(name)?;
+        let slot = self
+            .generators
+            .lock()
+            .entry(folder.clone())
+            .or_default()
+            .clone();
+        let mut opened = slot.lock();
+        Ok(match opened.as_ref() {
+            Some(generator) => generator.clone(),
+            None => opened
+                .insert(Generator::open(&folder, &self.options)?)
+                .clone(),
+        })
     }
 
     /// The classifier of tokens of that name. The first call loads it.
@@ -306,6 +331,8 @@ fn is_model(folder: &Path) -> bool {
 }
 
 fn summarize(folder: PathBuf) -> ModelSummary {
+    // Laid out as optimum exports them, without a description of ours.
+    let undescribed = !folder.join(MANIFEST).is_file() && Generator::is_one(&folder);
     match Manifest::peek(&folder) {
         Ok(manifest) => ModelSummary {
             name: manifest.name,
@@ -319,6 +346,7 @@ fn summarize(folder: PathBuf) -> ModelSummary {
             problem: None,
         },
         Err(error) => ModelSummary {
+            problem: (!undescribed).then(|| error.to_string()),
             name: folder
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
@@ -330,7 +358,6 @@ fn summarize(folder: PathBuf) -> ModelSummary {
             matryoshka: Vec::new(),
             experts: Vec::new(),
             licence: None,
-            problem: Some(error.to_string()),
         },
     }
 }

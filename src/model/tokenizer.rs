@@ -1,5 +1,6 @@
 //! Texts to token ids. Truncation is ours, so that it is counted and reported.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -302,21 +303,37 @@ impl TextTokenizer {
     /// Byte ranges of a text's tokens, in order, special tokens not counted. Starts never
     /// decrease and lie on character boundaries.
     pub(crate) fn spans(&self, text: &str) -> Result<Vec<(usize, usize)>> {
-        let mut spans = Vec::new();
+        let tokens = self.tokens_with_spans(text)?;
+        Ok(tokens.into_iter().map(|(_, span)| span).collect())
+    }
+
+    /// A text's tokens with their byte ranges, as [`TextTokenizer::spans`].
+    pub(crate) fn tokens_with_spans(&self, text: &str) -> Result<Vec<(u32, (usize, usize))>> {
+        let mut tokens = Vec::new();
         let mut base = 0;
         let mut last = 0;
         while base < text.len() {
             let piece = head(&text[base..], PIECE);
             let encoding = self.tokenizer.encode(piece, false).map_err(refused)?;
-            for &(start, end) in encoding.get_offsets() {
+            for (&id, &(start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
                 let start = text.floor_char_boundary(base + start).max(last);
                 let end = text.ceil_char_boundary(base + end).max(start);
-                spans.push((start, end));
+                tokens.push((id, (start, end)));
                 last = start;
             }
             base += piece.len();
         }
-        Ok(spans)
+        Ok(tokens)
+    }
+
+    /// The tokens that stand for no text: special ones, and the one for what is not known.
+    pub(crate) fn specials_in_vocabulary(&self) -> HashSet<u32> {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let special = added.into_iter().filter(|(_, token)| token.special);
+        let unknown = ["[UNK]", "<unk>"]
+            .iter()
+            .filter_map(|token| self.tokenizer.token_to_id(token));
+        special.map(|(id, _)| id).chain(unknown).collect()
     }
 }
 

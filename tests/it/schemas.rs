@@ -92,6 +92,34 @@ fn generated() -> Vec<(&'static str, Schema)> {
             "schema-permissions",
             schemars::schema_for!(gleaner::sql::Permissions),
         ),
+        (
+            "entities-link-request",
+            schemars::schema_for!(gleaner::entity::LinkRequest),
+        ),
+        (
+            "entities-link-response",
+            schemars::schema_for!(gleaner::entity::LinkResponse),
+        ),
+        (
+            "entities-disambiguate-request",
+            schemars::schema_for!(gleaner::entity::DisambiguateRequest),
+        ),
+        (
+            "entities-retrieve-request",
+            schemars::schema_for!(gleaner::entity::RetrieveEntitiesRequest),
+        ),
+        (
+            "entities-retrieve-response",
+            schemars::schema_for!(gleaner::entity::RetrieveEntitiesResponse),
+        ),
+        (
+            "entities-catalog-request",
+            schemars::schema_for!(gleaner::api::CatalogRequest),
+        ),
+        (
+            "entities-add-request",
+            schemars::schema_for!(gleaner::api::AddNamesRequest),
+        ),
         ("search-request", schemars::schema_for!(SearchRequest)),
         ("search-response", schemars::schema_for!(SearchResponse)),
         ("problem", schemars::schema_for!(Problem)),

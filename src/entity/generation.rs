@@ -1,0 +1,259 @@
+//! Generations of a catalog: what counts, and what is to count next.
+//!
+//! A generation is built beside the one that counts, synced, and made to count by replacing
+//! `catalog.json`: whatever instant a process ends at, a build has happened or it has not.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::RejectedName;
+use super::build::{BATCH, Builder, NameLimits, Tally};
+use super::catalog::{BuildInput, BuildProgress, Incoming};
+use super::sealed::Sealed;
+use crate::error::{Code, Error, Problem, Result};
+use crate::index::sync_parent;
+use crate::model::NameTokenizer;
+
+/// What the folders' shape is called; one of another is refused, not guessed at.
+const VERSION: u32 = 1;
+pub(super) const MANIFEST: &str = "catalog.json";
+pub(super) const NAMES: &str = "names.bin";
+pub(super) const CHANGES: &str = "changes.log";
+const TOKENIZER: &str = "tokenizer.json";
+/// Who changes something holds a lock on this file of the catalog.
+pub(super) const LOCK: &str = ".lock";
+/// Who builds holds a lock on this file of the catalog.
+const BUILDING: &str = ".building";
+
+/// As it lies in the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    version: u32,
+    pub generation: String,
+    /// Name of the model whose tokenizer it has.
+    pub model: String,
+    pub max_tokens: usize,
+    pub built_at: DateTime<Utc>,
+}
+
+impl Manifest {
+    pub(super) fn limits(&self) -> NameLimits {
+        NameLimits {
+            tokens: self.max_tokens,
+            ..NameLimits::default()
+        }
+    }
+}
+
+/// A generation being built: not found by anybody before it is published, and removed where it
+/// never is.
+pub(super) struct Place {
+    catalog: PathBuf,
+    pub folder: PathBuf,
+    generation: String,
+    published: bool,
+    _building: File,
+}
+
+impl Place {
+    /// Begins one, with the tokenizer of a folder.
+    pub(super) fn prepare(catalog: &Path, tokenizer: &Path) -> Result<Place> {
+        let cannot = |e: std::io::Error| {
+            Error::operator_from(format!("cannot write {}", catalog.display()), e)
+        };
+        std::fs::create_dir_all(catalog).map_err(cannot)?;
+        let name = catalog.file_name().unwrap_or_default().to_string_lossy();
+        let building = lock_file(&catalog.join(BUILDING), false)?.ok_or_else(|| busy(&name))?;
+        let generation = uuid::Uuid::new_v4().simple().to_string();
+        let folder = catalog.join(&generation);
+        std::fs::create_dir(&folder).map_err(cannot)?;
+        let place = Place {
+            catalog: catalog.to_path_buf(),
+            folder,
+            generation,
+            published: false,
+            _building: building,
+        };
+        // Refuses what is no tokenizer before anything is read.
+        NameTokenizer::open(tokenizer)?;
+        let copy = place.folder.join(TOKENIZER);
+        std::fs::copy(tokenizer.join(TOKENIZER), &copy)
+            .and_then(|_| File::open(&copy)?.sync_all())
+            .map_err(cannot)?;
+        Ok(place)
+    }
+
+    /// Builds the names of it.
+    pub(super) fn fill(
+        &self,
+        limits: NameLimits,
+        input: BuildInput<'_>,
+    ) -> Result<(Sealed, Tally)> {
+        let tokenizer = NameTokenizer::open(&self.folder)?;
+        let mut builder = Builder::new(&self.folder, &tokenizer, limits);
+        let mut rejected = 0;
+        let mut count = 0;
+        while let Some(batch) = batch(input.names, &mut rejected, input.rejects)? {
+            count += batch.len() as u64;
+            builder.add(&batch, input.rejects)?;
+            (input.progress)(BuildProgress::Names(count));
+        }
+        let mut named = builder.sort_names(&self.folder)?;
+        let mut count = 0;
+        while let Some(batch) = batch(input.aliases, &mut rejected, input.rejects)? {
+            count += batch.len() as u64;
+            named.add_aliases(&batch, input.rejects)?;
+            (input.progress)(BuildProgress::Aliases(count));
+        }
+        (input.progress)(BuildProgress::Writing);
+        let (sealed, mut tally) = named.write(&self.folder.join(NAMES))?;
+        tally.rejected += rejected;
+        Ok((sealed, tally))
+    }
+
+    /// Size of the names in bytes.
+    pub(super) fn bytes(&self) -> Result<u64> {
+        let path = self.folder.join(NAMES);
+        let metadata = std::fs::metadata(&path).map_err(|e| cannot_read(&path, e))?;
+        Ok(metadata.len())
+    }
+
+    /// Makes this the generation that counts. The caller holds the catalog's lock.
+    pub(super) fn publish(mut self, model: &str, max_tokens: usize) -> Result<()> {
+        let manifest = Manifest {
+            version: VERSION,
+            generation: self.generation.clone(),
+            model: model.to_owned(),
+            max_tokens,
+            built_at: Utc::now(),
+        };
+        let path = self.catalog.join(MANIFEST);
+        let cannot = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
+        let json = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| Error::Bug(format!("a manifest does not serialise: {e}")))?;
+        sync_parent(&self.folder.join(NAMES))?;
+        sync_parent(&self.folder)?;
+        let beside = path.with_extension("writing");
+        let mut file = File::create(&beside).map_err(cannot)?;
+        file.write_all(&json)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&beside, &path))
+            .map_err(cannot)?;
+        self.published = true;
+        sync_parent(&path)?;
+        // The catalog's folder, and that of all catalogs, may be new.
+        sync_parent(&self.catalog)?;
+        if let Some(all) = self.catalog.parent() {
+            sync_parent(all)?;
+        }
+        self.sweep();
+        Ok(())
+    }
+
+    /// Removes generations that do not count: older ones, and what a crash left behind.
+    fn sweep(&self) {
+        let entries = std::fs::read_dir(&self.catalog).into_iter().flatten();
+        for entry in entries.flatten() {
+            if entry.path() != self.folder && entry.path().is_dir() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = std::fs::remove_dir_all(&self.folder);
+            // Where there never was a catalog, nothing stays behind.
+            if !self.catalog.join(MANIFEST).exists() {
+                let _ = std::fs::remove_file(self.catalog.join(BUILDING));
+                let _ = std::fs::remove_file(self.catalog.join(LOCK));
+                let _ = std::fs::remove_dir(&self.catalog);
+            }
+        }
+    }
+}
+
+/// The next names or aliases; None at the end.
+fn batch<T>(
+    incoming: Incoming<'_, T>,
+    rejected: &mut u64,
+    rejects: &mut dyn FnMut(RejectedName) -> Result<()>,
+) -> Result<Option<Vec<T>>> {
+    let mut batch = Vec::new();
+    for next in &mut *incoming {
+        match next {
+            Ok(new) => batch.push(new),
+            Err(Error::User(problem)) if problem.code == Code::InvalidName => {
+                *rejected += 1;
+                rejects(RejectedName {
+                    row: 0,
+                    name: problem.found.clone().unwrap_or_default(),
+                    problem: *problem,
+                })?;
+            }
+            Err(error) => return Err(error),
+        }
+        if batch.len() >= BATCH {
+            break;
+        }
+    }
+    Ok((!batch.is_empty()).then_some(batch))
+}
+
+/// What counts; None where there is no catalog.
+pub(super) fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
+    let path = folder.join(MANIFEST);
+    let bytes = match std::fs::read(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(|e| cannot_read(&path, e))?,
+    };
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|e| cannot_read(&path, e).advice("build the catalog again from its names"))?;
+    if manifest.version != VERSION {
+        let message = format!("{} is of version {}", path.display(), manifest.version);
+        return Err(Error::operator(message).advice("build the catalog again from its names"));
+    }
+    // It names a folder: only one of ours.
+    let ours = uuid::Uuid::try_parse(&manifest.generation).is_ok();
+    match ours {
+        true => Ok(Some(manifest)),
+        false => Err(Error::operator(format!("{} is damaged", path.display()))
+            .advice("build the catalog again from its names")),
+    }
+}
+
+/// Locks a file; None where another has it and it is not waited for.
+pub(super) fn lock_file(path: &Path, wait: bool) -> Result<Option<File>> {
+    let cannot =
+        |e: std::io::Error| Error::operator_from(format!("cannot lock {}", path.display()), e);
+    let file = File::create(path).map_err(cannot)?;
+    if wait {
+        file.lock().map_err(cannot)?;
+        return Ok(Some(file));
+    }
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(e)) => Err(cannot(e)),
+    }
+}
+
+pub(super) fn cannot_read(
+    path: &Path,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::operator_from(format!("cannot read {}", path.display()), error)
+}
+
+pub(super) fn busy(name: &str) -> Error {
+    Problem::new(Code::TaskRunning, "the catalog is being built already")
+        .field("catalog")
+        .found(name)
+        .into()
+}

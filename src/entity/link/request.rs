@@ -1,0 +1,195 @@
+//! What is asked and what is answered.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::mentions::Mentions;
+use crate::error::{Code, Problem, Result};
+
+/// Longest text, in bytes.
+pub const MAX_TEXT: usize = 200_000;
+/// Most candidates that a request may give.
+pub const MAX_CANDIDATES: usize = 256;
+/// Most names that a request may ask for.
+pub const MAX_NAMES: usize = 100;
+
+/// Which entities a text speaks of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRequest {
+    /// The catalog of names.
+    pub catalog: String,
+    /// The text, at most 200,000 bytes.
+    pub text: String,
+    /// Which stretches count as mentions.
+    #[serde(default)]
+    pub mentions: Mentions,
+    /// Mentions whose best entity has a lower score are answered as meaning none of the catalog,
+    /// 0 to 1; 0.5 where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+    /// Most further entities that are told of each mention, 0 to 100; 0 where it is not said.
+    #[serde(default)]
+    pub alternatives: usize,
+}
+
+/// Which entity a mention means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DisambiguateRequest {
+    /// The catalog of names.
+    pub catalog: String,
+    /// The text, at most 200,000 bytes.
+    pub text: String,
+    /// First character of the mention, counted from 0.
+    pub start: usize,
+    /// The character after its last.
+    pub end: usize,
+    /// Names or ids of the catalog that it may mean, at most 256; what its words may mean where
+    /// none are given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
+    /// As in requests to link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+    /// Most further entities that are told, 0 to 100; 5 where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternatives: Option<usize>,
+}
+
+/// Which entities a query asks about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetrieveEntitiesRequest {
+    /// The catalog of names.
+    pub catalog: String,
+    /// The query, at most 200,000 bytes.
+    pub query: String,
+    /// Most entities, 1 to 100; 10 where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub k: Option<usize>,
+}
+
+/// An entity with how likely it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ScoredEntity {
+    /// Its id.
+    pub id: String,
+    /// Its name; of several the likeliest.
+    pub name: String,
+    /// 0 to 1: the share that falls to it, beside the others and none.
+    pub score: f32,
+}
+
+/// A mention and what it means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LinkedMention {
+    /// First character of the mention, counted from 0.
+    pub start: usize,
+    /// The character after its last.
+    pub end: usize,
+    /// Its text.
+    pub mention: String,
+    /// What it means; null for none of the catalog.
+    pub entity: Option<ScoredEntity>,
+    /// The share that falls to none of the catalog, 0 to 1.
+    pub none: f32,
+    /// What else it could mean, the likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<ScoredEntity>,
+}
+
+/// What a text speaks of, in its order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LinkResponse {
+    /// The mentions; none overlaps another.
+    pub mentions: Vec<LinkedMention>,
+}
+
+/// Entities that a query asks about, the likeliest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RetrieveEntitiesResponse {
+    /// The entities.
+    pub entities: Vec<ScoredEntity>,
+}
+
+pub(super) fn check_text(field: &str, text: &str) -> Result<()> {
+    if text.trim().is_empty() {
+        return Err(
+            Problem::new(Code::InvalidRequest, "there is nothing to read")
+                .field(field)
+                .expected("a text")
+                .into(),
+        );
+    }
+    if text.len() > MAX_TEXT {
+        return Err(Problem::new(Code::LimitExceeded, "the text is too long")
+            .field(field)
+            .found(format!("{} bytes", text.len()))
+            .expected(format!("at most {MAX_TEXT} bytes; cut it into parts"))
+            .into());
+    }
+    Ok(())
+}
+
+pub(super) fn check_threshold(threshold: Option<f32>) -> Result<f32> {
+    let threshold = threshold.unwrap_or(0.5);
+    if (0.0..=1.0).contains(&threshold) {
+        return Ok(threshold);
+    }
+    Err(
+        Problem::new(Code::InvalidRequest, "the threshold cannot be used")
+            .field("threshold")
+            .found(threshold)
+            .expected("0 to 1")
+            .into(),
+    )
+}
+
+pub(super) fn check_count(field: &str, count: usize, least: usize) -> Result<usize> {
+    if (least..=MAX_NAMES).contains(&count) {
+        return Ok(count);
+    }
+    Err(
+        Problem::new(Code::InvalidRequest, "so many cannot be asked for")
+            .field(field)
+            .found(count)
+            .expected(format!("{least} to {MAX_NAMES}"))
+            .into(),
+    )
+}
+
+/// The bytes of a text's characters `start` to `end`, which hold a mention.
+pub(super) fn bytes_of(text: &str, start: usize, end: usize) -> Result<(usize, usize)> {
+    let characters = || text.chars().count();
+    let refused = |message: &str, field: &str, found: usize, expected: String| {
+        Problem::new(Code::InvalidRequest, message)
+            .field(field)
+            .found(found)
+            .expected(expected)
+    };
+    if end <= start {
+        let expected = format!("more than start, {start}");
+        return Err(refused("the mention is empty", "end", end, expected).into());
+    }
+    let byte = |character: usize| {
+        let mut bytes = text.char_indices().map(|(byte, _)| byte);
+        bytes
+            .nth(character)
+            .or_else(|| (character == characters()).then_some(text.len()))
+    };
+    let outside = |field: &str, at: usize| {
+        let expected = format!("at most the text's {} characters", characters());
+        refused("the mention is not in the text", field, at, expected)
+    };
+    let first = byte(start).ok_or_else(|| outside("start", start))?;
+    let last = byte(end).ok_or_else(|| outside("end", end))?;
+    if !text[first..last].chars().any(char::is_alphanumeric) {
+        return Err(Problem::new(Code::InvalidRequest, "the mention is empty")
+            .field("start")
+            .found(text[first..last].escape_debug())
+            .expected("a mention with at least one letter or digit")
+            .into());
+    }
+    Ok((first, last))
+}

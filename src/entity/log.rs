@@ -1,0 +1,172 @@
+//! What was changed in a catalog since its names were sealed, as a file that only grows.
+//!
+//! A change is a line: eight hexadecimal digits of a CRC-32, a space, JSON. It is synced before it
+//! counts. A line that a crash cut short was never acknowledged: readers stop before it, the next
+//! writer removes it. A line that is broken in the middle of the file is damage.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::NewName;
+use crate::error::{Error, Result};
+
+/// A change, which is made whole or not at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Change {
+    Add(Vec<NewName>),
+    Remove(Removal),
+}
+
+/// The names of an id, or one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Removal {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Length of a log in bytes; 0 where there is none yet.
+pub(super) fn len(path: &Path) -> Result<u64> {
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(0),
+        metadata => Ok(metadata.map_err(|e| cannot_read(path, e))?.len()),
+    }
+}
+
+/// The changes from a place of a log on, and the place after the last whole one.
+///
+/// # Errors
+/// An operator's error for a log that cannot be read or is damaged.
+pub(super) fn read(path: &Path, from: u64) -> Result<(Vec<Change>, u64)> {
+    let bytes = match File::open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        file => {
+            let mut bytes = Vec::new();
+            file.and_then(|mut file| {
+                file.seek(SeekFrom::Start(from))?;
+                file.read_to_end(&mut bytes)
+            })
+            .map_err(|e| cannot_read(path, e))?;
+            bytes
+        }
+    };
+    let mut changes = Vec::new();
+    let mut at = 0;
+    while let Some(line) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let end = line.iter().position(|&byte| byte == b'\n');
+        let Some(change) = end.and_then(|end| parse(&line[..end])) else {
+            let last = end.is_none_or(|end| at + end + 1 == bytes.len());
+            if last {
+                break;
+            }
+            return Err(Error::operator(format!(
+                "{} is damaged at byte {}",
+                path.display(),
+                from + at as u64
+            ))
+            .advice("build the catalog again from its names"));
+        };
+        changes.push(change);
+        at += end.map_or(line.len(), |end| end + 1);
+    }
+    Ok((changes, from + at as u64))
+}
+
+fn parse(line: &[u8]) -> Option<Change> {
+    let (sum, json) = line.split_at_checked(9)?;
+    let sum = std::str::from_utf8(&sum[..8]).ok()?;
+    let sum = u32::from_str_radix(sum, 16).ok()?;
+    (sum == crc32fast::hash(json)).then(|| serde_json::from_slice(json).ok())?
+}
+
+/// Writes changes behind the place `end`, where the last whole one ends, and syncs them; returns
+/// the place after the last.
+///
+/// # Errors
+/// An operator's error; nothing of the changes counts then.
+pub(super) fn append(path: &Path, end: u64, changes: &[Change]) -> Result<u64> {
+    let cannot = |e: io::Error| Error::operator_from(format!("cannot write {}", path.display()), e);
+    let mut lines = Vec::new();
+    for change in changes {
+        let json = serde_json::to_vec(change)
+            .map_err(|e| Error::Bug(format!("a change does not serialise: {e}")))?;
+        lines.extend_from_slice(format!("{:08x} ", crc32fast::hash(&json)).as_bytes());
+        lines.extend_from_slice(&json);
+        lines.push(b'\n');
+    }
+    let new = !path.exists();
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(cannot)?;
+    let written = file
+        .set_len(end)
+        .and_then(|()| file.seek(SeekFrom::Start(end)))
+        .and_then(|_| file.write_all(&lines))
+        .and_then(|()| file.sync_all());
+    if let Err(e) = written {
+        // As much of it as was written must not be taken for a change later.
+        let _ = file.set_len(end);
+        return Err(cannot(e));
+    }
+    if new {
+        crate::index::sync_parent(path)?;
+    }
+    Ok(end + lines.len() as u64)
+}
+
+fn cannot_read(path: &Path, error: io::Error) -> Error {
+    Error::operator_from(format!("cannot read {}", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(name: &str) -> Change {
+        Change::Add(vec![NewName {
+            name: name.into(),
+            ..NewName::default()
+        }])
+    }
+
+    #[test]
+    fn a_log_cut_anywhere_gives_the_changes_before_the_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let first = append(&path, 0, &[add("one")]).unwrap();
+        let all = append(&path, first, &[add("two"), add("three")]).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes.len() as u64, all);
+        let whole: Vec<usize> = (0..=bytes.len())
+            .filter(|&at| at == 0 || bytes[at - 1] == b'\n')
+            .collect();
+        for cut in 0..=bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let (changes, end) = read(&path, 0).unwrap();
+            let count = whole.iter().filter(|&&end| end <= cut).count() - 1;
+            assert_eq!(changes.len(), count, "cut at {cut}");
+            assert_eq!(end, whole[count] as u64);
+            // What was cut short is gone when the next change comes.
+            append(&path, end, &[add("four")]).unwrap();
+            assert_eq!(read(&path, 0).unwrap().0.len(), count + 1);
+        }
+    }
+
+    #[test]
+    fn a_log_changed_in_the_middle_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, 0, &[add("one"), add("two")]).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(matches!(read(&path, 0), Err(Error::Operator(_))));
+    }
+}

@@ -1,0 +1,218 @@
+//! Encoder-decoder models: an input in, the tokens of an answer out, one after the other.
+//!
+//! A model is a folder as optimum exports it, with names of inputs and outputs taken from the
+//! graphs:
+//! ```text
+//! encoder_model.onnx              input_ids, attention_mask -> last_hidden_state
+//! decoder_model.onnx              the whole answer so far -> logits, and what to remember of it
+//! decoder_with_past_model.onnx    one more token, and what was remembered -> the same
+//! decoder_model_merged.onnx       both in one, in place of the two
+//! config.json, generation_config.json, tokenizer.json
+//! ```
+//! What is remembered are keys and values of attention (`present.*`, given back as
+//! `past_key_values.*`): of the decoder, longer with every token, and of the encoder, which stay
+//! as they are. Without a graph that takes them, the whole answer is read again for every token.
+
+mod generation;
+mod graph;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+
+use super::files::{invalid, read_json, read_json_if_there};
+use super::runtime::RuntimeOptions;
+use super::tokenizer::TextTokenizer;
+use crate::error::Result;
+pub use generation::{Generation, Logits};
+use graph::{Cells, Feeds, Sessions};
+
+pub(super) const ENCODER: &str = "encoder_model.onnx";
+const DECODER: &str = "decoder_model.onnx";
+const WITH_PAST: &str = "decoder_with_past_model.onnx";
+const MERGED: &str = "decoder_model_merged.onnx";
+const CONFIG: &str = "config.json";
+const GENERATION: &str = "generation_config.json";
+
+/// Longest input in tokens where the model does not say.
+const MAX_TOKENS: usize = 512;
+
+/// What `config.json` and `generation_config.json` say; of the latter what is there counts.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Settings {
+    decoder_start_token_id: Option<u32>,
+    eos_token_id: Option<Ids>,
+    forced_bos_token_id: Option<u32>,
+    max_position_embeddings: Option<usize>,
+    n_positions: Option<usize>,
+}
+
+/// One id or several, of which the first is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+/// An encoder-decoder model. Cheap to clone; one generation runs at a time, on all threads.
+#[derive(Clone)]
+pub struct Generator(Arc<Inner>);
+
+struct Inner {
+    sessions: Mutex<Sessions>,
+    tokenizer: TextTokenizer,
+    tokenizer_sha256: String,
+    /// What every answer begins with.
+    prefix: Vec<u32>,
+    end: u32,
+    max_tokens: usize,
+}
+
+impl Generator {
+    /// Whether a folder is laid out as one of these.
+    pub(super) fn is_one(folder: &Path) -> bool {
+        folder.join(ENCODER).is_file()
+    }
+
+    /// Loads a folder.
+    ///
+    /// # Errors
+    /// InvalidModel for a file that is missing, broken or not what it should be; an operator's
+    /// error where ONNX Runtime cannot be loaded.
+    pub fn open(folder: &Path, options: &RuntimeOptions) -> Result<Generator> {
+        let mut settings: Settings = read_json(folder, CONFIG)?;
+        if let Some(generation) = read_json_if_there::<Settings>(folder, GENERATION)? {
+            settings = Settings {
+                decoder_start_token_id: generation
+                    .decoder_start_token_id
+                    .or(settings.decoder_start_token_id),
+                eos_token_id: generation.eos_token_id.or(settings.eos_token_id),
+                forced_bos_token_id: generation
+                    .forced_bos_token_id
+                    .or(settings.forced_bos_token_id),
+                ..settings
+            };
+        }
+        let lacking = |what: &'static str| {
+            invalid(
+                CONFIG,
+                "the model does not say how an answer begins and ends",
+            )
+            .expected(what)
+        };
+        let start = settings
+            .decoder_start_token_id
+            .ok_or_else(|| lacking("decoder_start_token_id"))?;
+        let end = match settings.eos_token_id {
+            Some(Ids::One(end)) => Some(end),
+            Some(Ids::Many(ends)) => ends.first().copied(),
+            None => None,
+        };
+        let end = end.ok_or_else(|| lacking("eos_token_id"))?;
+        // One generation at a time has all the threads that several sessions would share.
+        let options = RuntimeOptions {
+            threads_per_session: options.session_count() * options.threads_per_session.max(1),
+            ..options.clone()
+        };
+        let names = super::NameTokenizer::open(folder)?;
+        let positions = settings.max_position_embeddings.or(settings.n_positions);
+        Ok(Generator(Arc::new(Inner {
+            sessions: Mutex::new(Sessions::open(folder, &options)?),
+            tokenizer: TextTokenizer::open(folder)?,
+            tokenizer_sha256: names.sha256().to_owned(),
+            prefix: std::iter::once(start)
+                .chain(settings.forced_bos_token_id)
+                .collect(),
+            end,
+            max_tokens: positions.unwrap_or(MAX_TOKENS),
+        })))
+    }
+
+    /// Hash of the `tokenizer.json`, in hexadecimal.
+    pub fn tokenizer_sha256(&self) -> &str {
+        &self.0.tokenizer_sha256
+    }
+
+    /// Longest input in tokens, special tokens included.
+    pub fn max_tokens(&self) -> usize {
+        self.0.max_tokens
+    }
+
+    /// The token that ends an answer.
+    pub fn end(&self) -> u32 {
+        self.0.end
+    }
+
+    /// Tokens of `before`, `middle` and `after`, with the special tokens around them, in at most
+    /// `max_tokens`: the middle is kept whole where it fits, and of the sides what is next to it.
+    ///
+    /// # Errors
+    /// InvalidRequest for a text that the tokenizer refuses.
+    pub fn window(
+        &self,
+        before: &str,
+        middle: &str,
+        after: &str,
+        max_tokens: usize,
+    ) -> Result<Vec<u32>> {
+        let tokenizer = &self.0.tokenizer;
+        let room = max_tokens
+            .min(self.0.max_tokens)
+            .saturating_sub(tokenizer.specials());
+        let mut middle = tokenizer.whole("", middle)?;
+        middle.truncate(room);
+        let room = room - middle.len();
+        let (before, after) = (tokenizer.whole("", before)?, tokenizer.whole("", after)?);
+        let right = after
+            .len()
+            .min(room.div_ceil(2).max(room.saturating_sub(before.len())));
+        let left = before.len().min(room - right);
+        let (before, after) = (&before[before.len() - left..], &after[..right]);
+        Ok(tokenizer.with_specials(&[before, &middle, after]))
+    }
+
+    /// Reads inputs, token ids with the special tokens around them, and is ready to write answers
+    /// to them. Waits while another generation runs.
+    ///
+    /// # Errors
+    /// An operator's error where the session fails.
+    pub fn read(&self, inputs: &[Vec<u32>]) -> Result<Generation<'_>> {
+        let longest = inputs.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let pad = i64::from(self.0.tokenizer.pad());
+        let mut ids = Vec::with_capacity(inputs.len() * longest);
+        let mut mask = Vec::with_capacity(inputs.len() * longest);
+        for input in inputs {
+            ids.extend(input.iter().map(|&id| i64::from(id)));
+            ids.resize(ids.len() + longest - input.len(), pad);
+            mask.resize(mask.len() + input.len(), 1_i64);
+            mask.resize(mask.len() + longest - input.len(), 0);
+        }
+        let mut sessions = self.0.sessions.lock();
+        let mut states = Cells::default();
+        if !inputs.is_empty() {
+            let shape = [inputs.len(), longest];
+            let feeds = Feeds {
+                shape,
+                ids: &ids,
+                mask: Some((shape, &mask)),
+                ..Feeds::default()
+            };
+            let encoder = &mut sessions.encoder;
+            let mut outputs = encoder.run(&feeds, &["last_hidden_state"])?;
+            states = outputs.pop().unwrap_or_default();
+        }
+        Ok(Generation::new(
+            &self.0,
+            sessions,
+            states,
+            mask,
+            inputs.len(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Names in the tokens of the model that is to write them.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::files::{read, sha256_of};
+use super::tokenizer::{TOKENIZER, TextTokenizer};
+use crate::error::Result;
+
+/// Spells names in a model's tokens.
+pub struct NameTokenizer {
+    tokenizer: TextTokenizer,
+    /// Tokens that no name is spelled with: those that stand around texts, and the one for what
+    /// the tokenizer does not know.
+    unusable: HashSet<u32>,
+    vocabulary: u32,
+    sha256: String,
+    splits_at_words: bool,
+}
+
+/// Words whose tokens together are those of the text they make, where tokens do not depend on
+/// what stands before.
+const PROBE: [&str; 3] = ["Red", "river", "mountains"];
+
+impl NameTokenizer {
+    /// Reads the `tokenizer.json` of a folder.
+    ///
+    /// # Errors
+    /// InvalidModel for a file that is missing or that no tokenizer can be made of.
+    pub fn open(folder: &Path) -> Result<NameTokenizer> {
+        let tokenizer = TextTokenizer::open(folder)?;
+        Ok(NameTokenizer {
+            unusable: tokenizer.specials_in_vocabulary(),
+            vocabulary: tokenizer.ids(),
+            splits_at_words: {
+                let apart: Result<Vec<Vec<u32>>> =
+                    PROBE.iter().map(|word| tokenizer.whole("", word)).collect();
+                apart?.concat() == tokenizer.whole("", &PROBE.join(" "))?
+            },
+            sha256: sha256_of(&read(folder, TOKENIZER)?),
+            tokenizer,
+        })
+    }
+
+    /// What every token is below.
+    pub fn vocabulary(&self) -> u32 {
+        self.vocabulary
+    }
+
+    /// Hash of the `tokenizer.json`, in hexadecimal: catalogs and models with the same one
+    /// understand each other.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Whether a word's tokens are the same wherever it stands.
+    pub(crate) fn splits_at_words(&self) -> bool {
+        self.splits_at_words
+    }
+
+    /// The tokens of a name, special tokens not included; None where the name has a part that the
+    /// tokenizer does not know, or takes for one of its special tokens.
+    ///
+    /// # Errors
+    /// InvalidRequest for a text that the tokenizer refuses, which published ones never do.
+    pub fn tokens(&self, name: &str) -> Result<Option<Vec<u32>>> {
+        let tokens = self.tokenizer.whole("", name)?;
+        let known = tokens.iter().all(|token| !self.unusable.contains(token));
+        Ok(known.then_some(tokens))
+    }
+
+    /// The tokens of a text, whatever they are, with the bytes of the text each of them stands
+    /// for.
+    ///
+    /// # Errors
+    /// As [`NameTokenizer::tokens`].
+    pub fn text_tokens(&self, text: &str) -> Result<Vec<(u32, (usize, usize))>> {
+        self.tokenizer.tokens_with_spans(text)
+    }
+}
