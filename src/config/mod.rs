@@ -387,7 +387,7 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Log {
-            filter: "info,tantivy=warn,ort=warn".into(),
+            filter: "info,tantivy=warn,ort=warn,rmcp=warn".into(),
             json: false,
         }
     }
