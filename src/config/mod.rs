@@ -267,7 +267,7 @@ pub struct Schemas {
     /// Name of the encoder that questions and columns are compared by.
     pub encoder: String,
     /// Name of the cross-encoder that reads a question beside the likeliest tables; empty for
-    /// none, which is faster and finds less.
+    /// none, which is faster and keeps more columns.
     pub linker: String,
     /// Sample rows read of each table, 0 to 100.
     pub samples: usize,
