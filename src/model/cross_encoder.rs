@@ -392,7 +392,8 @@ impl Runner for PairGraph {
     }
 }
 
-fn logits(session: &mut EncoderSession, batch: &Batch) -> Result<Vec<f32>> {
+/// What a classifier's graph gives of a batch.
+pub(super) fn logits(session: &mut EncoderSession, batch: &Batch) -> Result<Vec<f32>> {
     let output = session.outputs().first().cloned().unwrap_or_default();
     let mut found = Vec::new();
     session.run(batch, |name, values| {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch::Batch;
+use super::cross_encoder::logits;
 use super::files::invalid;
 use super::graph::{self, WEIGHTS};
 use super::manifest::{MANIFEST, Manifest, ModelKind};
@@ -277,15 +278,4 @@ impl Runner for TokenGraph {
         }
         Ok(found)
     }
-}
-
-fn logits(session: &mut EncoderSession, batch: &Batch) -> Result<Vec<f32>> {
-    let output = session.outputs().first().cloned().unwrap_or_default();
-    let mut found = Vec::new();
-    session.run(batch, |name, values| {
-        if name == output {
-            found = values.to_vec();
-        }
-    })?;
-    Ok(found)
 }
