@@ -39,10 +39,12 @@ struct Thresholds {
     conservative: Threshold,
 }
 
-/// Least probabilities at which a column, and a table for itself, are kept.
+/// Least probabilities at which a column, of small schemas and of large ones, and a table for
+/// itself, are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Threshold {
+    pub small: f32,
     pub column: f32,
     pub table: f32,
 }
@@ -292,8 +294,10 @@ mod tests {
             let shipped = Combination::shipped(cross).unwrap();
             let modes = [Mode::Minimal, Mode::Balanced, Mode::Conservative];
             let thresholds = modes.map(|mode| shipped.threshold(mode));
+            assert!(thresholds.iter().all(|t| t.small <= t.column));
             for pair in thresholds.windows(2) {
                 assert!(pair[0].column > pair[1].column && pair[0].table >= pair[1].table);
+                assert!(pair[0].small > pair[1].small);
             }
         }
     }

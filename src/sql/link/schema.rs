@@ -16,6 +16,7 @@ use crate::lexical::Stems;
 use crate::model::{Task, TextEncoder};
 use crate::sql::names::{self, written};
 use crate::sql::render::Detail;
+use crate::sql::vectors::Shelf;
 use crate::sql::{Column, Database, Dialect, Table};
 
 /// What a type holds, as far as a question can tell.
@@ -107,7 +108,8 @@ pub struct SchemaIndex {
 }
 
 impl SchemaIndex {
-    /// Prepares a database; each of its columns is encoded twice and each table once.
+    /// Prepares a database; each of its columns is encoded twice and each table once, as far as
+    /// they are not on the shelf.
     ///
     /// # Errors
     /// Those of the encoder.
@@ -116,6 +118,7 @@ impl SchemaIndex {
         encoder: &TextEncoder,
         cross: Option<&Cross>,
         stems: &Stems,
+        shelf: &Shelf<'_>,
     ) -> Result<SchemaIndex> {
         let mut index = SchemaIndex::without_vectors(database, stems);
         let column = |n: usize| {
@@ -128,7 +131,7 @@ impl SchemaIndex {
         let names: Vec<String> = all.map(|n| column_name(column(n))).collect();
         let tables: Vec<String> = index.database.tables.iter().map(table_text).collect();
         [index.column_texts, index.column_names, index.table_texts] =
-            encoded(encoder, [texts, names, tables])?;
+            encoded(encoder, shelf, [texts, names, tables])?;
         if let Some(cross) = cross {
             index.parts = cross.parts(&index)?;
         }
@@ -277,7 +280,11 @@ impl SchemaIndex {
 
 /// Encodes lists of texts. Of a column that nobody described text and name are one, and most
 /// columns of most databases are like that: whatever is there twice is encoded and kept once.
-fn encoded<const N: usize>(encoder: &TextEncoder, lists: [Vec<String>; N]) -> Result<[Rows; N]> {
+fn encoded<const N: usize>(
+    encoder: &TextEncoder,
+    shelf: &Shelf<'_>,
+    lists: [Vec<String>; N],
+) -> Result<[Rows; N]> {
     let mut texts: Vec<&str> = Vec::new();
     let mut known: HashMap<&str, u32> = HashMap::new();
     let mut places: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
@@ -291,7 +298,7 @@ fn encoded<const N: usize>(encoder: &TextEncoder, lists: [Vec<String>; N]) -> Re
             places.push(place);
         }
     }
-    let embeddings = encoder.encode(Task::Document, &texts)?;
+    let embeddings = shelf.encode(encoder, Task::Document, &texts)?;
     let vectors = Arc::new(embeddings.vectors);
     Ok(places.map(|places| Rows {
         vectors: vectors.clone(),
@@ -301,7 +308,7 @@ fn encoded<const N: usize>(encoder: &TextEncoder, lists: [Vec<String>; N]) -> Re
 }
 
 /// The same database in the order of names; sample rows follow their columns.
-fn sorted(database: &Database) -> Database {
+pub(crate) fn sorted(database: &Database) -> Database {
     let mut database = database.clone();
     database.tables.sort_by(|a, b| a.name.cmp(&b.name));
     for table in &mut database.tables {
