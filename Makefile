@@ -116,6 +116,10 @@ bench-rerank: $(BENCH_BUILD) ## re-ranking beside bare ONNX Runtime; writes repo
 bench-schema: build ## questions to a catalogue of 200 databases with 100,000 columns; writes reports/schema.json
 	@$(ENV) cargo bench $(CARGO_FLAGS) --bench schema
 
+.PHONY: bench-code
+bench-code: build ## functions parsed and featurised a second; writes reports/code.json
+	@$(ENV) cargo bench $(CARGO_FLAGS) --bench code
+
 .PHONY: bench-entities
 bench-entities: $(BENCH_BUILD) ## a catalog of millions of names, beside an fst; writes reports/entities.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench entities

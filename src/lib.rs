@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod code;
 pub mod combine;
 pub mod config;
 pub mod document;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod eval;
 pub mod feedback;
 pub mod filter;
+pub mod identifiers;
 pub mod index;
 pub mod ingest;
 pub mod lexical;

@@ -13,14 +13,16 @@ use crate::ingest::{
     Format, Mapping, Progress, Reporter, Show, SourceOptions, Summary, load_files, manifest,
 };
 
-/// Load Parquet, JSONL or CSV files into an index.
+/// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
 #[derive(Debug, Args)]
 pub(super) struct Ingest {
     /// Name of the index.
     index: String,
     /// The files; .gz and .zst are unpacked on the way.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "code")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    code: super::ingest_code::CodeFlags,
     /// What the files hold [default: by their names].
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
@@ -34,8 +36,8 @@ pub(super) struct Ingest {
     /// [default: INDEX-rejects.jsonl in the current folder].
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Create the index if it is not there yet, of the definition that the first file, an
-    /// export, brings along.
+    /// Create the index if it is not there yet: of the definition that the first file, an
+    /// export, brings along; or of the one for code.
     #[arg(long)]
     create: bool,
     /// Show no progress.
@@ -69,6 +71,15 @@ struct Loaded {
 
 impl Ingest {
     pub(super) fn run(self, context: &Context) -> Result<()> {
+        if self.code.folder().is_some() {
+            return self.code.run(
+                context,
+                &self.index,
+                self.create,
+                self.rejects,
+                self.quiet,
+            );
+        }
         let catalog = context.catalog()?;
         let index = match catalog.get(&self.index) {
             Err(error) if self.create && is_not_found(&error) => {
@@ -171,7 +182,7 @@ impl Ingest {
     }
 }
 
-fn is_not_found(error: &Error) -> bool {
+pub(super) fn is_not_found(error: &Error) -> bool {
     let problem = error.problem();
     problem.is_some_and(|problem| problem.code == Code::IndexNotFound)
 }

@@ -4,6 +4,7 @@
 //! to standard error. Exit status: 0 success, 1 failure, 2 usage.
 
 mod cascade;
+mod code;
 mod entities;
 mod entities_link;
 mod eval;
@@ -14,6 +15,7 @@ mod feedback;
 mod fusion;
 mod index;
 mod ingest;
+mod ingest_code;
 mod mcp;
 mod models;
 mod reindex;
@@ -85,7 +87,10 @@ enum Command {
     /// Create, list, show, change, compact, reindex and remove indexes.
     #[command(subcommand)]
     Index(index::IndexCommand),
-    /// Load Parquet, JSONL or CSV files into an index.
+    /// Write what models of code are trained on.
+    #[command(subcommand)]
+    Code(code::CodeCommand),
+    /// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
     Ingest(ingest::Ingest),
     /// Write an index to a Parquet file, which ingest reads back as it was.
     Export(export::Export),
@@ -182,6 +187,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve(command) => command.run(context),
         Command::Index(command) => command.run(&context),
+        Command::Code(command) => command.run(&context),
         Command::Ingest(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),

@@ -104,7 +104,13 @@ fn in_words(response: &SearchResponse) -> String {
     let mut out = String::new();
     for (place, hit) in response.hits.iter().enumerate() {
         out += &format!("{:>3}. {}  ({:.4})\n", place + 1, hit.id, hit.score);
-        let title = hit.document.get("title").and_then(|t| t.as_str());
+        let text = |name: &str| hit.document.get(name).and_then(|t| t.as_str());
+        // Where code is, as editors take it.
+        if let (Some(path), Some(line)) = (text("path"), hit.document.get("first_line")) {
+            let lines = text("lines").unwrap_or_default();
+            out += &format!("     {path}:{line} (lines {lines})\n");
+        }
+        let title = text("title");
         if let Some(title) = title {
             out += &format!("     {title}\n");
         }

@@ -10,6 +10,7 @@
 //! [`Error`]: crate::error::Error
 //! [`Problem`]: crate::error::Problem
 
+mod code;
 mod coerce;
 mod export;
 mod footer;
@@ -23,6 +24,10 @@ mod rejects;
 mod source;
 mod text;
 
+pub use code::{
+    CodeOptions, CodeSummary, FeatureOptions, FeatureSummary, Loading, Skipped, WalkLimits,
+    load_code, preview_code, write_features,
+};
 pub use coerce::{coerce, coerce_vector};
 pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;

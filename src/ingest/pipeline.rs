@@ -136,6 +136,16 @@ pub struct Incoming {
     carried: Option<(StoredVectors, Carry)>,
 }
 
+impl Incoming {
+    /// A document, and vectors of the one that it takes the place of.
+    pub(super) fn carrying(json: Json, vectors: StoredVectors, carry: Carry) -> Incoming {
+        Incoming {
+            json,
+            carried: Some((vectors, carry)),
+        }
+    }
+}
+
 impl From<Json> for Incoming {
     fn from(json: Json) -> Incoming {
         Incoming {

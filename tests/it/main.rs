@@ -6,6 +6,8 @@ mod bad_input;
 mod bad_models;
 mod bad_requests;
 mod catalog;
+mod code;
+mod code_cutting;
 mod commands;
 mod crash;
 mod databases;
