@@ -58,10 +58,23 @@ fn main() -> Result<()> {
     });
     let count = functions.len() as f64;
     let (cut_s, graph_s) = (cutting.as_secs_f64(), graphs.as_secs_f64());
-    println!("{} files, {} functions, {total} nodes, {CORES} cores", files.len(), functions.len());
-    println!("  cutting files          {:>8.0} functions/s", count / cut_s);
-    println!("  parsing and graphs     {:>8.0} functions/s", count / graph_s);
-    println!("  both                   {:>8.0} functions/s", count / (cut_s + graph_s));
+    println!(
+        "{} files, {} functions, {total} nodes, {CORES} cores",
+        files.len(),
+        functions.len()
+    );
+    println!(
+        "  cutting files          {:>8.0} functions/s",
+        count / cut_s
+    );
+    println!(
+        "  parsing and graphs     {:>8.0} functions/s",
+        count / graph_s
+    );
+    println!(
+        "  both                   {:>8.0} functions/s",
+        count / (cut_s + graph_s)
+    );
     report(
         "code",
         &json!({

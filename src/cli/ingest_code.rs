@@ -131,7 +131,10 @@ fn folder_name(folder: &Path) -> String {
 fn in_words(loaded: &LoadedCode) -> String {
     let code = &loaded.code;
     let counts = |counts: &std::collections::BTreeMap<&str, u64>| {
-        let counts: Vec<String> = counts.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(name, n)| format!("{n} {name}"))
+            .collect();
         counts.join(", ")
     };
     let mut text = format!(

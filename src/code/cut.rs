@@ -119,7 +119,11 @@ pub fn cut(syntax: &Syntax, text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
     }
     let mut units = Vec::new();
     let header = Header {
-        symbol: if module.is_empty() { cutting.path.into() } else { module },
+        symbol: if module.is_empty() {
+            cutting.path.into()
+        } else {
+            module
+        },
         kind: Kind::Module,
         docstring: docs::header(syntax, text),
         signature: None,
@@ -128,7 +132,10 @@ pub fn cut(syntax: &Syntax, text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
     push(&mut units, text, &lines, whole, header, cutting.limits);
     for (n, definition) in definitions.iter().enumerate() {
         let start = definition.extent.start;
-        let leading = &text[start..definition.after_comments.clamp(start, definition.extent.end)];
+        let leading = &text[start
+            ..definition
+                .after_comments
+                .clamp(start, definition.extent.end)];
         let docstring = docs::docstring(syntax, text, definition.node);
         let header = Header {
             symbol: definition.symbol.clone(),

@@ -89,7 +89,9 @@ pub(super) fn header(syntax: &Syntax, text: &str) -> Option<String> {
 pub(super) fn signature(syntax: &Syntax, text: &str, place: usize, start: usize) -> Option<String> {
     let body = syntax.child(place, "body").or_else(|| {
         // A function that is a value: `const f = () => { .. }`.
-        let value = ["value", "right"].iter().find_map(|field| syntax.child(place, field))?;
+        let value = ["value", "right"]
+            .iter()
+            .find_map(|field| syntax.child(place, field))?;
         syntax.child(value, "body")
     });
     let end = match body {
@@ -108,5 +110,6 @@ pub(super) fn signature(syntax: &Syntax, text: &str, place: usize, start: usize)
 fn tidy(text: &str) -> Option<String> {
     let text = text.trim();
     let text = &text[..text.floor_char_boundary(LONGEST)];
-    text.contains(char::is_alphanumeric).then(|| text.to_string())
+    text.contains(char::is_alphanumeric)
+        .then(|| text.to_string())
 }

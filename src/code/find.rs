@@ -136,9 +136,9 @@ fn name(syntax: &Syntax, text: &str, place: usize, role: Role) -> Option<String>
             name.split('<').next().map(str::to_string)
         }
         (Language::Java, "package_declaration") | (Language::Go, "package_clause") => {
-            let last = syntax.children(place).filter(|&c| {
-                syntax.nodes[c].named && !is_comment(syntax.kind(c))
-            });
+            let last = syntax
+                .children(place)
+                .filter(|&c| syntax.nodes[c].named && !is_comment(syntax.kind(c)));
             last.last().and_then(of)
         }
         (Language::Go, "method_declaration") => {
@@ -148,13 +148,17 @@ fn name(syntax: &Syntax, text: &str, place: usize, role: Role) -> Option<String>
             let kind = kind.split('[').next().unwrap_or_default();
             named("name").map(|name| format!("{kind}.{name}"))
         }
-        (Language::C | Language::Cpp, "function_definition") => declared(syntax, place).and_then(of),
+        (Language::C | Language::Cpp, "function_definition") => {
+            declared(syntax, place).and_then(of)
+        }
         (Language::C | Language::Cpp, _) if role == Role::Type => {
             syntax.child(place, "body")?;
             let alias = || {
                 let parent = syntax.parent(place)?;
                 let wrapper = syntax.kind(parent) == "type_definition";
-                wrapper.then(|| syntax.child(parent, "declarator"))?.and_then(of)
+                wrapper
+                    .then(|| syntax.child(parent, "declarator"))?
+                    .and_then(of)
             };
             named("name").or_else(alias)
         }
@@ -248,7 +252,9 @@ fn extent(syntax: &Syntax, text: &str, place: usize) -> (Range<usize>, usize) {
             let span = syntax.span(before);
             let gap = text.get(trimmed_end(text, &span)..start).unwrap_or("x");
             let begins = line_start(text, span.start) == span.start
-                || text[line_start(text, span.start)..span.start].trim().is_empty();
+                || text[line_start(text, span.start)..span.start]
+                    .trim()
+                    .is_empty();
             let own = is_leading(syntax.kind(before)) && !is_inner(&text[span.clone()]);
             let close = gap.trim().is_empty() && gap.matches('\n').count() <= 1;
             if !own || !close || !begins {
@@ -298,7 +304,9 @@ fn backwards<'a>(
 
 /// Comments about what they stand in, not about what follows.
 fn is_inner(comment: &str) -> bool {
-    ["//!", "/*!", "#!"].iter().any(|mark| comment.starts_with(mark))
+    ["//!", "/*!", "#!"]
+        .iter()
+        .any(|mark| comment.starts_with(mark))
 }
 
 /// Where a node ends without the line breaks that some grammars count in.

@@ -200,7 +200,10 @@ impl Growing {
         if place > 0 {
             self.children[parent as usize] += 1;
         }
-        let depth = self.depths.get(parent as usize).map_or(0, |depth| depth + 1);
+        let depth = self
+            .depths
+            .get(parent as usize)
+            .map_or(0, |depth| depth + 1);
         self.kinds.push(kind);
         self.parents.push(parent);
         self.children.push(0);

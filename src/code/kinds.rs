@@ -24,7 +24,9 @@ static TABLES: LazyLock<HashMap<(Language, bool), Vec<u16>>> = LazyLock::new(|| 
         let table = (0..grammar.node_kind_count() as u16)
             .map(|id| {
                 let name = grammar.node_kind_for_id(id);
-                name.and_then(|name| NUMBERS.get(name)).copied().unwrap_or(0)
+                name.and_then(|name| NUMBERS.get(name))
+                    .copied()
+                    .unwrap_or(0)
             })
             .collect();
         tables.insert((language, tag), table);

@@ -181,9 +181,16 @@ pub(super) fn module(language: Language, path: &str) -> String {
 fn is_cpp(text: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start();
-        ["class ", "namespace ", "template", "using ", "public:", "private:"]
-            .iter()
-            .any(|word| line.starts_with(word))
+        [
+            "class ",
+            "namespace ",
+            "template",
+            "using ",
+            "public:",
+            "private:",
+        ]
+        .iter()
+        .any(|word| line.starts_with(word))
     })
 }
 
@@ -196,7 +203,11 @@ mod tests {
         for (path, text, language) in [
             ("a/b.rs", "", Some(Language::Rust)),
             ("b.PY", "", Some(Language::Python)),
-            ("run", "#!/usr/bin/env -S python3.12 -u\n", Some(Language::Python)),
+            (
+                "run",
+                "#!/usr/bin/env -S python3.12 -u\n",
+                Some(Language::Python),
+            ),
             ("run", "#!/usr/local/bin/node\n", Some(Language::JavaScript)),
             ("run", "#!/bin/sh\n", None),
             ("run", "#!", None),

@@ -50,7 +50,10 @@ impl Lines {
         let mut lines = Vec::new();
         let (first, last) = (self.line(range.start), self.line(range.end));
         for line in first..=last {
-            let next = self.starts.get(line + 1).map_or(text.len(), |&next| next - 1);
+            let next = self
+                .starts
+                .get(line + 1)
+                .map_or(text.len(), |&next| next - 1);
             let mut start = self.starts[line].max(range.start);
             let end = next.min(range.end);
             let number = line as u32 + 1;
@@ -61,12 +64,20 @@ impl Lines {
                     cut = text.ceil_char_boundary(start + 1);
                 }
                 let span = start..cut;
-                lines.push(Line { number, span, depth });
+                lines.push(Line {
+                    number,
+                    span,
+                    depth,
+                });
                 start = cut;
             }
             if start <= end {
                 let span = start..end;
-                lines.push(Line { number, span, depth });
+                lines.push(Line {
+                    number,
+                    span,
+                    depth,
+                });
             }
         }
         let blank = |line: &Line| text[line.span.clone()].trim().is_empty();
@@ -89,7 +100,8 @@ pub(super) fn parts(lines: &[Line], limits: &CutLimits) -> Vec<Range<usize>> {
         let mut bytes = 0;
         let mut full = from;
         let mut half = from + 1;
-        while full < lines.len() && (full == from || bytes + size(&lines[full]) <= limits.part_bytes)
+        while full < lines.len()
+            && (full == from || bytes + size(&lines[full]) <= limits.part_bytes)
         {
             bytes += size(&lines[full]);
             full += 1;

@@ -47,6 +47,10 @@ impl TokenCounter {
                 .get(place)
                 .map_or(text.len()..text.len(), |&(start, end)| start..end),
         };
-        Ok(ids.into_iter().enumerate().map(|(n, id)| (id, span(n))).collect())
+        Ok(ids
+            .into_iter()
+            .enumerate()
+            .map(|(n, id)| (id, span(n)))
+            .collect())
     }
 }

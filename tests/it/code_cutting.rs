@@ -116,7 +116,9 @@ fn every_language_is_cut_where_its_reader_would() {
             .filter(|unit| unit.kind != Kind::Module)
             .map(|unit| {
                 let docs = unit.docstring.as_deref().unwrap_or_default();
-                format!("{} {} {docs}", unit.symbol, word(unit.kind)).trim().to_string()
+                format!("{} {} {docs}", unit.symbol, word(unit.kind))
+                    .trim()
+                    .to_string()
             })
             .collect();
         // The struct's documentation is checked below; here it would only make lines long.
@@ -133,13 +135,24 @@ fn a_unit_tells_its_lines_signature_and_words() {
     let (path, text, _) = FILES[0];
     let units = units_of(path, text, &CutLimits::default());
     let add = units.iter().find(|u| u.symbol.ends_with("::add")).unwrap();
-    assert_eq!(add.lines, [LineRange { first: 10, last: 13 }]);
+    assert_eq!(
+        add.lines,
+        [LineRange {
+            first: 10,
+            last: 13
+        }]
+    );
     let signature = "pub fn add(&mut self, thing: u32)";
     assert_eq!(add.signature.as_deref(), Some(signature));
     assert!(add.code.starts_with("    /// Adds one.\n"), "{}", add.code);
     let cart = units.iter().find(|u| u.kind == Kind::Type).unwrap();
     assert_eq!(cart.docstring.as_deref(), Some("A cart of things."));
-    assert!(cart.signature.as_deref().unwrap().starts_with("#[derive(Debug)]"));
+    assert!(
+        cart.signature
+            .as_deref()
+            .unwrap()
+            .starts_with("#[derive(Debug)]")
+    );
     let module = units.iter().find(|u| u.kind == Kind::Module).unwrap();
     assert_eq!(module.symbol, "shop::cart");
     assert_eq!(module.docstring.as_deref(), Some("Carts."));
@@ -148,7 +161,10 @@ fn a_unit_tells_its_lines_signature_and_words() {
 
     let camel = "fn parseHTTPRequest_now() { let lineCount = 1; }";
     let unit = &units_of("a.rs", camel, &CutLimits::default())[0];
-    assert!(unit.identifiers.contains("parse http request now"), "{unit:?}");
+    assert!(
+        unit.identifiers.contains("parse http request now"),
+        "{unit:?}"
+    );
     assert!(unit.identifiers.contains("line count"), "{unit:?}");
 }
 
@@ -171,7 +187,11 @@ fn check_lines(text: &str, units: &[Unit], overlap: bool) -> Result<(), TestCase
             prop_assert!(times >= 1, "line {} of {text:?} is lost: {units:?}", n + 1);
         }
         // These files have no two definitions on a line, nor anything else beside one.
-        prop_assert!(overlap || times <= 1, "line {} is in {times}: {units:?}", n + 1);
+        prop_assert!(
+            overlap || times <= 1,
+            "line {} is in {times}: {units:?}",
+            n + 1
+        );
     }
     Ok(())
 }
@@ -202,7 +222,11 @@ fn long_functions_are_cut_by_syntax_into_parts_that_overlap() {
         assert_eq!(unit.symbol, "a::much");
         assert_eq!(unit.docstring.as_deref(), Some("Does much."));
         if n > 0 {
-            assert!(unit.code.starts_with("fn much(a: u32)\n…\n"), "{}", unit.code);
+            assert!(
+                unit.code.starts_with("fn much(a: u32)\n…\n"),
+                "{}",
+                unit.code
+            );
             let before = units[n - 1].lines.last().unwrap().last;
             assert!(unit.lines[0].first <= before, "they overlap");
         }
@@ -251,7 +275,12 @@ fn hostile_texts_exhaust_nothing() {
             time: Duration::from_millis(500),
             ..Limits::default()
         };
-        for language in [Language::Rust, Language::JavaScript, Language::Python, Language::Cpp] {
+        for language in [
+            Language::Rust,
+            Language::JavaScript,
+            Language::Python,
+            Language::Cpp,
+        ] {
             for text in &texts {
                 let started = Instant::now();
                 if let Ok(syntax) = parse(language, text, &limits) {
@@ -273,7 +302,10 @@ fn hostile_texts_exhaust_nothing() {
                 }
                 let start = &text[..text.len().min(12)];
                 let taken = started.elapsed();
-                assert!(taken < Duration::from_secs(20), "{language} {start:?}: {taken:?}");
+                assert!(
+                    taken < Duration::from_secs(20),
+                    "{language} {start:?}: {taken:?}"
+                );
             }
         }
     };
@@ -314,10 +346,16 @@ fn methods_are_read_as_inside_of_their_class() {
     let limits = GraphLimits::default();
     for (language, code) in [
         (Language::Java, "@Override public int size() { return n; }"),
-        (Language::TypeScript, "private size(a: number): string { return this.n; }"),
+        (
+            Language::TypeScript,
+            "private size(a: number): string { return this.n; }",
+        ),
         (Language::CSharp, "public override int Size() => n;"),
         (Language::Php, "public function size() { return $this->n; }"),
-        (Language::Cpp, "virtual int size() const override { return n; }"),
+        (
+            Language::Cpp,
+            "virtual int size() const override { return n; }",
+        ),
     ] {
         let graph = CodeGraph::new(language, code, &limits).unwrap();
         let error = 1;
@@ -325,7 +363,10 @@ fn methods_are_read_as_inside_of_their_class() {
         let broken = CodeGraph::new(language, ")) ((", &limits).unwrap();
         assert!(broken.kinds.contains(&error), "{language}: {broken:?}");
         let length = code.len() as u32;
-        assert!(graph.spans.iter().all(|span| span.end <= length), "{language}");
+        assert!(
+            graph.spans.iter().all(|span| span.end <= length),
+            "{language}"
+        );
     }
 }
 
@@ -340,7 +381,13 @@ fn the_deepest_nodes_are_left_out_first() {
         };
         let graph = CodeGraph::new(Language::Python, code, &limits).unwrap();
         assert_eq!((graph.len(), graph.left_out), (most, all.len() - most));
-        assert!(graph.parents.iter().enumerate().all(|(n, &p)| p as usize <= n));
+        assert!(
+            graph
+                .parents
+                .iter()
+                .enumerate()
+                .all(|(n, &p)| p as usize <= n)
+        );
         let total: u32 = graph.children.iter().sum();
         assert!(total as usize >= graph.len() - 1, "of those left out too");
     }

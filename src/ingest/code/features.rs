@@ -75,9 +75,8 @@ pub fn write_features(
     let file = File::open(from).map_err(|e| wrong(from, 0, format!("it cannot be read: {e}")))?;
     let mut lines = BufReader::new(file);
     let schema = Arc::new(schema());
-    let disk = |e: &dyn std::fmt::Display| {
-        Error::operator(format!("cannot write {}: {e}", to.display()))
-    };
+    let disk =
+        |e: &dyn std::fmt::Display| Error::operator(format!("cannot write {}: {e}", to.display()));
     let out = File::create(to).map_err(|e| disk(&e))?;
     let mut writer = FileWriter::try_new(BufWriter::new(out), &schema).map_err(|e| disk(&e))?;
     let mut columns = Columns::default();
@@ -187,8 +186,14 @@ impl Columns {
         all(&mut self.tokens, &mut tokens.iter().map(|(id, _)| *id));
         all(&mut self.parents, &mut graph.parents.iter().copied());
         all(&mut self.children, &mut graph.children.iter().copied());
-        all(&mut self.first_token, &mut covered.iter().map(|tokens| tokens.start));
-        all(&mut self.end_token, &mut covered.iter().map(|tokens| tokens.end));
+        all(
+            &mut self.first_token,
+            &mut covered.iter().map(|tokens| tokens.start),
+        );
+        all(
+            &mut self.end_token,
+            &mut covered.iter().map(|tokens| tokens.end),
+        );
         self.kinds.values().append_slice(&graph.kinds);
         self.kinds.append(true);
     }

@@ -236,13 +236,20 @@ impl<'a> Reading<'a> {
             summary.not_parsed(&found.path, reason);
         }
         let documents = made.documents.into_iter();
-        documents.filter_map(|document| self.row(found, document)).collect()
+        documents
+            .filter_map(|document| self.row(found, document))
+            .collect()
     }
 
     /// The row of a document, if it has to be written.
     fn row<'f>(&mut self, found: &'f Found, document: Map<String, Json>) -> Option<Row<'f>> {
         self.summary.units += 1;
-        let text = |name: &str| document.get(name).and_then(Json::as_str).unwrap_or_default();
+        let text = |name: &str| {
+            document
+                .get(name)
+                .and_then(Json::as_str)
+                .unwrap_or_default()
+        };
         let known = self.known.get_mut(text("id"));
         let origin = || {
             let line = document.get("first_line").and_then(Json::as_u64);
@@ -269,13 +276,18 @@ impl<'a> Reading<'a> {
     /// A document with the vectors of the one that it takes the place of, where only its lines
     /// moved.
     fn carried(&self, index: &Index, document: Map<String, Json>) -> Result<Incoming> {
-        let id = document.get("id").and_then(Json::as_str).unwrap_or_default();
+        let id = document
+            .get("id")
+            .and_then(Json::as_str)
+            .unwrap_or_default();
         let Ok(current) = index.current(id) else {
             return Ok(Json::Object(document).into());
         };
         let embedding = index.definition().embedding.as_ref();
         let fields = embedding.map_or(&[][..], |embedding| &embedding.fields);
-        let same = fields.iter().all(|f| current.source.get(f) == document.get(f));
+        let same = fields
+            .iter()
+            .all(|f| current.source.get(f) == document.get(f));
         let vectors = match same {
             true => index.stored_vectors(current.ordinal)?,
             false => None,
@@ -315,7 +327,9 @@ fn is_below_any(path: &str, folders: &[String]) -> bool {
 fn check(index: Option<&Index>, repository: &str) -> Result<()> {
     let missing = index.and_then(|index| {
         let fields = &index.definition().fields;
-        let missing = NEEDED.into_iter().find(|&name| !fields.contains_key(name))?;
+        let missing = NEEDED
+            .into_iter()
+            .find(|&name| !fields.contains_key(name))?;
         Some((index, missing))
     });
     if let Some((index, missing)) = missing {
@@ -329,11 +343,13 @@ fn check(index: Option<&Index>, repository: &str) -> Result<()> {
         .into());
     }
     if repository.is_empty() || repository.contains(['/', '#']) {
-        return Err(Problem::new(Code::InvalidRequest, "no name of a repository")
-            .field("repository")
-            .found(format!("{repository:?}"))
-            .expected("a name without / and #")
-            .into());
+        return Err(
+            Problem::new(Code::InvalidRequest, "no name of a repository")
+                .field("repository")
+                .found(format!("{repository:?}"))
+                .expected("a name without / and #")
+                .into(),
+        );
     }
     Ok(())
 }
@@ -371,7 +387,10 @@ fn remove(index: &Index, ids: &[String]) -> Result<u64> {
             .map(|id| (Change::Delete(id), IfVersion::Any))
             .collect();
         let changed = index.change(&changes, Durability::Synced)?;
-        removed += changed.iter().filter(|one| **one == Changed::Deleted).count() as u64;
+        removed += changed
+            .iter()
+            .filter(|one| **one == Changed::Deleted)
+            .count() as u64;
     }
     Ok(removed)
 }

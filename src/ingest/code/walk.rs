@@ -179,7 +179,10 @@ pub(super) fn read(
     }
     let unreadable = |error: std::io::Error| {
         let message = format!("cannot read {}", found.file.display());
-        (Skipped::Unreadable, Some(Error::operator_from(message, error)))
+        (
+            Skipped::Unreadable,
+            Some(Error::operator_from(message, error)),
+        )
     };
     let file = fs::File::open(&found.file).map_err(unreadable)?;
     // It may have grown since it was found.
