@@ -43,7 +43,6 @@ pub(super) fn find(
 ) -> Vec<Definition> {
     let mut found: Vec<Definition> = Vec::new();
     let mut prefix = module.to_string();
-    let mut prefix_role = Role::Scope;
     let mut enclosing: Vec<Enclosing> = Vec::new();
     for place in 0..syntax.nodes.len() {
         while enclosing.last().is_some_and(|e| e.end <= place) {
@@ -67,12 +66,12 @@ pub(super) fn find(
             role = Role::Prefix;
         }
         if role == Role::Prefix {
-            (prefix, prefix_role) = (name, Role::Scope);
+            prefix = name;
             continue;
         }
         let (before, before_role) = match enclosing.last() {
             Some(e) => (e.symbol.as_str(), e.role),
-            None => (prefix.as_str(), prefix_role),
+            None => (prefix.as_str(), Role::Scope),
         };
         let symbol = match before.is_empty() {
             true => name,
@@ -246,6 +245,13 @@ fn extent(syntax: &Syntax, text: &str, place: usize) -> (Range<usize>, usize) {
     }
     let span = syntax.span(top);
     let (mut start, mut after_comments) = (span.start, span.start);
+    // What stands before a body stands before the first thing in it.
+    while let Some(parent) = syntax.parent(top)
+        && parent > 0
+        && syntax.span(parent).start == start
+    {
+        top = parent;
+    }
     if let Some(parent) = syntax.parent(top) {
         let mut attributes = true;
         for before in backwards(syntax, parent, top) {

@@ -57,10 +57,10 @@ pub(super) fn table(language: Language, text: &str) -> &'static [u16] {
 
 /// The list as it has to be: the one there is, and what the grammars have besides.
 pub fn all_kinds() -> String {
-    let mut names = BTreeSet::from(["ERROR"]);
     let grammars: Vec<tree_sitter::Language> = grammars()
         .map(|(language, tag)| language.grammar(if tag { "<?php" } else { "" }))
         .collect();
+    let mut names = BTreeSet::from(["ERROR"]);
     for grammar in &grammars {
         for id in 0..grammar.node_kind_count() as u16 {
             if grammar.node_kind_is_named(id) && grammar.node_kind_is_visible(id) {

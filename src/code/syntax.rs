@@ -201,8 +201,4 @@ impl Syntax {
     pub fn parent(&self, place: usize) -> Option<usize> {
         (place > 0).then(|| self.nodes[place].parent as usize)
     }
-
-    pub(super) fn grammar(&self) -> &tree_sitter::Language {
-        &self.grammar
-    }
 }

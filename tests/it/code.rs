@@ -126,7 +126,7 @@ fn a_repository_is_indexed_by_its_functions() {
 
     // By language, path and symbol.
     for (filter, count) in [
-        ("language = \"python\"", 1),
+        ("language = \"python\" AND kind = \"function\"", 1),
         ("language = \"text\" AND path = \"README.md\"", 1),
         ("path STARTS WITH \"src/\" AND kind = \"method\"", 1),
         ("symbol = \"cart::Cart::addThing\"", 1),
@@ -252,7 +252,7 @@ fn hostile_files_are_loaded_or_counted() {
     place.write("bad/broken.py", "def a(:\n  ]]]\n\ndef fine():\n    pass\n");
     place.write("bad/long.md", "river ".repeat(20_000));
     let symbol = "x".repeat(3_000);
-    place.write("bad/name.rs", format!("fn {symbol}() {{}}\n"));
+    place.write("bad/name.rs", format!("{}fn {symbol}() {{}}\n", "// a\n".repeat(50)));
     let loaded = place.json(&["ingest", "code", "--code", "bad", "--create"]);
     assert_eq!(loaded["files"], 4, "{loaded}");
     assert_eq!(loaded["written"]["rejected"], 0, "{loaded}");

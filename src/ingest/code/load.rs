@@ -128,7 +128,7 @@ pub fn preview_code(
     reading.dry_run = true;
     for file in &std::mem::take(&mut reading.files) {
         for row in reading.file(file) {
-            row?;
+            let _ = row?;
         }
     }
     reading.summary.removed = reading.gone().len() as u64;
@@ -280,7 +280,10 @@ impl<'a> Reading<'a> {
             .get("id")
             .and_then(Json::as_str)
             .unwrap_or_default();
-        let Ok(current) = index.current(id) else {
+        let Some(ordinal) = index.ordinal(id)? else {
+            return Ok(Json::Object(document).into());
+        };
+        let Some(current) = index.documents(&[ordinal])?.pop().flatten() else {
             return Ok(Json::Object(document).into());
         };
         let embedding = index.definition().embedding.as_ref();
@@ -289,7 +292,7 @@ impl<'a> Reading<'a> {
             .iter()
             .all(|f| current.source.get(f) == document.get(f));
         let vectors = match same {
-            true => index.stored_vectors(current.ordinal)?,
+            true => index.stored_vectors(ordinal)?,
             false => None,
         };
         let json = Json::Object(document);
