@@ -72,13 +72,9 @@ struct Loaded {
 impl Ingest {
     pub(super) fn run(self, context: &Context) -> Result<()> {
         if self.code.folder().is_some() {
-            return self.code.run(
-                context,
-                &self.index,
-                self.create,
-                self.rejects,
-                self.quiet,
-            );
+            return self
+                .code
+                .run(context, &self.index, self.create, self.rejects, self.quiet);
         }
         let catalog = context.catalog()?;
         let index = match catalog.get(&self.index) {

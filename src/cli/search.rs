@@ -114,7 +114,12 @@ fn in_words(response: &SearchResponse) -> String {
         if let Some(title) = title {
             out += &format!("     {title}\n");
         }
-        for fragments in hit.highlights.iter().flat_map(|fields| fields.values()) {
+        // What the code says is not said again as the words of its names.
+        let code = text("path").is_some() && text("code").is_some();
+        let fields = hit.highlights.iter().flatten();
+        let fields =
+            fields.filter(|(name, _)| !code || matches!(name.as_str(), "docstring" | "code"));
+        for (_, fragments) in fields {
             for fragment in fragments.as_array().into_iter().flatten().take(1) {
                 let text = fragment.as_str().unwrap_or_default().replace('\n', " ");
                 out += &format!("     {text}\n");

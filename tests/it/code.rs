@@ -252,7 +252,10 @@ fn hostile_files_are_loaded_or_counted() {
     place.write("bad/broken.py", "def a(:\n  ]]]\n\ndef fine():\n    pass\n");
     place.write("bad/long.md", "river ".repeat(20_000));
     let symbol = "x".repeat(3_000);
-    place.write("bad/name.rs", format!("{}fn {symbol}() {{}}\n", "// a\n".repeat(50)));
+    place.write(
+        "bad/name.rs",
+        format!("{}fn {symbol}() {{}}\n", "// a\n".repeat(50)),
+    );
     let loaded = place.json(&["ingest", "code", "--code", "bad", "--create"]);
     assert_eq!(loaded["files"], 4, "{loaded}");
     assert_eq!(loaded["written"]["rejected"], 0, "{loaded}");
