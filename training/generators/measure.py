@@ -23,7 +23,7 @@ from encoders.place import PROJECT
 from encoders.pooling import make
 from encoders.texts import Tokens, encode
 
-from .data import Mention, Names, held_out, marked, plain
+from .data import Mention, plain
 from .inputs import Inputs
 from .model import Generator
 from .trainer import log_probabilities
@@ -31,6 +31,8 @@ from .trainer import log_probabilities
 EVALUATED = "aida-conll-dev"
 #: Most candidates, characters on each side of a mention that make its context, least share.
 CANDIDATES, CONTEXT, LEAST = 30, 300, -30.0
+#: Added to a share, of which some are nothing.
+RARE = 1e-4
 FEATURES = ("prior", "similarity", "generator")
 WAYS = {
     "prior": ("prior",),
@@ -92,7 +94,7 @@ def similarities(rows: Sequence[Asked], base: Path) -> List[np.ndarray]:
     model = Bert.read(base)
     layers = expanded(PROJECT / "models" / "gleaner-minilm" / LAYERS)
     model.load_state_dict({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in layers.items()}, strict=False)
-    tokens, pooling = Tokens(base), make("mean", model.shape)
+    tokens, pooling = Tokens(base), make("mean", model.shape.hidden, model.shape.layers)
     contexts = [r.mention.text[max(0, r.mention.start - CONTEXT) : r.mention.end + CONTEXT].strip() for r in rows]
     names = sorted({name for r in rows for name in r.names})
     vectors = encode(model, pooling, tokens.ids(contexts, 256))
@@ -106,7 +108,7 @@ def features(model: Generator, inputs: Inputs, rows: Sequence[Asked], base: Path
     found = []
     for row, scores, cosine in zip(rows, generated, cosines):
         share = scores - (scores.max() + np.log(np.exp(scores - scores.max()).sum()))
-        found.append({"prior": np.log(row.shares), "similarity": cosine, "generator": np.maximum(share, LEAST)})
+        found.append({"prior": np.log(row.shares + RARE), "similarity": cosine, "generator": np.maximum(share, LEAST)})
     return found
 
 
@@ -133,9 +135,8 @@ def right(rows: Sequence[Asked], found: Sequence[Dict[str, np.ndarray]], weights
     return sum(b == row.right for b, row in zip(best, rows))
 
 
-def measure(model: Generator, inputs: Inputs, data: Path, base: Path, evaluate: bool) -> Dict[str, object]:
+def measure(model: Generator, inputs: Inputs, held: Sequence[Mention], data: Path, base: Path, evaluate: bool) -> Dict[str, object]:
     known = table(data)
-    held = [m for m in marked(data, Names(data)) if held_out(m.text)]
     rows = [row for m in held if (row := asked(m, m.name, known)) and row.right >= 0]
     found = features(model, inputs, rows, base)
     half = [zlib.crc32(b"half" + row.mention.text.encode("utf-8")) % 2 for row in rows]

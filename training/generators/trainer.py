@@ -167,7 +167,6 @@ class Trainer:
         started = time.monotonic()
         self.computed.train()
         sums, seen, step = np.zeros(3), 0, 0
-        log = open(out / LOG, "a", encoding="utf-8")
         for step in range(recipe.steps):
             spent = time.monotonic() - started
             progress = max(step / recipe.steps, spent / recipe.seconds if recipe.seconds else 0.0)
@@ -182,7 +181,8 @@ class Trainer:
             seen += 1
             if step % 50 == 49:
                 row = {"step": step + 1, "seconds": round(time.monotonic() - started), "written": round(sums[0] / seen, 4), "told": round(sums[1] / seen, 4), "right": round(sums[2] / seen, 4)}
-                print(json.dumps(row), file=log, flush=True)
+                with open(out / LOG, "a", encoding="utf-8") as log:
+                    print(json.dumps(row), file=log)
                 sums, seen = np.zeros(3), 0
             if step % KEEP_EVERY == KEEP_EVERY - 1:
                 torch.save(self.model.trained_state(), out / WEIGHTS)
