@@ -229,7 +229,7 @@ ifeq ($(BENCH_BUILD),)
 	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the mentions and names to train on"
 else
 	$(call step,train,$(GENERATE) train training/recipes/generator.toml --out "$(GENERATOR_RUN)")
-	$(call step,measure,$(GENERATE) measure --evaluate --out "$(GENERATOR_RUN)")
+	$(call step,measure,$(GENERATE) measure --evaluate 1 --out "$(GENERATOR_RUN)")
 	$(call step,export,$(GENERATE) export --out "$(GENERATOR_RUN)" --to models/gleaner-generator)
 endif
 

@@ -21,8 +21,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     train.add_argument("recipe", type=Path)
     train.add_argument("--start", type=Path, metavar="FOLDER", help="go on from the weights of another run")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
-    measure = commands.add_parser("measure", help="on the held-out fifth; with --evaluate on an evaluation set too")
-    measure.add_argument("--evaluate", action="store_true")
+    measure = commands.add_parser("measure", help="on the held-out fifth; with --evaluate 1 on an evaluation set too")
+    measure.add_argument("--evaluate", type=int, default=0, metavar="N", help="on every N-th document of the evaluation set")
     export = commands.add_parser("export", help="write layers and card as the repository keeps them")
     export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="models/NAME")
     for command in (train, measure, export):

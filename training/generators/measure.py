@@ -70,13 +70,13 @@ def asked(mention: Mention, gold: str, known: Dict[str, Dict[str, float]]) -> As
     names = sorted(counts, key=lambda name: (-counts[name], name))[:CANDIDATES]
     shares = np.array([counts[name] for name in names])
     right = next((i for i, name in enumerate(names) if plain(name) == plain(gold)), -1)
-    return Asked(mention, names, shares / shares.sum(), right)
+    return Asked(mention, names, shares / max(shares.sum(), 1.0), right)
 
 
-def evaluated(data: Path, known: Dict[str, Dict[str, float]]) -> tuple[List[Asked], int]:
-    """Questions of the evaluation set, and how many linked mentions it has."""
+def evaluated(data: Path, known: Dict[str, Dict[str, float]], every: int = 1) -> tuple[List[Asked], int]:
+    """Questions of the evaluation set, of every so many-th document, and how many linked mentions these have."""
     found, many = [], 0
-    for line in (data / "entities" / "linking" / f"{EVALUATED}.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (data / "entities" / "linking" / f"{EVALUATED}.jsonl").read_text(encoding="utf-8").splitlines()[::every]:
         document = json.loads(line)
         for label in document["labels"]:
             if label.get("coref") or label.get("optional") or not label["entity_id"].startswith("Q") or label["name"] == "Unknown":
@@ -135,7 +135,7 @@ def right(rows: Sequence[Asked], found: Sequence[Dict[str, np.ndarray]], weights
     return sum(b == row.right for b, row in zip(best, rows))
 
 
-def measure(model: Generator, inputs: Inputs, held: Sequence[Mention], data: Path, base: Path, evaluate: bool) -> Dict[str, object]:
+def measure(model: Generator, inputs: Inputs, held: Sequence[Mention], data: Path, base: Path, evaluate: int) -> Dict[str, object]:
     known = table(data)
     rows = [row for m in held if (row := asked(m, m.name, known)) and row.right >= 0]
     found = features(model, inputs, rows, base)
@@ -151,11 +151,12 @@ def measure(model: Generator, inputs: Inputs, held: Sequence[Mention], data: Pat
         weights[name] = fit(rows, found, way)
         report[name] = {"accuracy": round(correct / len(rows), 4), "weights": weights[name]}
     if evaluate:
-        rows, many = evaluated(data, known)
+        rows, many = evaluated(data, known, evaluate)
         found = features(model, inputs, rows, base)
         there = sum(row.right >= 0 for row in rows)
         report[EVALUATED] = {
             "mentions": many,
+            "documents, one in": evaluate,
             "among candidates": round(there / many, 4),
             **{name: round(right(rows, found, w) / many, 4) for name, w in weights.items()},
         }
