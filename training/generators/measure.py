@@ -113,21 +113,25 @@ def features(model: Generator, inputs: Inputs, rows: Sequence[Asked], base: Path
 
 
 def fit(rows: Sequence[Asked], found: Sequence[Dict[str, np.ndarray]], way: Sequence[str]) -> Dict[str, float]:
-    """Weights that make the right one likely among the candidates."""
+    """Weights, none below 0, that make the right one likely among the candidates; documents count as
+    much as sentences, of which there are more."""
     some = [(row, f) for row, f in zip(rows, found) if row.right >= 0]
-    weights = torch.zeros(len(way), dtype=torch.float64, requires_grad=True)
+    kinds = [row.mention.kind for row, _ in some]
+    shares = torch.tensor([1 / kinds.count(kind) for kind in kinds], dtype=torch.float64)
+    weights = torch.full((len(way),), 0.5, dtype=torch.float64, requires_grad=True)
     columns = [(torch.tensor(np.stack([f[name] for name in way], 1), dtype=torch.float64), row.right) for row, f in some]
     optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        losses = [torch.logsumexp(x @ weights, 0) - (x @ weights)[right] for x, right in columns]
-        loss = torch.stack(losses).mean() + 1e-3 * (weights**2).sum()
+        logits = [x @ weights.abs() for x, _ in columns]
+        losses = [torch.logsumexp(row, 0) - row[right] for row, (_, right) in zip(logits, columns)]
+        loss = (torch.stack(losses) * shares).sum() / shares.sum() + 1e-3 * (weights**2).sum()
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return {name: round(float(w), 4) for name, w in zip(way, weights.detach())}
+    return {name: round(float(w), 4) for name, w in zip(way, weights.detach().abs())}
 
 
 def right(rows: Sequence[Asked], found: Sequence[Dict[str, np.ndarray]], weights: Dict[str, float]) -> int:

@@ -200,8 +200,27 @@ def log_probabilities(model: Generator, inputs: Inputs, rows: Sequence[Tuple[Men
     for start in range(0, len(order), batch):
         some = order[start : start + batch]
         tokens, mask = padded([ids[i] for i in some])
-        given, wanted = inputs.batch_names([inputs.names(rows[i][1]) for i in some])
-        scores = model(tokens, mask, given, wanted).sum(2)
+        spelled = [inputs.names(rows[i][1]) for i in some]
+        given, wanted = inputs.batch_names(spelled)
+        states = model.write(model.read(tokens, mask), mask, given)
+        # Names that begin alike have the same states, up to where they part.
+        prefixes: Dict[Tuple[int, ...], int] = {}
+        first: List[Tuple[int, int, int]] = []
+        places = torch.zeros(wanted.shape, dtype=torch.long)
+        for i, names in enumerate(spelled):
+            for j, name in enumerate(names):
+                for k in range(len(name)):
+                    key = (i, *name[:k])
+                    if key not in prefixes:
+                        prefixes[key] = len(first)
+                        first.append((i, j, k))
+                    places[i, j, k] = prefixes[key]
+        where = torch.tensor(first).T
+        every = model.whole(states[where[0], where[1], where[2]])
+        table = model.bert.embeddings.word_embeddings.weight
+        target = wanted.clamp(min=0)
+        logits = (states * table[target]).sum(3) + model.bias[target]
+        scores = ((logits - every[places]) * (wanted >= 0)).sum(2)
         for place, i in enumerate(some):
             found[i] = scores[place, : len(rows[i][1])].float().numpy()
     return found

@@ -104,11 +104,15 @@ class Writing(Tiny):
 
     def test_others_of_the_batch_change_nothing(self):
         model = self.model()
-        rows = [(mention("w1 w2 w3", "w2", ""), ["w2", "w5 w6"]), (mention("w7 w8 " * 9 + "w9", "w9", ""), ["w1 w2 w3 w4"])]
+        rows = [(mention("w1 w2 w3", "w2", ""), ["w2", "w2 w6", "w2 w6 w7", "w5 w6"]), (mention("w7 w8 " * 9 + "w9", "w9", ""), ["w1 w2 w3 w4"])]
         together = log_probabilities(model, self.inputs, rows)
         for row, found in zip(rows, together):
             alone = log_probabilities(model, self.inputs, [row])[0]
             np.testing.assert_allclose(found, alone, atol=1e-4)
+            ids, mask = padded(self.inputs.mentions([row[0]]))
+            with torch.no_grad():
+                forced = model(ids, mask, *self.inputs.batch_names([self.inputs.names(row[1])])).sum(2)[0]
+            np.testing.assert_allclose(found, forced.numpy(), atol=1e-4)
 
     def test_the_mentions_place_counts(self):
         model = self.model()
