@@ -56,6 +56,8 @@ pub(super) enum EntitiesCommand {
     Disambiguate(super::entities_link::Disambiguate),
     /// Which entities a query asks about.
     Retrieve(super::entities_link::Retrieve),
+    /// Fit how much each measure counts, on what `gleaner eval entities --evidence` wrote.
+    Fit(super::entities_fit::Fit),
     /// Delete a catalog.
     Delete {
         /// Name of the catalog.
@@ -142,6 +144,7 @@ impl EntitiesCommand {
             EntitiesCommand::Link(command) => command.run(context, &catalogs),
             EntitiesCommand::Disambiguate(command) => command.run(context, &catalogs),
             EntitiesCommand::Retrieve(command) => command.run(context, &catalogs),
+            EntitiesCommand::Fit(command) => command.run(context),
             EntitiesCommand::List => list(context, &catalogs),
             EntitiesCommand::Show { catalog, id: None } => {
                 context.print(&catalogs.info(&catalog)?, info_in_words)

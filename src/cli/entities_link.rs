@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Context;
 use crate::entity::{
-    Catalogs, DisambiguateRequest, EntityLinker, LinkRequest, LinkedMention, Mentions,
+    Catalogs, DisambiguateRequest, EntityLinker, LinkMethod, LinkRequest, LinkedMention, Mentions,
     RetrieveEntitiesRequest, ScoredEntity,
 };
 use crate::error::{Code, Error, Problem, Result};
@@ -20,6 +20,9 @@ pub(super) struct Link {
     catalog: String,
     #[command(flatten)]
     text: TextFrom,
+    /// How mentions are found: by the catalog's names, or by a generator that annotates the text.
+    #[arg(long, value_enum, default_value = "detect")]
+    method: LinkMethod,
     /// Which stretches count as mentions.
     #[arg(long, value_enum, default_value = "capitalized")]
     mentions: Mentions,
@@ -69,9 +72,10 @@ struct TextFrom {
 
 #[derive(Debug, Args)]
 struct Answers {
-    /// A mention whose best entity has a lower score means none of the catalog.
-    #[arg(long, default_value_t = 0.5)]
-    threshold: f32,
+    /// A mention whose best entity has a lower score means none of the catalog [default: what the
+    /// weights were fitted with].
+    #[arg(long)]
+    threshold: Option<f32>,
     /// Most further entities that are told of a mention.
     #[arg(long, value_name = "N", default_value_t = 0)]
     alternatives: usize,
@@ -104,8 +108,9 @@ impl Link {
         let request = LinkRequest {
             catalog: self.catalog,
             text: self.text.read()?,
+            method: self.method,
             mentions: self.mentions,
-            threshold: Some(self.answers.threshold),
+            threshold: self.answers.threshold,
             alternatives: self.answers.alternatives,
         };
         let linked = linker(context)?.link(&view, &request)?;
@@ -136,7 +141,7 @@ impl Disambiguate {
             end: start + self.mention.chars().count(),
             text,
             candidates: self.candidates,
-            threshold: Some(self.answers.threshold),
+            threshold: self.answers.threshold,
             alternatives: Some(self.answers.alternatives),
         };
         let linked = linker(context)?.disambiguate(&view, &request)?;

@@ -363,6 +363,9 @@ pub struct Entities {
     /// The generator that writes names. Unset: priors and the encoder decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator: Option<String>,
+    /// A file of `gleaner entities fit`: how much each measure counts. Unset: what is shipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
 }
 
 impl Default for Entities {
@@ -370,6 +373,7 @@ impl Default for Entities {
         Entities {
             encoder: "gleaner-minilm".into(),
             generator: None,
+            weights: None,
         }
     }
 }

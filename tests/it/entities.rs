@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use gleaner::config::Config;
 use gleaner::entity::{
-    BuildInput, BuildOptions, BuildReport, Catalogs, EntityLinker, LinkRequest, Mentions, NewAlias,
-    NewName, Node, RejectedName, View,
+    BuildInput, BuildOptions, BuildReport, Catalogs, EntityLinker, LinkMethod, LinkRequest,
+    Mentions, NewAlias, NewName, Node, RejectedName, View, Weighings,
 };
 use gleaner::error::{Code, Error, Result};
 use gleaner::model::TextEncoder;
@@ -795,7 +795,7 @@ fn no_text_is_linked_to_what_is_not_in_the_catalog() {
     let view = world.catalogs().view("test").unwrap();
     let known: BTreeSet<String> = names.into_iter().map(|new| new.name).collect();
     let encoder = TextEncoder::open(&world.model, &runtime()).unwrap();
-    let linker = EntityLinker::new(encoder, None);
+    let linker = EntityLinker::new(encoder, None, &Weighings::shipped().unwrap());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(200));
     let words = prop::sample::select(vec![
         "Red", "red", "River", "cat", "The", "in", "x", "é", ".", " ", "\u{0}", "[SEP]", "ﬁ", "\n",
@@ -807,6 +807,7 @@ fn no_text_is_linked_to_what_is_not_in_the_catalog() {
             let request = LinkRequest {
                 catalog: String::new(),
                 text: text.clone(),
+                method: LinkMethod::Detect,
                 mentions: Mentions::All,
                 threshold: Some(0.0),
                 alternatives: 100,

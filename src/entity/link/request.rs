@@ -13,6 +13,20 @@ pub const MAX_CANDIDATES: usize = 256;
 /// Most names that a request may ask for.
 pub const MAX_NAMES: usize = 100;
 
+/// How the mentions of a text are found.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkMethod {
+    /// By the names and aliases of the catalog.
+    #[default]
+    Detect,
+    /// By a generator that copies the text and writes names beside what it takes for mentions:
+    /// right for one that was trained to. Texts of at most 20,000 bytes.
+    Annotate,
+}
+
 /// Which entities a text speaks of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,11 +35,14 @@ pub struct LinkRequest {
     pub catalog: String,
     /// The text, at most 200,000 bytes.
     pub text: String,
-    /// Which stretches count as mentions.
+    /// How mentions are found.
+    #[serde(default)]
+    pub method: LinkMethod,
+    /// Which stretches count as mentions where they are detected.
     #[serde(default)]
     pub mentions: Mentions,
     /// Mentions whose best entity has a lower score are answered as meaning none of the catalog,
-    /// 0 to 1; 0.5 where it is not said.
+    /// 0 to 1; where it is not said, what the weights were fitted with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
     /// Most further entities that are told of each mention, 0 to 100; 0 where it is not said.
@@ -49,7 +66,8 @@ pub struct DisambiguateRequest {
     /// none are given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
-    /// As in requests to link.
+    /// The answer is none of the catalog where the best entity has a lower score, 0 to 1; where it
+    /// is not said, what the weights were fitted with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
     /// Most further entities that are told, 0 to 100; 5 where it is not said.
@@ -77,7 +95,7 @@ pub struct ScoredEntity {
     pub id: String,
     /// Its name; of several the likeliest.
     pub name: String,
-    /// 0 to 1: the share that falls to it, beside the others and none.
+    /// 0 to 1: how likely it is meant, beside the others and none.
     pub score: f32,
 }
 
@@ -132,15 +150,14 @@ pub(super) fn check_text(field: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_threshold(threshold: Option<f32>) -> Result<f32> {
-    let threshold = threshold.unwrap_or(0.5);
-    if (0.0..=1.0).contains(&threshold) {
+pub(super) fn check_threshold(threshold: Option<f32>) -> Result<Option<f32>> {
+    let Some(found) = threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) else {
         return Ok(threshold);
-    }
+    };
     Err(
         Problem::new(Code::InvalidRequest, "the threshold cannot be used")
             .field("threshold")
-            .found(threshold)
+            .found(found)
             .expected("0 to 1")
             .into(),
     )
