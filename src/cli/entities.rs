@@ -77,7 +77,8 @@ pub(super) struct Build {
     /// Aliases: lines of an alias, a name and perhaps a count, with tabs between. May be repeated.
     #[arg(long, value_name = "FILE")]
     aliases: Vec<PathBuf>,
-    /// The model whose tokenizer spells the names [default: the configuration's entities.encoder].
+    /// The model whose tokenizer spells the names [default: the configuration's
+    /// entities.generator, or entities.encoder].
     #[arg(long)]
     model: Option<String>,
     /// Underscores in the files stand for spaces, as in the addresses of DBpedia and Wikipedia.
@@ -182,7 +183,7 @@ impl Build {
         let registry = Registry::new(models.folders.clone(), models.runtime.clone());
         let model = match self.model {
             Some(model) => model,
-            None => context.config.entities.encoder.clone(),
+            None => context.config.entities.speller().to_owned(),
         };
         let options = BuildOptions {
             model_folder: registry.folder(&model)?,

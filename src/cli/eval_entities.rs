@@ -122,11 +122,11 @@ impl EvalEntities {
         table: Option<&CandidateTable>,
         folder: &Path,
     ) -> Result<View> {
-        let spelled_by = settings.generator.as_ref().unwrap_or(&settings.encoder);
+        let spelled_by = settings.speller();
         let catalogs = Catalogs::new(folder);
         let options = BuildOptions {
             model_folder: registry.folder(spelled_by)?,
-            model: spelled_by.clone(),
+            model: spelled_by.to_owned(),
             max_tokens: 128,
             replace: false,
         };

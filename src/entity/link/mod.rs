@@ -15,6 +15,9 @@ mod mentions;
 mod request;
 mod weigh;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 pub use annotate::MAX_ANNOTATED;

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod files;
+pub mod names;
 pub mod plain_bert;
 pub mod s3;
 pub mod service;
