@@ -11,6 +11,7 @@ that file's marks. Both are needed only where the service's own program is there
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
@@ -95,8 +96,6 @@ def held_out(files: Sequence[Path], out: Path) -> int:
 
 def covered(documents: Path, candidates: Path, out: Path) -> None:
     """Keeps, of the mentions, those that the candidates are of."""
-    import gzip
-
     with gzip.open(candidates, "rt", encoding="utf-8") as lines:
         known = {line.split("\t", 1)[0].strip() for line in lines}
     with out.open("w", encoding="utf-8") as file:
@@ -161,6 +160,7 @@ def tables(found: Mapping[str, Any]) -> str:
         lines += [f"**{name}**, candidates given: {report['mentions']} mentions that mean an entity,"]
         lines += [f"{percent(report['ceiling'])} % of which have theirs among the candidates.", ""]
         lines += disambiguation(report)
+        lines += reliability(report)
     for name, report in found["open"].items():
         lines += [f"**{name}**, all names: {report['mentions']} mentions that mean an entity,"]
         lines += [f"{percent(report['ceiling'])} % of which have theirs among the candidates.", ""]
@@ -183,6 +183,16 @@ def disambiguation(report: Mapping[str, Any]) -> List[str]:
         figures = [percent(one[key]) for key in ("accuracy", "micro_f1", "nil_f1")]
         figures.append(f"{one['calibration']['ece']:.3f}")
         lines.append(f"| {NAMES[way]} | {' | '.join(figures)} |")
+    return lines + [""]
+
+
+def reliability(report: Mapping[str, Any]) -> List[str]:
+    """Beside the scores of what is used, how many of the answers are right."""
+    way = "all" if "all" in report["methods"] else "no_generator"
+    bins = report["methods"][way]["calibration"]["bins"]
+    lines = [f"How often answers of a score are right ({NAMES[way]}):", "", "| score | answers | right % |", "|---|---|---|"]
+    for one in bins:
+        lines.append(f"| {one['share']:.2f} | {one['answers']} | {percent(one['right'])} |")
     return lines + [""]
 
 

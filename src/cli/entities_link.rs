@@ -176,6 +176,10 @@ fn in_words(mention: &LinkedMention) -> String {
     } = mention;
     let meant = match entity {
         Some(entity) => entity_in_words(entity),
+        // Something was likelier, but not likely enough.
+        None if alternatives.iter().any(|other| other.score > *none) => {
+            "none of the catalog: nothing is sure enough".into()
+        }
         None => format!("none of the catalog, {none:.2}"),
     };
     let mut words = format!("{start}-{end} {text}: {meant}");

@@ -59,7 +59,9 @@ pub struct MarkedMention {
 impl MarkedMention {
     /// The entity's name, in the form that is compared; None for one that means none.
     fn gold(&self) -> Option<String> {
-        let linked = self.entity_id.starts_with('Q') && !self.name.is_empty();
+        // Numbers have ids in some collections, and this for a name.
+        let named = !self.name.is_empty() && self.name != "Unknown";
+        let linked = self.entity_id.starts_with('Q') && named;
         linked.then(|| comparable(&self.name))
     }
 

@@ -5,9 +5,12 @@
 use std::collections::BTreeSet;
 
 use gleaner::config::Config;
-use gleaner::entity::{EntityLinker, LinkMethod, LinkRequest, Mentions, NewName, Weighings};
+use gleaner::entity::{
+    BuildInput, BuildOptions, DisambiguateRequest, EntityLinker, LinkMethod, LinkRequest, Mentions,
+    NewName, RetrieveEntitiesRequest, Way, Weighings,
+};
 use gleaner::error::Code;
-use gleaner::model::TextEncoder;
+use gleaner::model::{Generator, TextEncoder};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -16,6 +19,7 @@ use crate::support::files;
 use crate::support::names::{World, name, plain};
 use crate::support::service::Service;
 use crate::support::tiny_model::{TinyModel, runtime};
+use crate::support::toy_generator;
 
 #[test]
 fn evaluation_counts_what_is_right() {
@@ -64,9 +68,9 @@ fn evaluation_counts_what_is_right() {
         .map(|bin| bin["answers"].as_u64().unwrap())
         .sum();
     assert_eq!(answers, 2, "{report}");
-    // Of the titles, only the river's whole name is spelled in the text.
+    // Of the titles, only the river's whole name is spelled in the text; its last word may mean it.
     let report = place.json(&[&eval[..], &["--link"]].concat());
-    assert!(close(&report["ceiling"], 0.0), "{report}");
+    assert!(close(&report["ceiling"], 1.0 / 3.0), "{report}");
     assert!(close(&report["linking"]["found"], 0.0), "{report}");
     assert!(
         close(&report["linking"]["methods"]["prior"]["recall"], 0.0),
@@ -356,6 +360,17 @@ fn requests_that_cannot_be_answered_change_nothing() {
     assert_eq!(service.get("/v1/entities/things").json()["names"], 3);
 }
 
+fn link_request(text: &str) -> LinkRequest {
+    LinkRequest {
+        catalog: String::new(),
+        text: text.into(),
+        method: LinkMethod::Detect,
+        mentions: Mentions::All,
+        threshold: None,
+        alternatives: 0,
+    }
+}
+
 #[test]
 fn no_text_is_linked_to_what_is_not_in_the_catalog() {
     let world = World::new();
@@ -375,12 +390,9 @@ fn no_text_is_linked_to_what_is_not_in_the_catalog() {
     runner
         .run(&texts, |text| {
             let request = LinkRequest {
-                catalog: String::new(),
-                text: text.clone(),
-                method: LinkMethod::Detect,
-                mentions: Mentions::All,
                 threshold: Some(0.0),
                 alternatives: 100,
+                ..link_request(&text)
             };
             if text.trim().is_empty() {
                 return Ok(());
@@ -403,4 +415,101 @@ fn no_text_is_linked_to_what_is_not_in_the_catalog() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn what_a_generator_writes_is_in_the_catalog_whatever_it_reads() {
+    let world = World::new();
+    let folder = world.folder.path().join("toy");
+    toy_generator::write(&folder);
+    let names = ["red river", "Red River", "the city", "cat", "river . x"];
+    let options = BuildOptions {
+        model: "toy".into(),
+        model_folder: folder.clone(),
+        ..world.options()
+    };
+    let input = BuildInput {
+        names: &mut names.iter().map(|name| Ok(plain(name))),
+        aliases: &mut std::iter::empty(),
+        rejects: &mut |rejected| panic!("{rejected:?}"),
+        progress: &mut |_| {},
+    };
+    world.catalogs().build("test", &options, input).unwrap();
+    let view = world.catalogs().view("test").unwrap();
+    let encoder = TextEncoder::open(&world.model, &runtime()).unwrap();
+    let generator = Generator::open(&folder, &runtime()).unwrap();
+    // Shipped weights may leave the generator aside.
+    let mut weighings = Weighings::shipped().unwrap();
+    let mut weights = weighings.used(false).1;
+    (weights.candidate.generated, weights.none.generated) = (0.5, 0.5);
+    weighings.with_generator = Way::All;
+    weighings.ways.insert(Way::All, weights);
+    let linker = EntityLinker::new(encoder, Some(generator), &weighings);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(150));
+    let words = prop::sample::select(toy_generator::WORDS.to_vec());
+    let texts = prop::collection::vec(words, 1..60).prop_map(|words| words.join(" "));
+    let annotated = std::cell::Cell::new(0);
+    runner
+        .run(&texts, |text| {
+            let request = LinkRequest {
+                method: LinkMethod::Annotate,
+                threshold: Some(0.0),
+                alternatives: 100,
+                ..link_request(&text)
+            };
+            let mut last = 0;
+            for mention in linker.link(&view, &request).unwrap().mentions {
+                let span: String = text
+                    .chars()
+                    .skip(mention.start)
+                    .take(mention.end - mention.start)
+                    .collect();
+                prop_assert_eq!(&span, &mention.mention);
+                prop_assert!(mention.start >= last && mention.end > mention.start);
+                last = mention.end;
+                prop_assert!(mention.entity.is_some());
+                for entity in mention.entity.iter().chain(&mention.alternatives) {
+                    prop_assert!(names.contains(&entity.name.as_str()), "{}", entity.name);
+                    prop_assert!((0.0..=1.0).contains(&entity.score));
+                }
+            }
+            annotated.set(annotated.get() + usize::from(last > 0));
+            let found = linker.retrieve(
+                &view,
+                &RetrieveEntitiesRequest {
+                    catalog: String::new(),
+                    query: text.clone(),
+                    k: None,
+                },
+            );
+            // A beam of ten reaches all five, each once.
+            let found: BTreeSet<String> = found
+                .unwrap()
+                .entities
+                .into_iter()
+                .map(|e| e.name)
+                .collect();
+            prop_assert_eq!(found, names.iter().map(|name| (*name).to_owned()).collect());
+            // A mention that names nothing may mean whatever is written for it.
+            let Some(at) = text.find("in") else {
+                return Ok(());
+            };
+            let marked = linker.disambiguate(
+                &view,
+                &DisambiguateRequest {
+                    catalog: String::new(),
+                    start: at,
+                    end: at + 2,
+                    text: text.clone(),
+                    candidates: Vec::new(),
+                    threshold: Some(0.0),
+                    alternatives: None,
+                },
+            );
+            let marked = marked.unwrap();
+            prop_assert!(marked.entity.is_some() && marked.alternatives.len() == 4);
+            Ok(())
+        })
+        .unwrap();
+    assert!(annotated.get() > 10, "{annotated:?}");
 }

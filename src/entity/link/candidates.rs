@@ -31,10 +31,14 @@ pub(super) struct Question {
 pub(super) struct Candidate {
     pub id: String,
     pub name: String,
+    /// What contexts are compared with: the name, with what it is in words where that is known.
+    pub described: String,
     /// Tokens of the name.
     pub tokens: Vec<u32>,
     /// Of counts and popularity.
     pub weight: f32,
+    /// Whether a longer mention of the text means it.
+    pub shared: bool,
 }
 
 impl Question {
@@ -90,8 +94,13 @@ fn of_weights(view: &View, mut weights: Vec<(u32, f32)>, most: usize) -> Result<
         found.push(Candidate {
             tokens: view.tokenizer().tokens(&record.name)?.unwrap_or_default(),
             id: record.id,
+            described: match record.description {
+                Some(description) => format!("{}: {description}", record.name),
+                None => record.name.clone(),
+            },
             name: record.name,
             weight,
+            shared: false,
         });
     }
     Ok(found)
@@ -165,31 +174,55 @@ pub(super) fn add_names(
     Ok(ids)
 }
 
-/// A mention that is a part of a longer one's words elsewhere in the text may mean the same:
-/// `Simmons` after `Phil Simmons`.
-pub(super) fn share_longer(text: &str, stretches: &[Stretch], questions: &mut [Question]) {
-    let words: Vec<Vec<String>> = stretches
-        .iter()
-        .map(|stretch| {
-            let mention = &text[stretch.start..stretch.end];
-            mention.split_whitespace().map(str::to_lowercase).collect()
-        })
-        .collect();
-    for at in 0..questions.len() {
-        if words[at].len() != 1 {
-            continue;
+/// A mention that is the last or the first word of a longer one elsewhere in the text may mean the
+/// same: `Simmons` after `Phil Simmons`. `longer` are the mentions of the text with what they may
+/// mean.
+pub(super) fn share_longer(text: &str, longer: &Longer, question: &mut Question) {
+    let mention = text[question.start..question.end].trim().to_lowercase();
+    let shared = longer.last.get(&mention);
+    let Some(shared) = shared.or_else(|| longer.first.get(&mention)) else {
+        return;
+    };
+    let own = &mut question.candidates;
+    let most = own.iter().map(|one| one.weight).fold(1.0, f32::max);
+    for candidate in shared {
+        let there = own.iter_mut().find(|other| other.id == candidate.id);
+        match there {
+            Some(other) => (other.weight, other.shared) = (other.weight.max(most), true),
+            None => own.push(Candidate {
+                weight: candidate.weight.max(most),
+                shared: true,
+                ..candidate.clone()
+            }),
         }
-        let longer = words.iter().position(|other| {
-            other.len() > 1 && other.len() < 5 && other.last() == words[at].last()
-        });
-        let Some(longer) = longer else { continue };
-        let shared: Vec<Candidate> = questions[longer].candidates.clone();
-        let own = &mut questions[at].candidates;
-        let most = own.iter().map(|c| c.weight).fold(1.0, f32::max);
-        for mut candidate in shared {
-            own.retain(|other| other.id != candidate.id);
-            candidate.weight = candidate.weight.max(most * 4.0);
-            own.push(candidate);
+    }
+}
+
+/// What mentions of two to four words may mean, by their last and their first word. The first
+/// mention of a text counts.
+#[derive(Default)]
+pub(super) struct Longer {
+    last: HashMap<String, Vec<Candidate>>,
+    first: HashMap<String, Vec<Candidate>>,
+}
+
+impl Longer {
+    pub(super) fn of(text: &str, questions: &[Question]) -> Longer {
+        let mut longer = Longer::default();
+        for question in questions {
+            let mention = text[question.start..question.end].to_lowercase();
+            let words: Vec<&str> = mention.split_whitespace().collect();
+            let (Some(first), Some(last)) = (words.first(), words.last()) else {
+                continue;
+            };
+            if !(2..5).contains(&words.len()) {
+                continue;
+            }
+            for (by, word) in [(&mut longer.last, last), (&mut longer.first, first)] {
+                by.entry((*word).to_owned())
+                    .or_insert_with(|| question.candidates.clone());
+            }
         }
+        longer
     }
 }

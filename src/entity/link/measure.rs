@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::super::decode::{log_sum_exp, teacher_force};
+use super::super::decode::{BeamOptions, beam_search, log_sum_exp, teacher_force};
 use super::super::view::View;
 use super::EntityLinker;
-use super::candidates::{Candidate, Question};
+use super::candidates::{Candidate, Question, add_names};
 use super::weigh::{CandidateMeasures, Evidence, Known, NoneMeasures, Origin};
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::{Generator, Task};
@@ -16,6 +16,13 @@ const CONTEXT: usize = 300;
 pub(super) const GENERATOR_TOKENS: usize = 384;
 /// Contexts and names encoded at once.
 const ENCODED: usize = 4_096;
+/// Mentions whose contexts a generator reads at once.
+const READ: usize = 32;
+/// Bytes of the text on each side of a mention, and of its beginning, that a generator may read.
+const NEAR: usize = 8 * GENERATOR_TOKENS;
+const BEGINNING: usize = 600;
+/// Names that a generator writes where nobody says which there are.
+const BEAMS: usize = 10;
 /// The least logarithm of a probability that is told from others.
 const UNLIKELIEST: f32 = -30.0;
 
@@ -66,8 +73,8 @@ impl EntityLinker {
         for question in questions {
             contexts.push(context(text, question.start, question.end));
             for candidate in &question.candidates {
-                names.entry(&candidate.name).or_insert_with(|| {
-                    order.push(&candidate.name);
+                names.entry(&candidate.described).or_insert_with(|| {
+                    order.push(&candidate.described);
                     order.len() - 1
                 });
             }
@@ -91,7 +98,7 @@ impl EntityLinker {
             .map(|(at, question)| {
                 let context = row(&contexts, at);
                 let cosine = |candidate: &Candidate| {
-                    let name = row(&order, names[candidate.name.as_str()]);
+                    let name = row(&order, names[candidate.described.as_str()]);
                     context.iter().zip(&name).map(|(a, b)| a * b).sum()
                 };
                 question.candidates.iter().map(cosine).collect()
@@ -133,6 +140,7 @@ fn evidence(
             prior: (candidate.weight / total).max(f32::MIN_POSITIVE).ln(),
             similarity: similarities.as_ref().map_or(0.0, |all| all[at]),
             spelled: yes(spelled(candidate)),
+            shared: yes(candidate.shared),
             generated: written.max(UNLIKELIEST),
             generated_mean: (written / (candidate.tokens.len() + 1) as f32).max(UNLIKELIEST),
         }
@@ -182,6 +190,21 @@ pub(super) fn check_tokenizer(view: &View, generator: &Generator) -> Result<()> 
     ))
 }
 
+/// What a generator reads of a mention.
+fn input(generator: &Generator, text: &str, start: usize, end: usize) -> Result<Vec<u32>> {
+    let (before, after) = (&text[..start], &text[end..]);
+    let mention = format!(" [START_ENT] {} [END_ENT] ", &text[start..end]);
+    // No more of the text than can matter: its beginning, and what is near.
+    let near = before.ceil_char_boundary(before.len().saturating_sub(NEAR));
+    let beginning = &before[..before.floor_char_boundary(BEGINNING.min(near))];
+    let before = match near > beginning.len() {
+        true => format!("{beginning} {}", &before[near..]),
+        false => before.to_owned(),
+    };
+    let after = &after[..after.floor_char_boundary(NEAR.min(after.len()))];
+    generator.window(&before, &mention, after, GENERATOR_TOKENS)
+}
+
 /// Logarithms of the probabilities that a generator writes the candidates' names.
 fn generated(
     view: &View,
@@ -190,31 +213,44 @@ fn generated(
     questions: &[Question],
 ) -> Result<Vec<Vec<f32>>> {
     check_tokenizer(view, generator)?;
-    let mut inputs = Vec::with_capacity(questions.len());
-    let mut names: Vec<(usize, &[u32])> = Vec::new();
-    for (at, question) in questions.iter().enumerate() {
-        let (before, after) = (&text[..question.start], &text[question.end..]);
-        let mention = format!(
-            " [START_ENT] {} [END_ENT] ",
-            &text[question.start..question.end]
-        );
-        // No more of the sides than can matter.
-        let before =
-            &before[before.ceil_char_boundary(before.len().saturating_sub(8 * GENERATOR_TOKENS))..];
-        let after = &after[..after.floor_char_boundary((8 * GENERATOR_TOKENS).min(after.len()))];
-        inputs.push(generator.window(before, &mention, after, GENERATOR_TOKENS)?);
-        names.extend(
-            question
-                .candidates
-                .iter()
-                .map(|c| (at, c.tokens.as_slice())),
+    let mut found = Vec::with_capacity(questions.len());
+    for some in questions.chunks(READ) {
+        let inputs = some
+            .iter()
+            .map(|question| input(generator, text, question.start, question.end));
+        let mut names: Vec<(usize, &[u32])> = Vec::new();
+        for (at, question) in some.iter().enumerate() {
+            let own = question.candidates.iter();
+            names.extend(own.map(|candidate| (at, candidate.tokens.as_slice())));
+        }
+        let mut generation = generator.read(&inputs.collect::<Result<Vec<_>>>()?)?;
+        let forced = teacher_force(&mut generation, &names)?;
+        let mut forced = forced.into_iter().map(|forced| forced.log_probability);
+        found.extend(
+            some.iter()
+                .map(|question| forced.by_ref().take(question.candidates.len()).collect()),
         );
     }
-    let mut generation = generator.read(&inputs)?;
-    let forced = teacher_force(&mut generation, &names)?;
-    let mut forced = forced.into_iter().map(|forced| forced.log_probability);
-    Ok(questions
-        .iter()
-        .map(|question| forced.by_ref().take(question.candidates.len()).collect())
-        .collect())
+    Ok(found)
+}
+
+/// Adds the names that a generator would write for a mention, of all that a catalog has.
+pub(super) fn add_written(
+    view: &View,
+    generator: &Generator,
+    text: &str,
+    question: &mut Question,
+) -> Result<()> {
+    check_tokenizer(view, generator)?;
+    let input = input(generator, text, question.start, question.end)?;
+    let options = BeamOptions {
+        beams: BEAMS,
+        names: BEAMS,
+        ..BeamOptions::default()
+    };
+    let written = beam_search(&mut generator.read(&[input])?, &[view], &options)?;
+    let nodes = written.into_iter().flatten();
+    let names: Vec<u32> = nodes.flat_map(|one| view.names_at(one.node)).collect();
+    add_names(view, &names, &mut question.candidates)?;
+    Ok(())
 }

@@ -22,9 +22,9 @@ use std::collections::HashMap;
 
 pub use annotate::MAX_ANNOTATED;
 use annotate::annotate;
-use candidates::{Question, add_names, candidates, given, share_longer};
+use candidates::{Longer, Question, add_names, candidates, given, share_longer};
 pub use fit::{Calibration, CalibrationBin, Example, FitReport, fit};
-use measure::{GENERATOR_TOKENS, Wanted, check_tokenizer};
+use measure::{GENERATOR_TOKENS, Wanted, add_written, check_tokenizer};
 pub use mentions::Mentions;
 use mentions::detect;
 pub use request::{
@@ -43,6 +43,9 @@ use super::view::View;
 use crate::config::Entities;
 use crate::error::Result;
 use crate::model::{Generator, Registry, TextEncoder};
+
+/// Bytes around a marked mention in which longer ones are looked for.
+const AROUND: usize = 4_000;
 
 /// Links texts to the entities of catalogs. Any number of threads may use one at once; clones share
 /// the models.
@@ -162,7 +165,10 @@ impl EntityLinker {
                 let stretches = detect(view, text, request.mentions)?;
                 let questions = stretches.iter().map(|one| Question::found(view, one));
                 let mut questions = questions.collect::<Result<Vec<_>>>()?;
-                share_longer(text, &stretches, &mut questions);
+                let longer = Longer::of(text, &questions);
+                for question in &mut questions {
+                    share_longer(text, &longer, question);
+                }
                 (stretches, questions)
             }
             LinkMethod::Annotate => {
@@ -229,13 +235,16 @@ impl EntityLinker {
             true => (Origin::Marked, candidates(view, &tokens)?),
             false => (Origin::Given, given(view, &request.candidates, &tokens)?),
         };
-        let question = Question {
+        let mut question = Question {
             origin,
             start,
             end,
             tokens,
             candidates,
         };
+        if origin == Origin::Marked {
+            self.look_further(view, &request.text, &mut question)?;
+        }
         let evidence = self.evidence(view, &request.text, vec![question], self.wanted)?;
         // One question, one answer.
         Ok(evidence.into_iter().next().unwrap_or(Evidence {
@@ -243,6 +252,28 @@ impl EntityLinker {
             none: NoneMeasures::default(),
             candidates: Vec::new(),
         }))
+    }
+
+    /// Adds what a marked mention may mean besides what its words say: what longer mentions around
+    /// it mean, and what a generator would write.
+    fn look_further(&self, view: &View, text: &str, question: &mut Question) -> Result<()> {
+        let from = text.floor_char_boundary(question.start.saturating_sub(AROUND));
+        let to = text.ceil_char_boundary((question.end + AROUND).min(text.len()));
+        let mut around = Vec::new();
+        for mut stretch in detect(view, &text[from..to], Mentions::Capitalized)? {
+            stretch.start += from;
+            stretch.end += from;
+            if text[stretch.start..stretch.end].contains(char::is_whitespace) {
+                around.push(Question::found(view, &stretch)?);
+            }
+        }
+        share_longer(text, &Longer::of(text, &around), question);
+        match &self.generator {
+            Some(generator) if self.wanted.generated => {
+                add_written(view, generator, text, question)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The entities that a query asks about: what a generator writes, or without one what the

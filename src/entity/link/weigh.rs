@@ -52,10 +52,13 @@ measures! {
     CandidateMeasures {
         /// Logarithm of the share that falls to it by counts and popularity.
         prior,
-        /// Cosine of the mention's context and the name, by the encoder.
+        /// Cosine of the mention's context and the name, with its description where there is one, by
+        /// the encoder.
         similarity,
         /// 1 where the name is spelled as the mention is.
         spelled,
+        /// 1 where a longer mention of the text may mean it.
+        shared,
         /// Logarithm of the probability that the generator writes the name, not below -30.
         generated,
         /// The same divided by the tokens that are written, the end included.
@@ -304,6 +307,7 @@ impl Way {
             prior,
             similarity,
             spelled,
+            shared: prior,
             generated: generator,
             generated_mean: generator,
         };

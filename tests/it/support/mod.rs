@@ -8,5 +8,6 @@ pub mod s3;
 pub mod service;
 pub mod shop;
 pub mod tiny_model;
+pub mod toy_generator;
 pub mod toy_graph;
 pub mod world;
