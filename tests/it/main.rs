@@ -46,5 +46,6 @@ mod snapshots;
 mod support;
 mod tasks;
 mod token_classifiers;
+mod trained_generators;
 mod vectors;
 mod words;

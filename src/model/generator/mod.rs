@@ -31,8 +31,8 @@ use graph::{Cells, Feeds, Sessions};
 use turn::Turns;
 
 pub(super) const ENCODER: &str = "encoder_model.onnx";
-const DECODER: &str = "decoder_model.onnx";
-const WITH_PAST: &str = "decoder_with_past_model.onnx";
+pub(super) const DECODER: &str = "decoder_model.onnx";
+pub(super) const WITH_PAST: &str = "decoder_with_past_model.onnx";
 const MERGED: &str = "decoder_model_merged.onnx";
 const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
@@ -48,6 +48,8 @@ struct Settings {
     forced_bos_token_id: Option<u32>,
     max_position_embeddings: Option<usize>,
     n_positions: Option<usize>,
+    /// Ours: see [`Generator::window`].
+    beginning_tokens: Option<usize>,
 }
 
 /// One id or several, of which the first is written.
@@ -70,6 +72,8 @@ struct Inner {
     prefix: Vec<u32>,
     end: u32,
     max_tokens: usize,
+    /// Tokens of a text's beginning that stay in a window.
+    beginning: usize,
 }
 
 impl Generator {
@@ -129,6 +133,7 @@ impl Generator {
                 .collect(),
             end,
             max_tokens: positions.unwrap_or(MAX_TOKENS),
+            beginning: settings.beginning_tokens.unwrap_or(0),
         })))
     }
 
@@ -149,6 +154,9 @@ impl Generator {
 
     /// Tokens of `before`, `middle` and `after`, with the special tokens around them, in at most
     /// `max_tokens`: the middle is kept whole where it fits, and of the sides what is next to it.
+    /// Where `config.json` says so (`beginning_tokens`), the first tokens of `before` stay as well,
+    /// with the end's token behind them, if there is room for twice as many: what a text is about is
+    /// said there.
     ///
     /// # Errors
     /// InvalidRequest for a text that the tokenizer refuses.
@@ -171,8 +179,15 @@ impl Generator {
             .len()
             .min(room.div_ceil(2).max(room.saturating_sub(before.len())));
         let left = before.len().min(room - right);
-        let (before, after) = (&before[before.len() - left..], &after[..right]);
-        Ok(tokenizer.with_specials(&[before, &middle, after]))
+        let after = &after[..right];
+        let beginning = self.0.beginning;
+        if beginning == 0 || left == before.len() || left <= 2 * beginning {
+            let before = &before[before.len() - left..];
+            return Ok(tokenizer.with_specials(&[before, &middle, after]));
+        }
+        let next = &before[before.len() - (left - beginning - 1)..];
+        let parts = [&before[..beginning], &[self.0.end], next, &middle, after];
+        Ok(tokenizer.with_specials(&parts))
     }
 
     /// Reads inputs, token ids with the special tokens around them, and is ready to write answers
