@@ -124,10 +124,30 @@ pub(super) async fn import(
         let request: SchemaRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
         imported(&work, request)
     };
-    Ok(permit.run(import).await?)
+    let (response, name) = permit.run(import).await?;
+    tokio::spawn(prepare(app, name));
+    Ok(response)
 }
 
-fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
+/// Encodes what is new of a database, so that the first question does not wait for it.
+async fn prepare(app: Arc<App>, name: String) {
+    let work = app.clone();
+    let database = name.clone();
+    let prepared = match app.searches.enter(1).await {
+        Ok(permit) => {
+            let prepare = move || retriever(&work)?.prepare(&work.schemas.get(&database)?);
+            permit.run(prepare).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = prepared {
+        // The question will say so to whoever asks it.
+        tracing::info!(database = name, %error, "a database is not prepared for questions yet");
+    }
+}
+
+/// The answer, and the name of the database.
+fn imported(app: &App, request: SchemaRequest) -> Result<(Response, String)> {
     let SchemaRequest {
         name,
         ddl,
@@ -203,7 +223,7 @@ fn imported(app: &App, request: SchemaRequest) -> Result<Response> {
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/schemas/{}", answer.name)) {
         response.headers_mut().insert(LOCATION, location);
     }
-    Ok(response)
+    Ok((response, answer.name))
 }
 
 pub(super) async fn show(

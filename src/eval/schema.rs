@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Problem, Result};
 use crate::sql::{
-    Cells, Choice, Database, Decision, FocusRequest, Gold, Hints, Kept, Linker, Method,
+    Cells, Choice, Database, Decision, FocusRequest, Gold, Hints, Kept, Least, Linker, Method,
     NamedValues, Prepared, Question, SchemaIndex, Scores, Strategy, choose, complete, decide, gold,
 };
 
@@ -382,11 +382,11 @@ impl SchemaSet {
         for threshold in &options.thresholds {
             let choice = match options.choice {
                 Choice::Above { table, .. } => Choice::Above {
-                    column: *threshold,
+                    column: Least::any(*threshold),
                     table,
                 },
                 _ => Choice::Above {
-                    column: *threshold,
+                    column: Least::any(*threshold),
                     table: f32::INFINITY,
                 },
             };

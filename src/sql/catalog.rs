@@ -22,14 +22,14 @@ use sha2::{Digest, Sha256};
 
 use super::check::{check, check_database_name};
 use super::permissions::{not_permitted, restrict};
+use super::vectors::{Kind, Others, Shelf};
 use super::{Cells, Changes, Database, Descriptions, Permissions};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::sync_parent;
-use beside::Beside;
 
 mod beside;
 
-pub(crate) use beside::{read as read_whole, write as write_whole};
+pub(crate) use beside::{Beside, read as read_whole, write as write_whole};
 
 /// What the files' shape is called; one of another is refused, not guessed at.
 const VERSION: u32 = 1;
@@ -91,6 +91,17 @@ impl Entry {
         tables.extend(self.database.tables.iter().map(|table| table.name.as_str()));
         tables.sort_unstable();
         view_key(name, tables.into_iter())
+    }
+
+    /// Where vectors of one kind are kept. `others` says what becomes of those that are not asked
+    /// for; what one caller sees is never all.
+    pub(crate) fn shelf(&self, kind: Kind, others: Others) -> Shelf<'_> {
+        let others = if self.restricted {
+            Others::Stay
+        } else {
+            others
+        };
+        Shelf::new(&self.beside, kind, others)
     }
 
     /// Values of its columns, to be searched.

@@ -52,6 +52,7 @@ impl Hints {
         let Choice::Above { column: least, .. } = choice else {
             return BTreeSet::new();
         };
+        let least = least.of(index.columns.len());
         let mut places: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for value in &self.values {
             let sure = matches!(value.matched, Matched::Exact | Matched::Words);

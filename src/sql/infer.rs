@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::split_words;
+use super::names::split_words;
 use super::{Column, Database, ForeignKey, Origin, Table};
 
 /// Words behind a name that say that it is a key.

@@ -42,7 +42,44 @@ pub enum Choice {
     Top(usize),
     /// Columns and tables that score at least so much; and the best table and its best column
     /// in any case.
-    Above { column: f32, table: f32 },
+    Above { column: Least, table: f32 },
+}
+
+/// Columns up to which a schema is small, and from which it is large.
+const SMALL: f32 = 40.0;
+const LARGE: f32 = 80.0;
+
+/// The least score at which a column is kept. Of a small schema one keeps more for a column that
+/// may be needed: what it costs is a few columns, and of a large one it is dozens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Least {
+    /// In schemas of at most 40 columns.
+    pub small: f32,
+    /// In schemas of at least 80.
+    pub large: f32,
+}
+
+impl Least {
+    /// The same for all.
+    pub fn any(score: f32) -> Least {
+        Least {
+            small: score,
+            large: score,
+        }
+    }
+
+    /// In a schema of so many columns; between small and large ones by the logarithms.
+    pub(crate) fn of(self, columns: usize) -> f32 {
+        let large = (columns as f32 / SMALL).ln() / (LARGE / SMALL).ln();
+        // As they are written, without rounding.
+        if large <= 0.0 {
+            self.small
+        } else if large >= 1.0 {
+            self.large
+        } else {
+            (self.small.ln() * (1.0 - large) + self.large.ln() * large).exp()
+        }
+    }
 }
 
 /// Why a column is kept.
@@ -105,6 +142,7 @@ pub fn choose(index: &SchemaIndex, scores: &Scores, choice: Choice) -> Kept {
             }
         }
         Choice::Above { column, table } => {
+            let column = column.of(index.columns.len());
             for (n, score) in scores.columns.iter().enumerate() {
                 if *score >= column {
                     kept.columns[n] = Some(Reason::Linked);
@@ -207,7 +245,10 @@ mod tests {
 
     #[test]
     fn what_scores_enough_is_kept_with_its_keys() {
-        let above = |column, table| Choice::Above { column, table };
+        let above = |column, table| Choice::Above {
+            column: Least::any(column),
+            table,
+        };
         assert_eq!(
             kept([0.0, 0.5, 0.1, 0.1], [0.1, 0.1], above(0.5, 0.5)),
             [0, 1]
@@ -227,6 +268,19 @@ mod tests {
             [0, 1, 2, 3]
         );
         assert_eq!(kept([0.0; 4], [0.0; 2], Choice::All), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn of_a_small_schema_more_is_kept() {
+        let least = Least {
+            small: 0.001,
+            large: 0.004,
+        };
+        assert_eq!([0, 1, 40].map(|n| least.of(n)), [0.001; 3]);
+        assert_eq!([80, 10_000].map(|n| least.of(n)), [0.004; 2]);
+        let between: Vec<f32> = (40..=80).map(|n| least.of(n)).collect();
+        assert!(between.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert!((least.of(57) - 0.002).abs() < 5e-5, "{}", least.of(57));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! value is even read. What the values look like is asked of all others, before anything is
 //! stored. Both err on the side of masking; a column's name, type and description stay.
 
-use super::words::split_words;
+use super::names::split_words;
 use super::{Column, Database};
 
 /// Words that make a column one of secrets or personal data: one word, or some in a row.

@@ -7,6 +7,7 @@
 //! * [`Retriever`] answers questions about the databases of a catalogue.
 //! * [`gold()`] is what a SQL text uses of one.
 
+mod abbreviations;
 mod catalog;
 mod change;
 mod check;
@@ -28,10 +29,12 @@ mod retrieve;
 mod similar;
 mod stored;
 mod values;
+mod vectors;
 mod which;
-mod words;
+
 mod written;
 
+pub use abbreviations::Abbreviations;
 pub use catalog::{Entry, Schemas};
 pub use change::{Changed, Changes};
 pub use check::{MAX_COLUMNS, MAX_TABLES, check, check_database_name};
@@ -45,9 +48,10 @@ pub use hints::{Hints, Shown};
 pub use import::{Meanings, add_meanings, parse_tables_json};
 pub use infer::infer_keys;
 pub(crate) use keep::best;
-pub use keep::{Choice, Kept, Mode, Reason, choose, complete};
+pub use keep::{Choice, Kept, Least, Mode, Reason, choose, complete};
 pub use link::{Linker, Method, Prepared, Question, SchemaIndex, Scores};
 pub use mask::{Masking, SENSITIVE};
+pub use names::split_words;
 pub use permissions::{Access, Permissions};
 pub use render::{Detail, render};
 pub use retrieve::{RetrieveRequest, Retriever, ValuesAnswer, ValuesRequest};
@@ -60,5 +64,4 @@ pub use values::{
 };
 pub use which::{CANDIDATES, Compared, RankedDatabase, Sketch, WhichAnswer, WhichRequest};
 pub(crate) use which::{compare, link as link_compared, rank};
-pub use words::{Abbreviations, split_words};
 pub use written::{ColumnDescription, Descriptions, TableDescription};

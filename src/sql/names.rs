@@ -1,6 +1,42 @@
-//! Identifiers in words.
+//! Identifiers in words: for people and rules ([`split_words`]), and for models, which read them as
+//! they were trained to ([`words()`]).
 
-/// An identifier in words, in lower case: `custAcct_no2` is `cust acct no 2`.
+/// The words of an identifier, in lower case: told apart by what is neither letter nor digit,
+/// by case, and between letters and digits, of every script.
+pub fn split_words(identifier: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let chars: Vec<char> = identifier.chars().collect();
+    let mut word = String::new();
+    for (i, &c) in chars.iter().enumerate() {
+        if !c.is_alphanumeric() {
+            if !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+            continue;
+        }
+        let before = i.checked_sub(1).map(|i| chars[i]);
+        let after = chars.get(i + 1);
+        let begins = before.is_some_and(|before| {
+            let camel = before.is_lowercase() && c.is_uppercase();
+            // The last capital of several begins a word: HTTPServer.
+            let acronym = before.is_uppercase()
+                && c.is_uppercase()
+                && after.is_some_and(|after| after.is_lowercase());
+            let digits = before.is_alphanumeric() && before.is_numeric() != c.is_numeric();
+            camel || acronym || digits
+        });
+        if begins && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
+        }
+        word.extend(c.to_lowercase());
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// An identifier in words as models read it, in lower case: `custAcct_no2` is `cust acct no 2`.
 pub fn words(identifier: &str) -> String {
     let letters: Vec<char> = identifier.chars().collect();
     let mut split = String::with_capacity(identifier.len() + 8);
@@ -66,6 +102,22 @@ pub fn written(name: &str, readable: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn identifiers_are_cut_into_words() {
+        for (identifier, words) in [
+            ("cust_acct_no", "cust acct no"),
+            ("customerAccountID", "customer account id"),
+            ("HTTPServer2Name", "http server 2 name"),
+            ("Größe (cm)", "größe cm"),
+            ("__x--y  z", "x y z"),
+            ("2ndCode", "2 nd code"),
+            ("日付", "日付"),
+            ("", ""),
+        ] {
+            assert_eq!(split_words(identifier).join(" "), words, "{identifier}");
+        }
+    }
 
     #[test]
     fn identifiers_are_split_where_their_writer_would() {

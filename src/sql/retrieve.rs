@@ -4,6 +4,7 @@
 //! The promise: an answer is that of the database as it stands in the catalogue when the
 //! question comes, and what is kept stays within [`KEPT_COLUMNS`] and [`KEPT_VALUES`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lru::LruCache;
@@ -20,6 +21,7 @@ use super::link::{Linker, Method, Question, SchemaIndex};
 use super::render::Detail;
 use super::similar::Encoded;
 use super::values::{NamedValues, ValueHit};
+use super::vectors::{Kind, Others};
 use super::which::{KEPT_TABLES, Sketches};
 use crate::error::{Code, Problem, Result};
 use crate::model::{Registry, TextEncoder, TokenCounter};
@@ -142,6 +144,8 @@ pub struct Retriever {
     values: Mutex<Kept<NamedValues>>,
     pub(super) sketches: Mutex<Sketches>,
     pub(super) examples: Mutex<Kept<(Option<Stamp>, Arc<Encoded>)>>,
+    /// What is being made ready: whoever needs it too waits for it.
+    making: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
 impl Retriever {
@@ -150,14 +154,22 @@ impl Retriever {
     /// # Errors
     /// Those of the registry.
     pub fn open(registry: &Registry, encoder: &str, cross: &str) -> Result<Retriever> {
-        Ok(Retriever {
-            linker: Linker::open(registry, encoder, cross)?,
+        let linker = Linker::open(registry, encoder, cross)?;
+        Ok(Retriever::new(linker, encoder))
+    }
+
+    /// One that links with this linker. `encoder` is what its encoder is called in requests and
+    /// answers.
+    pub fn new(linker: Linker, encoder: &str) -> Retriever {
+        Retriever {
+            linker,
             encoder: encoder.to_owned(),
             schemas: Mutex::new(Kept::new(KEPT_COLUMNS)),
             values: Mutex::new(Kept::new(KEPT_VALUES)),
             sketches: Mutex::new(Kept::new(KEPT_TABLES)),
             examples: Mutex::new(Kept::new(KEPT_EXAMPLES)),
-        })
+            making: Mutex::default(),
+        }
     }
 
     pub(super) fn linker(&self) -> &Linker {
@@ -252,10 +264,9 @@ impl Retriever {
                 .into());
         }
         let limit = limit(request.limit, USUAL_HITS)?;
-        let encoder = request
-            .meaning
-            .unwrap_or(true)
-            .then(|| self.linker.encoder());
+        let shelf = entry.shelf(Kind::Values, Others::Go);
+        let meaning = request.meaning.unwrap_or(true);
+        let encoder = meaning.then(|| (self.linker.encoder(), &shelf));
         let values = self.values_of(entry)?;
         Ok(ValuesAnswer {
             database: entry.database.name.clone(),
@@ -268,11 +279,40 @@ impl Retriever {
         if let Some(index) = self.schemas.lock().get(entry) {
             return Ok(index);
         }
-        let index = Arc::new(self.linker.index(&entry.database)?);
-        self.schemas
-            .lock()
-            .put(entry, index.clone(), columns(entry));
-        Ok(index)
+        self.alone(&entry.key(), || {
+            // Somebody else may have made it meanwhile.
+            if let Some(index) = self.schemas.lock().get(entry) {
+                return Ok(index);
+            }
+            let shelf = entry.shelf(Kind::Schema, Others::Go);
+            let index = Arc::new(self.linker.index_kept(&entry.database, &shelf)?);
+            let size = columns(entry);
+            self.schemas.lock().put(entry, index.clone(), size);
+            Ok(index)
+        })
+    }
+
+    /// Makes a database ready for its first question: encodes what is new of it.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn prepare(&self, entry: &Arc<Entry>) -> Result<()> {
+        self.ready(entry).map(|_| ())
+    }
+
+    /// One at a time for one key.
+    fn alone<T>(&self, key: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let turn = self.making.lock().entry(key.into()).or_default().clone();
+        let made = {
+            let _turn = turn.lock();
+            make()
+        };
+        let mut making = self.making.lock();
+        // The map's and this one: nobody waits.
+        if Arc::strong_count(&turn) == 2 {
+            making.remove(key);
+        }
+        made
     }
 
     /// Its values, likewise.

@@ -11,6 +11,7 @@ use super::hints::Shown;
 use super::link::MOST_QUESTION_BYTES;
 use super::retrieve::{Retriever, limit};
 use super::stored::question_id;
+use super::vectors::{Kind, Others};
 use super::{Entry, Example};
 use crate::error::{Code, Problem, Result};
 use crate::model::Task;
@@ -224,7 +225,8 @@ impl Retriever {
         let mut examples = entry.examples()?;
         examples.retain(|example| !example.stale);
         let texts: Vec<&str> = examples.iter().map(|e| e.question.as_str()).collect();
-        let vectors = self.encoder().encode(Task::Query, &texts)?;
+        let shelf = entry.shelf(Kind::Examples, Others::Go);
+        let vectors = shelf.encode(self.encoder(), Task::Query, &texts)?;
         let size = examples.len();
         let encoded = Arc::new(Encoded {
             examples,

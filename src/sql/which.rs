@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::focus::{Focus, Strategy};
 use super::keep::Mode;
-use super::link::{Linker, Prepared, Question, SchemaIndex, table_text};
+use super::link::{Linker, Prepared, Question, SchemaIndex, sorted, table_text};
 use super::names;
 use super::retrieve::{Kept, RetrieveRequest, Retriever};
+use super::vectors::{Kind, Others, Shelf};
 use super::{Database, Entry};
 use crate::error::{Code, Problem, Result};
 use crate::lexical::Stems;
@@ -110,9 +111,16 @@ impl Sketch {
     /// # Errors
     /// Those of the encoder.
     pub fn new(database: &Database, encoder: &TextEncoder) -> Result<Sketch> {
+        Sketch::kept(database, encoder, &Shelf::none())
+    }
+
+    /// The same with the vectors of a shelf, where what is not there yet is put.
+    fn kept(database: &Database, encoder: &TextEncoder, shelf: &Shelf<'_>) -> Result<Sketch> {
         let stems = Stems::english();
+        // Linking has the same texts, so that each is encoded once.
+        let database = sorted(database);
         let texts: Vec<String> = database.tables.iter().map(table_text).collect();
-        let encoded = encoder.encode(Task::Document, &texts)?;
+        let encoded = shelf.encode(encoder, Task::Document, &texts)?;
         let mut words: HashMap<String, u32> = HashMap::new();
         let mut ids = |texts: &mut dyn Iterator<Item = String>| {
             let mut ids = Vec::new();
@@ -433,7 +441,12 @@ impl Retriever {
         if let Some(sketch) = self.sketches.lock().get(entry) {
             return Ok(sketch);
         }
-        let sketch = Arc::new(Sketch::new(&entry.database, self.encoder())?);
+        let sketch = Arc::new(Sketch::kept(
+            &entry.database,
+            self.encoder(),
+            // Its columns' vectors are there too.
+            &entry.shelf(Kind::Schema, Others::Stay),
+        )?);
         let size = sketch.len();
         self.sketches.lock().put(entry, sketch.clone(), size);
         Ok(sketch)

@@ -40,6 +40,7 @@ mod rest;
 mod schema_linking;
 mod schema_permissions;
 mod schema_values;
+mod schema_vectors;
 mod schemas;
 mod scripts;
 mod snapshots;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use gleaner::error::Code;
 use gleaner::model::{TextEncoder, TokenClassifier};
 use gleaner::sql::{
-    Choice, Database, Detail, Dialect, Focus, FocusRequest, Hints, Linker, Method, Mode, Question,
-    Strategy, focus, parse_tables_json,
+    Choice, Database, Detail, Dialect, Focus, FocusRequest, Hints, Least, Linker, Method, Mode,
+    Question, Strategy, focus, parse_tables_json,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -298,7 +298,7 @@ fn tables_that_do_not_touch_are_joined_and_said_to_be() {
         scores.columns[index.first_column(number) + place] = 0.9;
     }
     let choice = Choice::Above {
-        column: 0.5,
+        column: Least::any(0.5),
         table: 0.5,
     };
     let count = |text: &str| Ok(text.len());

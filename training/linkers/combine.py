@@ -297,7 +297,7 @@ def main() -> None:
     found = {key: trees(model, features[key]) for key, model in zip(features, [*first, *second])}
     databases = {asked.database for rows in sets for asked in rows.asked}
     count = sum(used(asked.database) for rows in sets for asked in rows.asked)
-    thresholds = {"column": 0.05, "table": 0.5}
+    thresholds = {"small": 0.02, "column": 0.05, "table": 0.5}
     if arguments.out.is_file():
         kept = json.loads(arguments.out.read_text())["thresholds"]
     else:

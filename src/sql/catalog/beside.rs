@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::cannot_read;
+use super::{Schemas, cannot_read};
 use crate::error::{Error, Result};
 use crate::index::sync_parent;
 use crate::sql::Cells;
+use crate::sql::vectors::Kind;
 
-/// Endings of the files: values, and examples.
+/// Endings of the files: values, examples, vectors; and of what is not yet any of these.
 const CELLS: &str = "cells";
 const EXAMPLES: &str = "examples";
+const VECTORS: &str = "vectors";
+const WRITING: &str = "writing";
 
 /// Where the files of one database are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +38,41 @@ impl Beside {
     pub(crate) fn examples(&self) -> PathBuf {
         self.folder
             .join(format!("{}.{}.{EXAMPLES}", self.name, self.id))
+    }
+
+    /// Whether it is of a database in a catalogue.
+    pub(crate) fn is_somewhere(&self) -> bool {
+        !self.id.is_empty()
+    }
+
+    /// The file of vectors of one kind.
+    pub(crate) fn vectors(&self, kind: Kind) -> PathBuf {
+        let Beside { name, id, .. } = self;
+        self.folder
+            .join(format!("{name}.{id}-{}.{VECTORS}", kind.name()))
+    }
+
+    /// Replaces the file of vectors, where the database is still there. It may be lost, so that it
+    /// is not synced.
+    pub(crate) fn write_vectors(&self, kind: Kind, bytes: &[u8]) -> Result<()> {
+        let path = self.vectors(kind);
+        let cannot = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
+        let own = uuid::Uuid::new_v4().simple();
+        let beside = self.folder.join(format!("{}.{own}.{WRITING}", self.name));
+        let written = std::fs::write(&beside, bytes)
+            .map_err(cannot)
+            .and_then(|()| {
+                let schemas = Schemas::of(&self.folder);
+                let _lock = schemas.lock()?;
+                let stored = schemas.stored(&self.name)?;
+                if stored.is_some_and(|stored| stored.id == self.id) {
+                    std::fs::rename(&beside, &path).map_err(cannot)?;
+                }
+                Ok(())
+            });
+        // Of no use any more, where it is still there.
+        let _ = std::fs::remove_file(&beside);
+        written
     }
 
     fn cells_of(&self, import: &str) -> PathBuf {
@@ -77,10 +115,9 @@ impl Beside {
     /// Removes files of this name that do not count any more. What cannot be removed now is with
     /// the next change.
     pub(super) fn sweep(&self) {
-        let counts = [
-            Some(self.examples()),
-            self.cells.as_deref().map(|import| self.cells_of(import)),
-        ];
+        let mut counts = vec![self.examples()];
+        counts.extend(self.cells.as_deref().map(|import| self.cells_of(import)));
+        counts.extend(Kind::ALL.map(|kind| self.vectors(kind)));
         let prefix = format!("{}.", self.name);
         let Ok(files) = std::fs::read_dir(&self.folder) else {
             return;
@@ -89,8 +126,9 @@ impl Beside {
             let path = file.path();
             let ending = path.extension().and_then(|ending| ending.to_str());
             let ours = file.file_name().to_string_lossy().starts_with(&prefix)
-                && ending.is_some_and(|ending| [CELLS, EXAMPLES, "writing"].contains(&ending));
-            if ours && !counts.iter().flatten().any(|counts| *counts == path) {
+                && ending
+                    .is_some_and(|ending| [CELLS, EXAMPLES, VECTORS, WRITING].contains(&ending));
+            if ours && !counts.contains(&path) {
                 let _ = std::fs::remove_file(&path);
             }
         }
@@ -112,7 +150,7 @@ pub(crate) fn write(path: &Path, content: &impl serde::Serialize) -> Result<()> 
     let cannot = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
     let json = serde_json::to_vec(content)
         .map_err(|e| Error::Bug(format!("what is kept does not serialise: {e}")))?;
-    let beside = path.with_extension("writing");
+    let beside = path.with_extension(WRITING);
     let mut file = File::create(&beside).map_err(cannot)?;
     file.write_all(&json)
         .and_then(|()| file.sync_all())

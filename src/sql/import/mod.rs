@@ -24,6 +24,8 @@ pub use url::ServerUrl;
 
 use std::path::Path;
 
+use sqlx::ConnectOptions;
+
 use super::{Cells, Column, Database, Dialect, Masking, infer_keys};
 use crate::error::{Error, Result};
 
@@ -130,9 +132,29 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         .block_on(work)
 }
 
-/// A server that does not answer.
-fn no_answer(url: &ServerUrl, options: &ReadOptions) -> Error {
-    let seconds = options.connect_timeout.as_secs_f64();
-    Error::operator(format!("{url} did not answer within {seconds} s"))
-        .advice("check that the server runs and that host and port are right")
+/// Connects to a server in the time that there is for it.
+async fn connect<O>(
+    connect: sqlx::Result<O>,
+    url: &ServerUrl,
+    options: &ReadOptions,
+) -> Result<O::Connection>
+where
+    O: ConnectOptions,
+    O::Connection: Sized,
+{
+    let connect = connect.map_err(|e| cannot_read(url, &e))?;
+    let connect = connect.disable_statement_logging();
+    let connection = tokio::time::timeout(options.connect_timeout, connect.connect());
+    let connection = connection.await.map_err(|_| {
+        let seconds = options.connect_timeout.as_secs_f64();
+        Error::operator(format!("{url} did not answer within {seconds} s"))
+            .advice("check that the server runs and that host and port are right")
+    })?;
+    connection.map_err(|e| cannot_read(url, &e))
+}
+
+/// What a server said, without what lets one in.
+fn cannot_read(url: &ServerUrl, error: &sqlx::Error) -> Error {
+    let said = url.scrub(&error.to_string());
+    Error::operator(format!("cannot read {url}: {said}"))
 }

@@ -14,7 +14,7 @@ use super::read::{
     is_binary, keep, quoted, wanted,
 };
 use super::{Imported, MOST_ENUM_VALUES, ServerUrl};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sql::{Cells, Column, Database, Dialect, Table};
 
 const TABLES: &str = "
@@ -61,24 +61,16 @@ pub(super) async fn postgres(
     url: &ServerUrl,
     options: &ReadOptions,
 ) -> Result<Imported> {
-    let failed = |e: sqlx::Error| {
-        Error::operator(format!("cannot read {url}: {}", url.scrub(&e.to_string())))
-    };
-    let connect = PgConnectOptions::from_url(url.secret())
-        .map_err(failed)?
-        .application_name("gleaner")
-        .disable_statement_logging();
-    let connection = tokio::time::timeout(options.connect_timeout, connect.connect());
-    let connection = connection
-        .await
-        .map_err(|_| super::no_answer(url, options))?;
+    let connect =
+        PgConnectOptions::from_url(url.secret()).map(|connect| connect.application_name("gleaner"));
     let mut reader = Reader {
-        connection: connection.map_err(failed)?,
+        connection: super::connect(connect, url, options).await?,
         options,
         notes: Vec::new(),
         cells: Cells::default(),
     };
-    let database = reader.read(name).await.map_err(failed)?;
+    let database = reader.read(name).await;
+    let database = database.map_err(|e| super::cannot_read(url, &e))?;
     let _ = reader.connection.close().await;
     let scrubbed = reader.notes.iter().map(|note| url.scrub(note));
     Ok(Imported {

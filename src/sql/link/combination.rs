@@ -39,10 +39,12 @@ struct Thresholds {
     conservative: Threshold,
 }
 
-/// Least probabilities at which a column, and a table for itself, are kept.
+/// Least probabilities at which a column, of small schemas and of large ones, and a table for
+/// itself, are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Threshold {
+    pub small: f32,
     pub column: f32,
     pub table: f32,
 }
@@ -175,6 +177,9 @@ struct Again<'a> {
     all_columns: f32,
     all_tables: f32,
     tables: Vec<TableAgain>,
+    /// Of each column, the likeliest of the others of its name, and of their tables.
+    namesakes: Vec<f32>,
+    namesake_tables: Vec<f32>,
 }
 
 #[derive(Default)]
@@ -215,6 +220,8 @@ impl<'a> Again<'a> {
             all_columns: first.columns.iter().sum(),
             all_tables: first.tables.iter().sum(),
             tables,
+            namesakes: index.best_namesakes(|n| first.columns[n], 0.0),
+            namesake_tables: index.best_namesakes(|n| first.tables[index.columns[n].table], 0.0),
         }
     }
 
@@ -224,7 +231,6 @@ impl<'a> Again<'a> {
         let table_p = self.first.tables[facts.table];
         let most = |numbers: &mut dyn Iterator<Item = f32>| numbers.fold(0.0, f32::max);
         let others = facts.refers.iter().chain(&facts.referred);
-        let namesakes = &facts.namesakes;
         [
             p,
             self.column_ranks[n],
@@ -244,12 +250,8 @@ impl<'a> Again<'a> {
             most(&mut others.map(|other| self.first.tables[*other])),
             table.neighbour,
             table.neighbour_next,
-            most(&mut namesakes.iter().map(|other| self.first.columns[*other])),
-            most(
-                &mut namesakes
-                    .iter()
-                    .map(|other| self.first.tables[self.index.columns[*other].table]),
-            ),
+            self.namesakes[n],
+            self.namesake_tables[n],
             self.all_columns,
             self.all_tables,
         ]
@@ -292,8 +294,10 @@ mod tests {
             let shipped = Combination::shipped(cross).unwrap();
             let modes = [Mode::Minimal, Mode::Balanced, Mode::Conservative];
             let thresholds = modes.map(|mode| shipped.threshold(mode));
+            assert!(thresholds.iter().all(|t| t.small <= t.column));
             for pair in thresholds.windows(2) {
                 assert!(pair[0].column > pair[1].column && pair[0].table >= pair[1].table);
+                assert!(pair[0].small > pair[1].small);
             }
         }
     }

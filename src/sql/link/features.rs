@@ -235,6 +235,7 @@ pub(crate) fn features(index: &SchemaIndex, asked: &Asked) -> Features {
             .collect()
     };
     let (words_in, text_in, name_in) = (within(&own), within(&text_whole), within(&name_whole));
+    let namesake_tables = index.best_namesakes(|n| tables[index.columns[n].table].text_whole, -1.0);
     let asks = Asks::new(&asked.question);
     let columns = all.map(|n| {
         let column = &index.columns[n];
@@ -287,15 +288,8 @@ pub(crate) fn features(index: &SchemaIndex, asked: &Asked) -> Features {
             other_side_words: other_side(|row| row.best_words),
             other_side_text: other_side(|row| row.text_whole),
             other_side_name: other_side(|row| row.near_question.max(row.near_evidence)),
-            namesakes: column.namesakes.len() as f32,
-            namesake_tables: {
-                let others = column
-                    .namesakes
-                    .iter()
-                    .map(|other| index.columns[*other].table);
-                let figures = others.map(|other| tables[other].text_whole);
-                figures.fold(-1.0, f32::max)
-            },
+            namesakes: index.count_namesakes(n) as f32,
+            namesake_tables: namesake_tables[n],
             words_in_name: column.named.words.len() as f32,
             question_words: asked.question.words as f32,
             evidence_words: asked.evidence.words as f32,

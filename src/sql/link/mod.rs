@@ -16,16 +16,17 @@ use combination::Combination;
 use cross::{Cross, CrossFeatures};
 use features::{Asked, Features};
 pub use schema::SchemaIndex;
-pub(crate) use schema::table_text;
 #[cfg(test)]
 pub(crate) use schema::without_vectors;
+pub(crate) use schema::{sorted, table_text};
 use words::Text;
 
 use crate::error::{Code, Problem, Result};
 use crate::lexical::Stems;
 use crate::model::{Registry, Task, TextEncoder, TokenClassifier};
 use crate::sql::Database;
-use crate::sql::keep::{Choice, Mode};
+use crate::sql::keep::{Choice, Least, Mode};
+use crate::sql::vectors::Shelf;
 
 /// Longest question and longest evidence, in bytes: what is longer is no question.
 pub const MOST_QUESTION_BYTES: usize = 16 << 10;
@@ -163,7 +164,10 @@ impl Linker {
     pub fn choice(&self, mode: Mode) -> Choice {
         let threshold = self.combination.threshold(mode);
         Choice::Above {
-            column: threshold.column,
+            column: Least {
+                small: threshold.small,
+                large: threshold.column,
+            },
             table: threshold.table,
         }
     }
@@ -178,7 +182,13 @@ impl Linker {
     /// # Errors
     /// Those of the encoder.
     pub fn index(&self, database: &Database) -> Result<SchemaIndex> {
-        SchemaIndex::new(database, &self.encoder, self.cross.as_ref(), &self.stems)
+        self.index_kept(database, &Shelf::none())
+    }
+
+    /// The same with the vectors of a shelf, where what is not there yet is put.
+    pub(crate) fn index_kept(&self, database: &Database, shelf: &Shelf<'_>) -> Result<SchemaIndex> {
+        let cross = self.cross.as_ref();
+        SchemaIndex::new(database, &self.encoder, cross, &self.stems, shelf)
     }
 
     /// Makes questions ready, in their order; they are encoded together.

@@ -16,6 +16,7 @@ use crate::lexical::Stems;
 use crate::model::{Task, TextEncoder};
 use crate::sql::names::{self, written};
 use crate::sql::render::Detail;
+use crate::sql::vectors::Shelf;
 use crate::sql::{Column, Database, Dialect, Table};
 
 /// What a type holds, as far as a question can tell.
@@ -51,8 +52,8 @@ pub(crate) struct ColumnFacts {
     /// Tables that it refers to, and those whose columns refer to it.
     pub refers: Vec<usize>,
     pub referred: Vec<usize>,
-    /// Columns of other tables with the same name.
-    pub namesakes: Vec<usize>,
+    /// Which of [`SchemaIndex::same_name`] it is in.
+    pub same_name: usize,
 }
 
 pub(crate) struct TableFacts {
@@ -96,6 +97,8 @@ pub struct SchemaIndex {
     pub(crate) columns: Vec<ColumnFacts>,
     pub(crate) graph: Graph,
     pub(crate) vocabulary: Vocabulary,
+    /// Columns of one name, whatever the case: every column is in one of these.
+    same_name: Vec<Vec<usize>>,
     /// A row for each column: all that is known of it; and its name beside its table's.
     pub(crate) column_texts: Rows,
     pub(crate) column_names: Rows,
@@ -107,7 +110,8 @@ pub struct SchemaIndex {
 }
 
 impl SchemaIndex {
-    /// Prepares a database; each of its columns is encoded twice and each table once.
+    /// Prepares a database; each of its columns is encoded twice and each table once, as far as
+    /// they are not on the shelf.
     ///
     /// # Errors
     /// Those of the encoder.
@@ -116,6 +120,7 @@ impl SchemaIndex {
         encoder: &TextEncoder,
         cross: Option<&Cross>,
         stems: &Stems,
+        shelf: &Shelf<'_>,
     ) -> Result<SchemaIndex> {
         let mut index = SchemaIndex::without_vectors(database, stems);
         let column = |n: usize| {
@@ -128,7 +133,7 @@ impl SchemaIndex {
         let names: Vec<String> = all.map(|n| column_name(column(n))).collect();
         let tables: Vec<String> = index.database.tables.iter().map(table_text).collect();
         [index.column_texts, index.column_names, index.table_texts] =
-            encoded(encoder, [texts, names, tables])?;
+            encoded(encoder, shelf, [texts, names, tables])?;
         if let Some(cross) = cross {
             index.parts = cross.parts(&index)?;
         }
@@ -152,7 +157,7 @@ impl SchemaIndex {
                     primary: table.primary_key.contains(&column.name),
                     refers: Vec::new(),
                     referred: Vec::new(),
-                    namesakes: Vec::new(),
+                    same_name: 0,
                 });
             }
             tables.push(TableFacts {
@@ -171,13 +176,15 @@ impl SchemaIndex {
                 columns[column].referred.push(edge.from);
             }
         }
-        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        for (n, column) in columns.iter().enumerate() {
-            by_name.entry(column.named.raw.clone()).or_default().push(n);
-        }
+        let mut by_name: HashMap<String, usize> = HashMap::new();
+        let mut same_name: Vec<Vec<usize>> = Vec::new();
         for (n, column) in columns.iter_mut().enumerate() {
-            let same = by_name.get(&column.named.raw).into_iter().flatten();
-            column.namesakes = same.copied().filter(|other| *other != n).collect();
+            let group = by_name.entry(column.named.raw.clone());
+            column.same_name = *group.or_insert(same_name.len());
+            if column.same_name == same_name.len() {
+                same_name.push(Vec::new());
+            }
+            same_name[column.same_name].push(n);
         }
         for table in &tables {
             vocabulary.mark(&table.named.words);
@@ -189,6 +196,7 @@ impl SchemaIndex {
             columns,
             graph,
             vocabulary,
+            same_name,
             column_texts: Rows::default(),
             column_names: Rows::default(),
             table_texts: Rows::default(),
@@ -259,10 +267,43 @@ impl SchemaIndex {
             "database": self.database.name,
             "table": self.columns.iter().map(|c| c.table).collect::<Vec<_>>(),
             "tables": self.tables.len(),
-            "namesakes": self.columns.iter().map(|c| &c.namesakes).collect::<Vec<_>>(),
+            "namesakes": (0..self.columns.len()).map(|n| self.namesakes(n)).collect::<Vec<_>>(),
             "primary": self.columns.iter().map(|c| c.primary).collect::<Vec<_>>(),
             "edges": edges.collect::<Vec<_>>(),
         })
+    }
+
+    /// Other columns of the same name.
+    pub(crate) fn namesakes(&self, column: usize) -> Vec<usize> {
+        let same = self.same_name[self.columns[column].same_name].iter();
+        same.copied().filter(|other| *other != column).collect()
+    }
+
+    /// How many those are.
+    pub(crate) fn count_namesakes(&self, column: usize) -> usize {
+        self.same_name[self.columns[column].same_name].len() - 1
+    }
+
+    /// For each column the greatest figure among its namesakes, and `least` where there are none
+    /// or only smaller ones. Thousands of tables may have an `id`, so that no column looks at all
+    /// of the others.
+    pub(crate) fn best_namesakes(&self, figure: impl Fn(usize) -> f32, least: f32) -> Vec<f32> {
+        let mut best = vec![least; self.columns.len()];
+        for group in self.same_name.iter().filter(|group| group.len() > 1) {
+            let (mut first, mut second, mut of) = (least, least, None);
+            for n in group {
+                let figure = figure(*n);
+                if figure > first {
+                    (first, second, of) = (figure, first, Some(*n));
+                } else {
+                    second = second.max(figure);
+                }
+            }
+            for n in group {
+                best[*n] = if of == Some(*n) { second } else { first };
+            }
+        }
+        best
     }
 
     pub(crate) fn table(&self, number: usize) -> &Table {
@@ -277,7 +318,11 @@ impl SchemaIndex {
 
 /// Encodes lists of texts. Of a column that nobody described text and name are one, and most
 /// columns of most databases are like that: whatever is there twice is encoded and kept once.
-fn encoded<const N: usize>(encoder: &TextEncoder, lists: [Vec<String>; N]) -> Result<[Rows; N]> {
+fn encoded<const N: usize>(
+    encoder: &TextEncoder,
+    shelf: &Shelf<'_>,
+    lists: [Vec<String>; N],
+) -> Result<[Rows; N]> {
     let mut texts: Vec<&str> = Vec::new();
     let mut known: HashMap<&str, u32> = HashMap::new();
     let mut places: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
@@ -291,7 +336,7 @@ fn encoded<const N: usize>(encoder: &TextEncoder, lists: [Vec<String>; N]) -> Re
             places.push(place);
         }
     }
-    let embeddings = encoder.encode(Task::Document, &texts)?;
+    let embeddings = shelf.encode(encoder, Task::Document, &texts)?;
     let vectors = Arc::new(embeddings.vectors);
     Ok(places.map(|places| Rows {
         vectors: vectors.clone(),
@@ -301,7 +346,7 @@ fn encoded<const N: usize>(encoder: &TextEncoder, lists: [Vec<String>; N]) -> Re
 }
 
 /// The same database in the order of names; sample rows follow their columns.
-fn sorted(database: &Database) -> Database {
+pub(crate) fn sorted(database: &Database) -> Database {
     let mut database = database.clone();
     database.tables.sort_by(|a, b| a.name.cmp(&b.name));
     for table in &mut database.tables {
@@ -462,6 +507,45 @@ mod tests {
         assert!(
             quoted("the customer's name").is_empty() || quoted("the customer's name").len() == 1
         );
+    }
+
+    #[test]
+    fn the_best_namesake_is_that_of_looking_at_all() {
+        let columns = |names: &[&str]| -> Vec<Column> {
+            let column = |name: &&str| Column {
+                name: (*name).into(),
+                ..Column::default()
+            };
+            names.iter().map(column).collect()
+        };
+        let table = |name: &str, names: &[&str]| Table {
+            name: name.into(),
+            columns: columns(names),
+            ..Table::default()
+        };
+        let index = without_vectors(&Database {
+            tables: vec![
+                table("a", &["id", "x", "town"]),
+                table("b", &["ID", "y", "town"]),
+                table("c", &["id", "z"]),
+            ],
+            ..Database::default()
+        });
+        for seed in 0..50_u32 {
+            // Few different figures, so that some are alike.
+            let figures: Vec<f32> = (0..8_u32)
+                .map(|n| ((seed * 31 + n * n * 7) % 5) as f32 - 1.0)
+                .collect();
+            let expected: Vec<f32> = (0..8)
+                .map(|n| {
+                    let others = index.namesakes(n).into_iter();
+                    others.map(|other| figures[other]).fold(-0.5, f32::max)
+                })
+                .collect();
+            assert_eq!(index.best_namesakes(|n| figures[n], -0.5), expected);
+        }
+        let counts: Vec<usize> = (0..8).map(|n| index.count_namesakes(n)).collect();
+        assert_eq!(counts, [2, 1, 0, 2, 1, 0, 2, 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{Cells, Matched, ValueHit};
 use crate::error::Result;
 use crate::lexical::Stems;
 use crate::model::TextEncoder;
+use crate::sql::vectors::Shelf;
 
 /// Least likeness of letters at which a word counts as another, misspelt.
 const ALIKE: f32 = 0.4;
@@ -197,11 +198,11 @@ impl ValueIndex {
     ///
     /// # Errors
     /// Those of the encoder.
-    pub fn search(
+    pub(crate) fn search(
         &self,
         text: &str,
         limit: usize,
-        encoder: Option<&TextEncoder>,
+        encoder: Option<(&TextEncoder, &Shelf<'_>)>,
     ) -> Result<Vec<ValueHit>> {
         let words: Vec<String> = self.plain.of(text);
         let whole = match words.is_empty() {
@@ -213,8 +214,8 @@ impl ValueIndex {
         for id in self.whole.get(whole.as_str()).into_iter().flatten() {
             found.insert(*id, (1.0, Matched::Exact));
         }
-        if let Some(encoder) = encoder {
-            let meaning = self.meaning(encoder)?;
+        if let Some((encoder, shelf)) = encoder {
+            let meaning = self.meaning(encoder, shelf)?;
             let nearest = meaning.nearest(encoder, text, limit)?.into_iter();
             for (id, likeness) in nearest.filter(|(_, cosine)| *cosine >= LEAST_COSINE) {
                 let score = MEANING * likeness.clamp(0.0, 1.0);
@@ -302,12 +303,12 @@ impl ValueIndex {
     }
 
     /// The values' vectors, made the first time.
-    fn meaning(&self, encoder: &TextEncoder) -> Result<std::sync::Arc<Meaning>> {
+    fn meaning(&self, encoder: &TextEncoder, shelf: &Shelf<'_>) -> Result<std::sync::Arc<Meaning>> {
         let mut made = self.meaning.lock();
         if let Some(meaning) = &*made {
             return Ok(meaning.clone());
         }
-        let meaning = std::sync::Arc::new(Meaning::new(&self.values, encoder)?);
+        let meaning = std::sync::Arc::new(Meaning::new(&self.values, encoder, shelf)?);
         *made = Some(meaning.clone());
         Ok(meaning)
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::index::{Value, ValueId};
 use crate::error::Result;
 use crate::model::{Task, TextEncoder};
+use crate::sql::vectors::Shelf;
 
 /// Most different values that are encoded, of each column as many: a vector costs what a hundred
 /// comparisons of words do.
@@ -21,7 +22,12 @@ pub(super) struct Meaning {
 }
 
 impl Meaning {
-    pub(super) fn new(values: &[Value], encoder: &TextEncoder) -> Result<Meaning> {
+    /// What is not on the shelf is encoded.
+    pub(super) fn new(
+        values: &[Value],
+        encoder: &TextEncoder,
+        shelf: &Shelf<'_>,
+    ) -> Result<Meaning> {
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut texts: Vec<&str> = Vec::new();
         let mut of: Vec<Vec<ValueId>> = Vec::new();
@@ -38,7 +44,7 @@ impl Meaning {
                 of.push(vec![id]);
             }
         }
-        let encoded = encoder.encode(Task::Document, &texts)?;
+        let encoded = shelf.encode(encoder, Task::Document, &texts)?;
         Ok(Meaning {
             values: of,
             dimensions: encoded.dimensions,

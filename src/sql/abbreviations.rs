@@ -1,12 +1,12 @@
-//! Identifiers as words: `custAcctNo` is a customer's account number.
+//! Abbreviations written out: `custAcctNo` is a customer's account number.
 //!
-//! Words are told apart by separators, case and digits; abbreviations are written out by the
-//! words of the same schema first (`acct` where `account` occurs), then by a short list of what
-//! is abbreviated everywhere.
+//! The words of the same schema come first (`acct` where `account` occurs), then a short list of
+//! what is abbreviated everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Database;
+use super::names::split_words;
 
 /// Abbreviations that mean the same in most schemas.
 const COMMON: &[(&str, &str)] = &[
@@ -85,41 +85,6 @@ const COMMON: &[(&str, &str)] = &[
 /// would be one.
 const SHORTEST: usize = 3;
 
-/// The words of an identifier, in lower case: told apart by what is neither letter nor digit,
-/// by case, and between letters and digits.
-pub fn split_words(identifier: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let chars: Vec<char> = identifier.chars().collect();
-    let mut word = String::new();
-    for (i, &c) in chars.iter().enumerate() {
-        if !c.is_alphanumeric() {
-            if !word.is_empty() {
-                words.push(std::mem::take(&mut word));
-            }
-            continue;
-        }
-        let before = i.checked_sub(1).map(|i| chars[i]);
-        let after = chars.get(i + 1);
-        let begins = before.is_some_and(|before| {
-            let camel = before.is_lowercase() && c.is_uppercase();
-            // The last capital of several begins a word: HTTPServer.
-            let acronym = before.is_uppercase()
-                && c.is_uppercase()
-                && after.is_some_and(|after| after.is_lowercase());
-            let digits = before.is_alphanumeric() && before.is_numeric() != c.is_numeric();
-            camel || acronym || digits
-        });
-        if begins && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
-        }
-        word.extend(c.to_lowercase());
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
-}
-
 /// What abbreviations stand for in one schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Abbreviations {
@@ -193,22 +158,6 @@ fn abbreviates(short: &str, long: &str) -> bool {
 mod tests {
     use super::*;
     use crate::sql::{Column, Table};
-
-    #[test]
-    fn identifiers_are_cut_into_words() {
-        for (identifier, words) in [
-            ("cust_acct_no", "cust acct no"),
-            ("customerAccountID", "customer account id"),
-            ("HTTPServer2Name", "http server 2 name"),
-            ("Größe (cm)", "größe cm"),
-            ("__x--y  z", "x y z"),
-            ("2ndCode", "2 nd code"),
-            ("日付", "日付"),
-            ("", ""),
-        ] {
-            assert_eq!(split_words(identifier).join(" "), words, "{identifier}");
-        }
-    }
 
     #[test]
     fn abbreviations_are_written_out() {
