@@ -57,6 +57,9 @@ pub(super) struct Retrieve {
     /// Most entities.
     #[arg(short, default_value_t = 10)]
     k: usize,
+    /// Draw so many names by the generator's distribution, in the place of searching.
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +159,7 @@ impl Retrieve {
             catalog: self.catalog,
             query: self.query,
             k: Some(self.k),
+            samples: self.samples,
         };
         let found = linker(context)?.retrieve(&view, &request)?;
         context.print(&found, |found| {

@@ -323,6 +323,14 @@ fn requests_that_cannot_be_answered_change_nothing() {
         ),
         (
             (
+                "retrieve",
+                json!({"catalog": "things", "query": "a", "samples": 5}),
+            ),
+            "invalid_request",
+            "samples",
+        ),
+        (
+            (
                 "disambiguate",
                 json!({"catalog": "things", "text": "a", "start": 0, "end": 1, "candidates": ["none"]}),
             ),
@@ -480,6 +488,7 @@ fn what_a_generator_writes_is_in_the_catalog_whatever_it_reads() {
                     catalog: String::new(),
                     query: text.clone(),
                     k: None,
+                    samples: None,
                 },
             );
             // A beam of ten reaches all five, each once.
@@ -490,6 +499,20 @@ fn what_a_generator_writes_is_in_the_catalog_whatever_it_reads() {
                 .map(|e| e.name)
                 .collect();
             prop_assert_eq!(found, names.iter().map(|name| (*name).to_owned()).collect());
+            let drawn = RetrieveEntitiesRequest {
+                catalog: String::new(),
+                query: text.clone(),
+                k: None,
+                samples: Some(20),
+            };
+            let drawn = linker.retrieve(&view, &drawn).unwrap().entities;
+            let shares: f32 = drawn.iter().map(|entity| entity.score).sum();
+            prop_assert!((shares - 1.0).abs() < 1e-4);
+            prop_assert!(
+                drawn
+                    .iter()
+                    .all(|entity| names.contains(&entity.name.as_str()))
+            );
             // A mention that names nothing may mean whatever is written for it.
             let Some(at) = text.find("in") else {
                 return Ok(());

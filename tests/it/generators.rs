@@ -135,6 +135,7 @@ fn entities_are_written_by_an_exported_model() {
             catalog: String::new(),
             query: "w5 w6 w7".into(),
             k: Some(10),
+            samples: None,
         };
         let found = linker.retrieve(&view, &request).unwrap().entities;
         let written: BTreeSet<&str> = found.iter().map(|entity| entity.name.as_str()).collect();
@@ -157,6 +158,7 @@ fn entities_are_written_by_an_exported_model() {
             catalog: String::new(),
             query: "w5".into(),
             k: None,
+            samples: None,
         };
         let error = linker.retrieve(&other, &query).unwrap_err();
         assert_eq!(error.problem().map(|p| p.code), Some(Code::ModelMismatch));

@@ -4,6 +4,7 @@ use super::super::decode::{Annotations, BeamOptions, Copied, Marks, beam_search}
 use super::super::view::View;
 use super::measure::check_tokenizer;
 use super::mentions::{Stretch, begins_word, ends_word};
+use super::write::no_generator;
 use crate::error::{Code, Problem, Result};
 use crate::model::Generator;
 
@@ -29,19 +30,8 @@ pub(super) fn annotate(
     generator: Option<&Generator>,
     text: &str,
 ) -> Result<Vec<Written>> {
-    let refused = |message: &str, expected: &str| {
-        Problem::new(Code::InvalidRequest, message)
-            .field("method")
-            .found("annotate")
-            .expected(expected)
-    };
     let Some(generator) = generator else {
-        let expected = "detect, or a generator in the configuration's entities.generator";
-        return Err(refused(
-            "nothing writes annotations: there is no generator",
-            expected,
-        )
-        .into());
+        return Err(no_generator("method", "detect, or").into());
     };
     if text.len() > MAX_ANNOTATED {
         return Err(
@@ -55,7 +45,11 @@ pub(super) fn annotate(
     check_tokenizer(view, generator)?;
     let Some(marks) = Marks::of(view.tokenizer())? else {
         let message = "the generator's tokenizer has no single tokens for { } [ ]";
-        return Err(refused(message, "detect").into());
+        return Err(Problem::new(Code::InvalidRequest, message)
+            .field("method")
+            .found("annotate")
+            .expected("detect")
+            .into());
     };
     // Of the same length: places in it are places in the text.
     let text = Marks::replaced(text);

@@ -14,31 +14,30 @@ mod measure;
 mod mentions;
 mod request;
 mod weigh;
+mod write;
 
 #[cfg(test)]
 mod tests;
-
-use std::collections::HashMap;
 
 pub use annotate::MAX_ANNOTATED;
 use annotate::annotate;
 use candidates::{Longer, Question, add_names, candidates, given, share_longer};
 pub use fit::{Calibration, CalibrationBin, Example, FitReport, fit};
-use measure::{GENERATOR_TOKENS, Wanted, add_written, check_tokenizer};
+use measure::{Wanted, add_written};
 pub use mentions::Mentions;
 use mentions::detect;
 pub use request::{
     DisambiguateRequest, LinkMethod, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
     MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
 };
-use request::{bytes_of, check_count, check_text, check_threshold};
+use request::{bytes_of, check_count, check_samples, check_text, check_threshold};
 use weigh::best_first;
 pub use weigh::{
     CandidateMeasures, Evidence, Known, NoneMeasures, Origin, Shares, Thresholds, Way, Weighings,
     Weights,
 };
+use write::{draw, no_generator, search};
 
-use super::decode::{BeamOptions, beam_search, log_sum_exp};
 use super::view::View;
 use crate::config::Entities;
 use crate::error::Result;
@@ -258,6 +257,11 @@ impl EntityLinker {
     /// it mean, and what a generator would write.
     fn look_further(&self, view: &View, text: &str, question: &mut Question) -> Result<()> {
         let from = text.floor_char_boundary(question.start.saturating_sub(AROUND));
+        // Not from the middle of a word.
+        let from = match text[from..question.start].find(char::is_whitespace) {
+            Some(space) if from > 0 => from + space,
+            _ => from,
+        };
         let to = text.ceil_char_boundary((question.end + AROUND).min(text.len()));
         let mut around = Vec::new();
         for mut stretch in detect(view, &text[from..to], Mentions::Capitalized)? {
@@ -288,9 +292,14 @@ impl EntityLinker {
     ) -> Result<RetrieveEntitiesResponse> {
         check_text("query", &request.query)?;
         let k = check_count("k", request.k.unwrap_or(10), 1)?;
-        let mut entities = match &self.generator {
-            Some(generator) => self.write(view, generator, &request.query, k)?,
-            None => {
+        let samples = request.samples.map(check_samples).transpose()?;
+        let mut entities = match (&self.generator, samples) {
+            (Some(generator), None) => search(view, generator, &request.query, k)?,
+            (Some(generator), Some(samples)) => draw(view, generator, &request.query, samples)?,
+            (None, Some(_)) => {
+                return Err(no_generator("samples", "no samples, or").into());
+            }
+            (None, None) => {
                 let stretches = detect(view, &request.query, Mentions::All)?;
                 let questions = stretches
                     .iter()
@@ -308,48 +317,6 @@ impl EntityLinker {
         entities.retain(|entity| seen.insert(entity.id.clone()));
         entities.truncate(k);
         Ok(RetrieveEntitiesResponse { entities })
-    }
-
-    /// Names that a generator writes for an input, those of an entity together.
-    fn write(
-        &self,
-        view: &View,
-        generator: &Generator,
-        input: &str,
-        k: usize,
-    ) -> Result<Vec<ScoredEntity>> {
-        check_tokenizer(view, generator)?;
-        let input = generator.window("", input, "", GENERATOR_TOKENS)?;
-        let mut generation = generator.read(&[input])?;
-        let options = BeamOptions {
-            beams: k.max(10),
-            names: k.max(10),
-            ..BeamOptions::default()
-        };
-        let found = beam_search(&mut generation, &[view], &options)?;
-        let mut by_id: HashMap<String, (String, Vec<f32>)> = HashMap::new();
-        for hypothesis in found.into_iter().flatten() {
-            let numbers = view.names_at(hypothesis.node);
-            // Names that are spelled alike share what is written.
-            let share = (numbers.len().max(1) as f32).ln();
-            for number in numbers {
-                let Some(record) = view.record(number)? else {
-                    continue;
-                };
-                // The likeliest comes first.
-                let entry = by_id.entry(record.id);
-                let (_, scores) = entry.or_insert_with(|| (record.name, Vec::new()));
-                scores.push(hypothesis.score - share);
-            }
-        }
-        Ok(by_id
-            .into_iter()
-            .map(|(id, (name, scores))| ScoredEntity {
-                id,
-                name,
-                score: log_sum_exp(scores.iter().copied()).exp().min(1.0),
-            })
-            .collect())
     }
 }
 

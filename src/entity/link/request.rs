@@ -75,6 +75,9 @@ pub struct DisambiguateRequest {
     pub alternatives: Option<usize>,
 }
 
+/// Most names that a request may draw.
+pub const MAX_SAMPLES: usize = 1_000;
+
 /// Which entities a query asks about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +89,11 @@ pub struct RetrieveEntitiesRequest {
     /// Most entities, 1 to 100; 10 where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k: Option<usize>,
+    /// So many names are drawn, 1 to 1,000, in the place of searching for the likeliest: by the
+    /// generator's own distribution over the names that there are (aligned sampling). Scores are
+    /// shares of the draws then; the same request draws the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
 }
 
 /// An entity with how likely it is.
@@ -164,14 +172,22 @@ pub(super) fn check_threshold(threshold: Option<f32>) -> Result<Option<f32>> {
 }
 
 pub(super) fn check_count(field: &str, count: usize, least: usize) -> Result<usize> {
-    if (least..=MAX_NAMES).contains(&count) {
+    check_within(field, count, least, MAX_NAMES)
+}
+
+pub(super) fn check_samples(samples: usize) -> Result<usize> {
+    check_within("samples", samples, 1, MAX_SAMPLES)
+}
+
+fn check_within(field: &str, count: usize, least: usize, most: usize) -> Result<usize> {
+    if (least..=most).contains(&count) {
         return Ok(count);
     }
     Err(
         Problem::new(Code::InvalidRequest, "so many cannot be asked for")
             .field(field)
             .found(count)
-            .expected(format!("{least} to {MAX_NAMES}"))
+            .expected(format!("{least} to {most}"))
             .into(),
     )
 }
