@@ -33,7 +33,10 @@ pub(super) async fn put(
     let schemas = app.schemas.clone();
     let put = move || {
         let permissions: Permissions = json::parse(&body.bytes, Code::InvalidRequest)?;
-        schemas.permit(&name, Some(permissions))?;
+        schemas.permit(&name, |of| {
+            *of = Some(permissions);
+            Ok(())
+        })?;
         answer(&schemas, &name)
     };
     Ok(permit.run(put).await?)
@@ -45,7 +48,14 @@ pub(super) async fn remove(
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
     let schemas = app.schemas.clone();
-    permit.run(move || schemas.permit(&name, None)).await?;
+    permit
+        .run(move || {
+            schemas.permit(&name, |of| {
+                *of = None;
+                Ok(())
+            })
+        })
+        .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -4,6 +4,7 @@
 //! configuration. No request opens a file or a connection that the configuration does not name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -133,7 +134,8 @@ pub(super) async fn import(
 async fn prepare(app: Arc<App>, name: String) {
     let work = app.clone();
     let database = name.clone();
-    let prepared = match app.searches.enter(1).await {
+    // Not among the searches, which are not to wait for it.
+    let prepared = match app.preparing.enter(1).await {
         Ok(permit) => {
             let prepare = move || retriever(&work)?.prepare(&work.schemas.get(&database)?);
             permit.run(prepare).await
@@ -275,6 +277,9 @@ pub(super) async fn act(
 ) -> Result<Response, ApiError> {
     let action = address.rsplit_once(':');
     let action = action.map(|(name, action)| (name.to_string(), action.to_string()));
+    if let Some((name, _)) = &action {
+        prepared(&app, name).await;
+    }
     let permit = app.searches.enter(1).await?;
     let work = app.clone();
     let act = move || match action
@@ -301,9 +306,27 @@ pub(super) async fn act(
     Ok(permit.run(act).await?)
 }
 
+/// Waits while somebody makes a database ready: before a question has its turn, which it would keep
+/// from others. The request's own time bounds it.
+async fn prepared(app: &App, name: &str) {
+    const AGAIN: Duration = Duration::from_millis(25);
+    while app
+        .retriever
+        .get()
+        .is_some_and(|retriever| retriever.is_preparing(name))
+    {
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 /// What answers questions, opened with the first.
 pub(super) fn retriever(app: &App) -> Result<&Retriever> {
     if app.retriever.get().is_none() {
+        // Models are large: one is loaded for all who ask.
+        let _turn = app.opening.lock();
+        if let Some(retriever) = app.retriever.get() {
+            return Ok(retriever);
+        }
         let registry = &app.catalog.settings().models;
         let settings = &app.schema_settings;
         let opened = Retriever::open(registry, &settings.encoder, &settings.linker);
@@ -331,7 +354,11 @@ pub(super) async fn describe(
     let schemas = app.schemas.clone();
     let describe = move || {
         let written: Descriptions = json::parse(&body.bytes, Code::InvalidRequest)?;
-        json::answer(StatusCode::OK, &schemas.describe(&name, written)?.written)
+        let entry = schemas.describe(&name, |of, _| {
+            *of = written;
+            Ok(())
+        })?;
+        json::answer(StatusCode::OK, &entry.written)
     };
     Ok(permit.run(describe).await?)
 }

@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::body::STEP;
 use super::gate::Gate;
 use super::tasks::Tasks;
@@ -46,6 +48,10 @@ pub(super) struct App {
     pub limits: Limits,
     /// What answers questions about them, from the first question on.
     pub retriever: OnceLock<Retriever>,
+    /// Held by who opens it.
+    pub opening: Mutex<()>,
+    /// Making databases ready for questions before there are any.
+    pub preparing: Gate,
     /// Longest that a request may take.
     pub timeout: Duration,
     /// Searching and reading.
@@ -88,6 +94,8 @@ impl App {
             retriever: OnceLock::new(),
             limits: config.limits.clone(),
             timeout,
+            opening: Mutex::default(),
+            preparing: Gate::new(1, server.queue, Duration::from_secs(3_600)),
             searches: Gate::new(server.permits(), server.queue, patience),
             writes: Gate::new(server.permits(), server.queue, patience),
             snapshot_lists: Gate::new(2, server.queue, patience),

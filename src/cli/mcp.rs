@@ -9,10 +9,17 @@ use crate::error::{Error, Result};
 
 /// Offer the databases as tools over the Model Context Protocol.
 #[derive(Debug, Args)]
-pub(super) struct Mcp {}
+pub(super) struct Mcp {
+    /// Who asks, for databases that have permissions [default: mcp.caller of the configuration, or
+    /// what the model that calls the tools says].
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+}
 
 impl Mcp {
     pub(super) fn run(self, context: &Context) -> Result<()> {
+        let mut config = context.config.clone();
+        config.mcp.caller = self.caller.or(config.mcp.caller);
         let catalog = context.catalog()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -20,7 +27,7 @@ impl Mcp {
             .map_err(|e| Error::operator_from("cannot start threads", e))?;
         let ended = runtime.block_on(async {
             let (input, output) = rmcp::transport::stdio();
-            serve_mcp(&context.config, catalog, input, output, stop_signal()).await
+            serve_mcp(&config, catalog, input, output, stop_signal()).await
         });
         // A read of standard input that nothing comes to cannot be cancelled, and would be
         // waited for.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::Context;
-use crate::error::{Code, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{MAX_DDL_BYTES, ReadOptions, ServerUrl, Source};
 use crate::sql::{
     Changes, ColumnDescription, Database, Describer, Dialect, Masking, Origin, Schemas, Table,
@@ -19,7 +19,11 @@ pub(super) enum SchemaCommand {
     /// Import the schema of a database, or import it again and say what changed.
     Import(Import),
     /// List the databases.
-    List,
+    List {
+        /// Who asks: databases that this caller may see nothing of are left out.
+        #[arg(long, value_name = "NAME")]
+        caller: Option<String>,
+    },
     /// Show a database's tables, columns and keys.
     Show {
         /// Name of the database.
@@ -167,7 +171,7 @@ impl SchemaCommand {
         let schemas = Schemas::new(&context.config.data.folder);
         match self {
             SchemaCommand::Import(import) => import.run(context, &schemas),
-            SchemaCommand::List => list(context, &schemas),
+            SchemaCommand::List { caller } => list(context, &schemas, caller.as_deref()),
             SchemaCommand::Retrieve(command) => command.run(context, &schemas),
             SchemaCommand::Values(command) => command.run(context, &schemas),
             SchemaCommand::Which(command) => command.run(context, &schemas),
@@ -195,21 +199,26 @@ impl SchemaCommand {
                 column,
                 text,
             } => {
-                let mut written = schemas.get(&database)?.written.clone();
                 let text = Some(text).filter(|text| !text.trim().is_empty());
-                match (table, column) {
-                    (None, _) => written.description = text,
-                    (Some(table), None) => {
-                        let of: &mut TableDescription = written.tables.entry(table).or_default();
+                let entry = schemas.describe(&database, |written, known| {
+                    let Some(table) = table else {
+                        written.description = text;
+                        return Ok(());
+                    };
+                    // As the database calls them; what it does not have is refused as it is.
+                    let known = known.table(&table);
+                    let table = known.map_or(table, |known| known.name.clone());
+                    let of: &mut TableDescription = written.tables.entry(table).or_default();
+                    let Some(column) = column else {
                         of.description = text;
-                    }
-                    (Some(table), Some(column)) => {
-                        let of = written.tables.entry(table).or_default();
-                        let of: &mut ColumnDescription = of.columns.entry(column).or_default();
-                        of.description = text;
-                    }
-                }
-                let entry = schemas.describe(&database, written)?;
+                        return Ok(());
+                    };
+                    let known = known.and_then(|known| known.column(&column));
+                    let column = known.map_or(column, |known| known.name.clone());
+                    let of: &mut ColumnDescription = of.columns.entry(column).or_default();
+                    of.description = text;
+                    Ok(())
+                })?;
                 context.print(&entry.written, |_| format!("described {database}"))
             }
             SchemaCommand::Remove { database } => {
@@ -265,6 +274,15 @@ impl Import {
 
 impl From {
     fn source(self, dialect: Option<DialectName>) -> Result<Source> {
+        if self.ddl.is_none() && dialect.is_some() {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "only DDL text is read in a dialect that is said",
+            )
+            .field("dialect")
+            .expected("--ddl with it")
+            .into());
+        }
         if let Some(path) = self.sqlite {
             return Ok(Source::Sqlite(path));
         }
@@ -324,11 +342,20 @@ fn no_table(name: &str) -> Problem {
         .found(name)
 }
 
-fn list(context: &Context, schemas: &Schemas) -> Result<()> {
+fn list(context: &Context, schemas: &Schemas, caller: Option<&str>) -> Result<()> {
     let mut all = Vec::new();
     for name in schemas.names()? {
+        let entry = match caller {
+            None => schemas.get(&name),
+            caller => schemas.visible(&name, caller),
+        };
+        let not_seen = |error: &Error| {
+            let problem = error.problem();
+            problem.is_some_and(|problem| problem.code == Code::CallerNotPermitted)
+        };
         // The others are listed all the same.
-        let what = match schemas.get(&name) {
+        let what = match entry {
+            Err(error) if not_seen(&error) => continue,
             Ok(entry) => What::Known {
                 tables: entry.database.tables.len(),
                 columns: entry
@@ -357,10 +384,15 @@ fn list(context: &Context, schemas: &Schemas) -> Result<()> {
                 columns,
                 source,
                 ..
-            } => format!(
-                "{}  {tables} tables, {columns} columns, from {source}",
-                listed.database
-            ),
+            } => {
+                // A caller is not told.
+                let from = match source.as_str() {
+                    "" => String::new(),
+                    source => format!(", from {source}"),
+                };
+                let name = &listed.database;
+                format!("{name}  {tables} tables, {columns} columns{from}")
+            }
             What::Broken { problem } => {
                 format!("{}  cannot be read: {problem}", listed.database)
             }

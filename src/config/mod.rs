@@ -341,6 +341,9 @@ pub struct Mcp {
     pub hosts: Vec<String>,
     /// Origins of web pages that may ask, as `https://app.example:443`; none by default.
     pub origins: Vec<String>,
+    /// Who asks, for databases that have permissions. Where it is not set the model that calls the
+    /// tools says so itself.
+    pub caller: Option<String>,
 }
 
 impl Default for Mcp {
@@ -349,6 +352,7 @@ impl Default for Mcp {
             enabled: true,
             hosts: Vec::new(),
             origins: Vec::new(),
+            caller: None,
         }
     }
 }

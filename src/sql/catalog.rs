@@ -10,7 +10,7 @@ use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::bounded::Bounded;
 use super::check::{check, check_database_name};
 use super::permissions::{not_permitted, restrict};
 use super::vectors::{Kind, Others, Shelf};
@@ -33,9 +34,12 @@ pub(crate) use beside::{Beside, read as read_whole, write as write_whole};
 
 /// What the files' shape is called; one of another is refused, not guessed at.
 const VERSION: u32 = 1;
-/// What callers may see of databases that is kept ready; a view is a copy of what it shows.
+/// Columns of what callers may see of databases that is kept ready; a view is a copy of what it
+/// shows.
+const KEPT_VIEW_COLUMNS: usize = 500_000;
+/// Callers whose view is known without looking at the permissions again.
 // Not zero, which the compiler sees.
-const KEPT_VIEWS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+const KNOWN_CALLERS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
 /// Who changes something holds a lock on this file.
 const LOCK: &str = ".lock";
 
@@ -93,6 +97,12 @@ impl Entry {
         view_key(name, tables.into_iter())
     }
 
+    /// Number of its columns.
+    pub(crate) fn columns(&self) -> usize {
+        let tables = self.database.tables.iter();
+        tables.map(|table| table.columns.len()).sum()
+    }
+
     /// Where vectors of one kind are kept. `others` says what becomes of those that are not asked
     /// for; what one caller sees is never all.
     pub(crate) fn shelf(&self, kind: Kind, others: Others) -> Shelf<'_> {
@@ -143,7 +153,9 @@ pub struct Schemas {
     folder: PathBuf,
     read: RwLock<BTreeMap<String, (Stamp, Arc<Entry>)>>,
     /// What callers may see, by [`Entry::key`], with what it was made of.
-    views: Mutex<LruCache<String, View>>,
+    views: Mutex<Bounded<View>>,
+    /// By database and caller the key of the view.
+    callers: Mutex<LruCache<(String, String), (Weak<Entry>, String)>>,
 }
 
 /// What a view was made of, and the view.
@@ -159,7 +171,8 @@ impl Schemas {
         Schemas {
             folder: folder.to_path_buf(),
             read: RwLock::default(),
-            views: Mutex::new(LruCache::new(KEPT_VIEWS)),
+            views: Mutex::new(Bounded::new(KEPT_VIEW_COLUMNS)),
+            callers: Mutex::new(LruCache::new(KNOWN_CALLERS)),
         }
     }
 
@@ -198,29 +211,45 @@ impl Schemas {
         let Some(permissions) = &whole.permissions else {
             return Ok(whole);
         };
-        let tables = permissions.of(name, caller)?.tables(&whole.database)?;
+        let access = permissions.of(name, caller)?;
+        let by_caller = (name.to_string(), caller.unwrap_or_default().to_string());
+        let known = self.callers.lock().get(&by_caller).cloned();
+        let known = known.filter(|(of, _)| of.as_ptr() == Arc::as_ptr(&whole));
+        // The same object for the same sight, so that what is made ready of it is found again.
+        let view = |key: &str| {
+            let mut views = self.views.lock();
+            let (of, view) = views.get(key)?;
+            Arc::ptr_eq(of, &whole).then(|| view.clone())
+        };
+        if let Some(view) = known.and_then(|(_, key)| view(&key)) {
+            return Ok(view);
+        }
+        let tables = access.tables(&whole.database)?;
         if tables.is_empty() {
             return Err(not_permitted(name, caller).into());
         }
-        // The same object for the same sight, so that what is made ready of it is found again.
         let key = view_key(name, tables.iter().copied());
-        if let Some((of, view)) = self.views.lock().get(&key)
-            && Arc::ptr_eq(of, &whole)
-        {
-            return Ok(view.clone());
+        let mut callers = self.callers.lock();
+        callers.put(by_caller, (Arc::downgrade(&whole), key.clone()));
+        drop(callers);
+        if let Some(view) = view(&key) {
+            return Ok(view);
         }
         let (database, written) = restrict(&whole, &tables);
         let view = Arc::new(Entry {
             database,
             written,
-            source: whole.source.clone(),
+            // A path or a host, which is for who looks after the databases.
+            source: String::new(),
             imported_at: whole.imported_at,
             beside: whole.beside.clone(),
             // Those of others are not the caller's to know.
             permissions: None,
             restricted: true,
         });
-        self.views.lock().put(key, (whole.clone(), view.clone()));
+        let size = view.columns();
+        let mut views = self.views.lock();
+        views.put(key, (whole.clone(), view.clone()), size);
         Ok(view)
     }
 
@@ -333,37 +362,54 @@ impl Schemas {
         Ok(changes)
     }
 
-    /// Makes these the descriptions of a database, durably.
+    /// Changes the descriptions of a database, durably; what others change meanwhile stays.
     ///
     /// # Errors
-    /// `database_not_found`; as [`Descriptions::check`]; an operator's error where they cannot
-    /// be written.
-    pub fn describe(&self, name: &str, written: Descriptions) -> Result<Arc<Entry>> {
+    /// `database_not_found`; as [`Descriptions::check`]; those of `change`; an operator's error
+    /// where they cannot be written.
+    pub fn describe(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Descriptions, &Database) -> Result<()>,
+    ) -> Result<Arc<Entry>> {
         self.path(name)?;
         {
             let _lock = self.lock()?;
             let mut stored = self.stored(name)?.ok_or_else(|| not_found(name))?;
-            written.check(&stored.database)?;
-            stored.written = written;
+            stored.written = stored.written.spelt(&stored.database);
+            change(&mut stored.written, &stored.database)?;
+            stored.written.check(&stored.database)?;
+            stored.written = stored.written.spelt(&stored.database);
             self.write(name, &stored)?;
         }
         self.get(name)
     }
 
-    /// Makes these the permissions of a database, durably; None opens it to everybody.
+    /// Changes the permissions of a database, durably; None opens it to everybody. What others
+    /// change meanwhile stays.
     ///
     /// # Errors
-    /// `database_not_found`; as [`Permissions::check`]; an operator's error where they cannot be
-    /// written.
-    pub fn permit(&self, name: &str, permissions: Option<Permissions>) -> Result<()> {
+    /// `database_not_found`; as [`Permissions::check`]; those of `change`; an operator's error
+    /// where they cannot be written.
+    pub fn permit(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Option<Permissions>) -> Result<()>,
+    ) -> Result<Arc<Entry>> {
         self.path(name)?;
-        if let Some(permissions) = &permissions {
-            permissions.check()?;
+        {
+            let _lock = self.lock()?;
+            let mut stored = self.stored(name)?.ok_or_else(|| not_found(name))?;
+            let before = stored.permissions.clone();
+            change(&mut stored.permissions)?;
+            if let Some(permissions) = &stored.permissions {
+                permissions.check()?;
+            }
+            if stored.permissions != before {
+                self.write(name, &stored)?;
+            }
         }
-        let _lock = self.lock()?;
-        let mut stored = self.stored(name)?.ok_or_else(|| not_found(name))?;
-        stored.permissions = permissions;
-        self.write(name, &stored)
+        self.get(name)
     }
 
     /// Removes a database and what was written about it.
@@ -372,24 +418,29 @@ impl Schemas {
     /// `database_not_found`; an operator's error where the file cannot be removed.
     pub fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
-        if !path.is_file() {
+        if !self.folder.is_dir() {
             return Err(not_found(name));
         }
         let _lock = self.lock()?;
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(not_found(name)),
+        let removed = std::fs::remove_file(&path);
+        // Of no database: nothing of this name counts any more. Also where somebody removed the
+        // database and did not come to this.
+        let beside = Beside {
+            folder: self.folder.clone(),
+            name: name.to_string(),
+            ..Beside::default()
+        };
+        match removed {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                beside.sweep();
+                return Err(not_found(name));
+            }
             removed => removed.map_err(|e| {
                 Error::operator_from(format!("cannot remove {}", path.display()), e)
             })?,
         }
         self.read.write().remove(name);
         sync_parent(&path)?;
-        // Of no database: nothing of this name counts any more.
-        let beside = Beside {
-            folder: self.folder.clone(),
-            name: name.to_string(),
-            ..Beside::default()
-        };
         beside.sweep();
         Ok(())
     }

@@ -27,8 +27,8 @@ pub struct Changed {
 }
 
 impl Changes {
-    /// From one state of a database to the next. Sample rows and numbers of rows, which change
-    /// all the time, do not count.
+    /// From one state of a database to the next. Sample rows, values and numbers of rows, which
+    /// change all the time, do not count.
     pub fn between(before: &Database, after: &Database) -> Changes {
         let mut changes = Changes::default();
         let old = by_name(&before.tables, |table| &table.name);
@@ -40,8 +40,17 @@ impl Changes {
             let old = by_name(&was.columns, |column| &column.name);
             let new = by_name(&table.columns, |column| &column.name);
             let full = |names: Vec<String>| names.into_iter().map(|c| format!("{name}.{c}"));
+            // Values, like rows, change without the schema.
+            let differ = |a: &Column, b: &Column| {
+                let schema = |column: &Column| Column {
+                    values: Vec::new(),
+                    ..column.clone()
+                };
+                schema(a) != schema(b)
+            };
             let changed = new.iter().filter(|(name, column)| {
-                old.get(*name).is_some_and(|was: &&Column| *was != **column)
+                old.get(*name)
+                    .is_some_and(|was: &&Column| differ(was, column))
             });
             let changed: Vec<String> = changed.map(|(name, _)| (*name).to_string()).collect();
             let (added, removed) = (missing(&new, &old), missing(&old, &new));

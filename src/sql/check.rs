@@ -1,8 +1,8 @@
 //! What has to hold of a schema before it is kept, wherever it comes from.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::Database;
+use super::{Database, Table};
 use crate::error::{Code, Problem};
 use crate::index::check_name;
 
@@ -15,6 +15,9 @@ pub const MAX_COLUMNS: usize = 200_000;
 const MAX_NAME: usize = 1_024;
 /// Longest text about a database, table or column, in bytes.
 pub(super) const MAX_TEXT: usize = 16_384;
+/// Most sample rows of a table, and most values of a column, beside those that are searched.
+const MAX_ROWS: usize = 1_000;
+const MAX_VALUES: usize = 10_000;
 
 /// Checks that a schema holds together.
 ///
@@ -25,38 +28,24 @@ pub fn check(database: &Database) -> Result<(), Problem> {
     let wrong = |field: String, message: &str| {
         Err(Problem::new(Code::InvalidSchema, message.to_string()).field(field))
     };
-    let columns = database
-        .tables
-        .iter()
-        .map(|table| table.columns.len())
-        .sum();
-    for (what, found, most) in [
-        ("tables", database.tables.len(), MAX_TABLES),
-        ("columns", columns, MAX_COLUMNS),
-    ] {
-        if found > most {
-            let message = format!("the database has too many {what}");
-            return Err(Problem::new(Code::LimitExceeded, message)
-                .field(what)
-                .found(found)
-                .expected(format!("at most {most}")));
-        }
-    }
+    check_size(database)?;
     if database.tables.is_empty() {
         return wrong("tables".into(), "the database has no table");
     }
     check_text("description", database.description.as_deref())?;
-    let mut tables = HashSet::new();
+    let mut known: HashMap<&str, HashSet<&str>> = HashMap::new();
     for (t, table) in database.tables.iter().enumerate() {
         let at = |field: &str| format!("tables[{t}].{field}");
         if table.name.is_empty() || table.name.len() > MAX_NAME {
             return wrong(at("name"), "a table's name is empty or too long");
         }
-        if !tables.insert(&table.name) {
+        if known.contains_key(table.name.as_str()) {
             let problem = wrong(at("name"), "two tables have the same name");
             return problem.map_err(|problem| problem.found(&table.name));
         }
         check_text(&at("description"), table.description.as_deref())?;
+        check_text(&at("readable"), table.readable.as_deref())?;
+        check_rows(table, &at(""))?;
         let mut columns = HashSet::new();
         for (c, column) in table.columns.iter().enumerate() {
             let at = |field: &str| format!("tables[{t}].columns[{c}].{field}");
@@ -68,6 +57,8 @@ pub fn check(database: &Database) -> Result<(), Problem> {
                 return problem.map_err(|problem| problem.found(&column.name));
             }
             check_text(&at("description"), column.description.as_deref())?;
+            check_text(&at("readable"), column.readable.as_deref())?;
+            check_text(&at("data_type"), Some(&column.data_type))?;
             check_text(
                 &at("value_description"),
                 column.value_description.as_deref(),
@@ -84,6 +75,7 @@ pub fn check(database: &Database) -> Result<(), Problem> {
             );
             return problem.map_err(|problem| problem.found(unknown));
         }
+        known.insert(&table.name, columns);
         let width = table.columns.len();
         if table.samples.iter().any(|row| row.len() != width) {
             return wrong(
@@ -104,11 +96,9 @@ pub fn check(database: &Database) -> Result<(), Problem> {
             ("table", &key.table, &key.columns),
             ("to_table", &key.to_table, &key.to_columns),
         ] {
-            let table = database.tables.iter().find(|table| table.name == *name);
-            let there = table.is_some_and(|table| {
-                let has = |column: &String| table.columns.iter().any(|c| c.name == *column);
-                columns.iter().all(has)
-            });
+            let there = known
+                .get(name.as_str())
+                .is_some_and(|known| columns.iter().all(|column| known.contains(column.as_str())));
             if !there {
                 let message = "a foreign key names a table or column that is not there";
                 let problem = wrong(at(field), message);
@@ -118,6 +108,57 @@ pub fn check(database: &Database) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Checks that a database is not too large: what is done with one takes as long as it is large.
+///
+/// # Errors
+/// `limit_exceeded` for too many tables, columns or foreign keys.
+pub(super) fn check_size(database: &Database) -> Result<(), Problem> {
+    let columns = database.tables.iter().map(|table| table.columns.len());
+    let keys = database.foreign_keys.iter();
+    let keys = keys.map(|key| key.columns.len().max(key.to_columns.len()));
+    for (what, found, most) in [
+        ("tables", database.tables.len(), MAX_TABLES),
+        ("columns", columns.sum(), MAX_COLUMNS),
+        ("foreign_keys", keys.sum(), MAX_COLUMNS),
+    ] {
+        if found > most {
+            let message = format!("the database has too many {what}");
+            return Err(Problem::new(Code::LimitExceeded, message)
+                .field(what)
+                .found(found)
+                .expected(format!("at most {most}")));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the rows and values that somebody brings of a table: they are read with it every time.
+fn check_rows(table: &Table, at: &str) -> Result<(), Problem> {
+    let values = table.columns.iter().map(|column| column.values.len());
+    for (what, found, most) in [
+        ("samples", table.samples.len(), MAX_ROWS),
+        ("columns", values.max().unwrap_or(0), MAX_VALUES),
+    ] {
+        if found > most {
+            return Err(
+                Problem::new(Code::LimitExceeded, "there are too many rows or values")
+                    .field(format!("{at}{what}"))
+                    .found(found)
+                    .expected(format!("at most {most}")),
+            );
+        }
+    }
+    let cells = table.samples.iter().flatten().flatten();
+    let values = table.columns.iter().flat_map(|column| &column.values);
+    match cells.chain(values).find(|value| value.len() > MAX_TEXT) {
+        None => Ok(()),
+        Some(long) => Err(Problem::new(Code::LimitExceeded, "a value is too long")
+            .field(format!("{at}samples"))
+            .found(format!("{} bytes", long.len()))
+            .expected(format!("at most {MAX_TEXT} bytes"))),
+    }
 }
 
 /// Checks the name of a database, which follows the rules of names of indexes.

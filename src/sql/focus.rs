@@ -74,7 +74,6 @@ pub struct Focus {
     /// `CREATE TABLE` text.
     pub ddl: String,
     /// Values that the question or its evidence names, of columns that are kept; the surest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matched_values: Vec<MatchedValue>,
     /// Schema, examples, evidence and question as one text.
     pub prompt: String,
@@ -303,11 +302,12 @@ fn tables(index: &SchemaIndex, scores: &Scores, kept: &Kept) -> Vec<FocusedTable
 }
 
 fn foreign_keys(index: &SchemaIndex, kept: &Kept) -> Vec<ForeignKey> {
-    let is_kept = |name: &str| {
-        let tables = &index.database().tables;
-        let place = tables.iter().position(|table| table.name == name);
-        place.is_some_and(|place| kept.tables.contains(&place))
-    };
+    let kept: BTreeSet<&str> = kept
+        .tables
+        .iter()
+        .map(|table| index.table(*table).name.as_str())
+        .collect();
+    let is_kept = |name: &String| kept.contains(name.as_str());
     let keys = index.database().foreign_keys.iter();
     let mut keys: Vec<ForeignKey> = keys
         .filter(|key| is_kept(&key.table) && is_kept(&key.to_table))
@@ -489,7 +489,10 @@ impl<'a> Cut<'a> {
             match item {
                 Item::Column(column) => {
                     let hinted = self.hinted.contains(column);
-                    let reason = if hinted { Reason::Value } else { self.reason };
+                    let reason = match (hinted, self.reason) {
+                        (true, Reason::Linked) => Reason::Value,
+                        (_, reason) => reason,
+                    };
                     kept.columns[*column] = Some(reason);
                     kept.tables.insert(index.columns[*column].table);
                 }
@@ -554,6 +557,7 @@ impl<'a> Cut<'a> {
             fitted.tokens = count(&text)?;
         }
         if fitted.tokens <= budget {
+            self.give_back(&mut fitted, budget, count)?;
             return Ok(fitted);
         }
         let most = self.items.len();
@@ -587,8 +591,49 @@ impl<'a> Cut<'a> {
         }
         fitted.tokens = tokens;
         fitted.kept = self.first(length);
+        self.give_back(&mut fitted, budget, count)?;
         self.name_dropped(&all, &fitted.kept, &mut fitted.dropped);
         Ok(fitted)
+    }
+
+    /// What was given up last may have made more room than was needed: what of the rest fits there
+    /// is written after all, the most useful first.
+    fn give_back(&self, fitted: &mut Fitted, budget: usize, count: CountTokens<'_>) -> Result<()> {
+        type More = (&'static str, fn(&mut Written, &Written));
+        let steps: [More; 4] = [
+            ("long_comments", |written, whole| {
+                written.detail.comment_chars = whole.detail.comment_chars;
+            }),
+            ("matched_values", |written, whole| {
+                written.matched = whole.matched;
+            }),
+            ("values", |written, whole| {
+                written.detail.values = whole.detail.values;
+            }),
+            ("samples", |written, whole| {
+                written.detail.samples = whole.detail.samples;
+            }),
+        ];
+        let mut bytes = self.writer.prompt(&fitted.kept, fitted.written).1.len();
+        for (name, more) in steps {
+            if !fitted.dropped.details.iter().any(|dropped| dropped == name) {
+                continue;
+            }
+            let mut richer = fitted.written;
+            more(&mut richer, &self.written);
+            let text = self.writer.prompt(&fitted.kept, richer).1;
+            // Counting takes time: what is far too long is told by its bytes.
+            let likely = fitted.tokens.saturating_mul(text.len()) / bytes.max(1);
+            if likely / 2 > budget {
+                continue;
+            }
+            let tokens = count(&text)?;
+            if tokens <= budget {
+                (fitted.written, fitted.tokens, bytes) = (richer, tokens, text.len());
+                fitted.dropped.details.retain(|dropped| dropped != name);
+            }
+        }
+        Ok(())
     }
 
     /// How many items fit and the tokens that they take, where `low` is known to fit (or is none)
@@ -648,6 +693,7 @@ impl<'a> Cut<'a> {
         };
         let gone =
             |column: &usize| all.columns[*column].is_some() && kept.columns[*column].is_none();
+        let mut is_scored = vec![false; all.columns.len()];
         let scored: Vec<usize> = self
             .items
             .iter()
@@ -657,11 +703,12 @@ impl<'a> Cut<'a> {
                 Item::Table(_) => None,
             })
             .filter(gone)
+            .inspect(|column| is_scored[*column] = true)
             .collect();
         // Keys that nothing joins any more go with them.
         let keys = (0..all.columns.len())
             .filter(gone)
-            .filter(|c| !scored.contains(c));
+            .filter(|c| !is_scored[*c]);
         dropped.columns = scored.iter().copied().chain(keys).map(name).collect();
         let tables = all.tables.difference(&kept.tables);
         dropped.tables = tables

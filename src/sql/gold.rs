@@ -34,6 +34,9 @@ pub struct Gold {
     pub columns: BTreeSet<(String, String)>,
 }
 
+/// Most joins of one `FROM`: each is resolved beside all before it.
+const MOST_JOINS: usize = 200;
+
 /// Why a text has no [`Gold`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unread {
@@ -270,6 +273,9 @@ impl<'d> Reader<'d> {
 
     /// `USING` and `NATURAL` name columns without an expression.
     fn joins(&mut self, part: &TableWithJoins) -> Result<(), Unread> {
+        if part.joins.len() > MOST_JOINS {
+            return Err(Unread::Syntax(format!("more than {MOST_JOINS} joins")));
+        }
         for (n, join) in part.joins.iter().enumerate() {
             let names: Vec<String> = match constraint(join) {
                 Some(JoinConstraint::Using(names) | JoinConstraint::UsingAlias(names, _)) => {

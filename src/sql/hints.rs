@@ -49,10 +49,12 @@ impl Hints {
         scores: &Scores,
         choice: Choice,
     ) -> BTreeSet<usize> {
-        let Choice::Above { column: least, .. } = choice else {
-            return BTreeSet::new();
+        let least = match choice {
+            Choice::Above { column, .. } => column.of(index.columns.len()),
+            // All are kept, but a budget may choose among them.
+            Choice::All => f32::INFINITY,
+            Choice::Top(_) => return BTreeSet::new(),
         };
-        let least = least.of(index.columns.len());
         let mut places: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for value in &self.values {
             let sure = matches!(value.matched, Matched::Exact | Matched::Words);

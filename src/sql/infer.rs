@@ -6,7 +6,7 @@
 //! among the other's, and where two tables come into question equally, neither is taken: a wrong
 //! join is worse than a missing one. `docs/schemas.md` says what this finds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::names::split_words;
 use super::{Column, Database, ForeignKey, Origin, Table};
@@ -80,10 +80,45 @@ struct Target<'a> {
     key_name: Name,
 }
 
+/// Targets by what a column has to be called after, so that no column is compared with all.
+struct Targets<'a> {
+    all: Vec<Target<'a>>,
+    by_words: HashMap<Vec<String>, Vec<usize>>,
+    by_key: HashMap<Vec<String>, Vec<usize>>,
+}
+
+impl<'a> Targets<'a> {
+    fn of(database: &'a Database) -> Targets<'a> {
+        let all: Vec<Target> = database.tables.iter().filter_map(target).collect();
+        let mut by_words: HashMap<Vec<String>, Vec<usize>> = HashMap::new();
+        let mut by_key: HashMap<Vec<String>, Vec<usize>> = HashMap::new();
+        for (n, target) in all.iter().enumerate() {
+            by_words.entry(target.words.clone()).or_default().push(n);
+            let stem = target.key_name.stem.clone();
+            by_key.entry(stem).or_default().push(n);
+        }
+        Targets {
+            all,
+            by_words,
+            by_key,
+        }
+    }
+
+    /// Those that [`score`] may like: a name ends with the table's, or is the key's.
+    fn named(&self, name: &Name) -> impl Iterator<Item = &Target<'a>> {
+        let ends = (0..=name.stem.len()).filter_map(|n| self.by_words.get(&name.stem[n..]));
+        let mut places: Vec<usize> = ends.flatten().copied().collect();
+        places.extend(self.by_key.get(&name.stem).into_iter().flatten());
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().map(|n| &self.all[n])
+    }
+}
+
 /// Adds what can be inferred to a database's foreign keys. Columns that have one already, and
 /// those of views, get none.
 pub fn infer_keys(database: &mut Database) {
-    let targets: Vec<Target> = database.tables.iter().filter_map(target).collect();
+    let targets = Targets::of(database);
     let mut taken: BTreeSet<(&str, &str)> = BTreeSet::new();
     for key in &database.foreign_keys {
         taken.extend(key.columns.iter().map(|c| (key.table.as_str(), c.as_str())));
@@ -147,12 +182,12 @@ fn target(table: &Table) -> Option<Target<'_>> {
     })
 }
 
-fn choose<'a>(table: &Table, column: &Column, targets: &'a [Target]) -> Option<&'a Target<'a>> {
+fn choose<'a>(table: &Table, column: &Column, targets: &'a Targets<'_>) -> Option<&'a Target<'a>> {
     let name = Name::new(&column.name);
     let own_key = table.primary_key.as_slice() == [column.name.clone()];
     let mut best: Option<(u32, &Target)> = None;
     let mut tied = false;
-    for target in targets {
+    for target in targets.named(&name) {
         let itself = target.table.name == table.name;
         if itself && target.key.name == column.name {
             continue;

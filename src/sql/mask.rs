@@ -68,6 +68,28 @@ pub const SENSITIVE: &[&str] = &[
     "session id",
     "cookie",
     "hash",
+    "pin",
+    "tel",
+    // The commonest of other languages.
+    "passwort",
+    "kennwort",
+    "geburtsdatum",
+    "geburtstag",
+    "geboren",
+    "steuer id",
+    "steuernummer",
+    "telefon",
+    "handy",
+    "ausweis",
+    "kontonummer",
+    "mot de passe",
+    "naissance",
+    "contrasena",
+    "contraseña",
+    "nacimiento",
+    "telefono",
+    "teléfono",
+    "senha",
 ];
 
 /// Values that have to look alike before a column is masked for them.

@@ -8,6 +8,7 @@
 //! * [`gold()`] is what a SQL text uses of one.
 
 mod abbreviations;
+mod bounded;
 mod catalog;
 mod change;
 mod check;
@@ -23,6 +24,7 @@ mod keep;
 mod link;
 mod mask;
 mod names;
+mod patterns;
 mod permissions;
 mod render;
 mod retrieve;

@@ -9,10 +9,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::patterns::Patterns;
 use super::{Database, Descriptions, Entry};
 use crate::error::{Code, Error, Problem, Result};
 
@@ -65,7 +65,7 @@ impl Permissions {
             for (list, patterns) in [("allow", &access.allow), ("deny", &access.deny)] {
                 let field = format!("callers.{name}.{list}");
                 most(field.clone(), patterns.len(), MOST_PATTERNS)?;
-                set(patterns).map_err(|e| {
+                Patterns::new(patterns).map_err(|e| {
                     Problem::new(Code::InvalidRequest, "a pattern cannot be read")
                         .field(field)
                         .found(e)
@@ -87,18 +87,26 @@ impl Permissions {
 }
 
 impl Access {
+    /// Patterns, of both lists, that no table of the database has.
+    pub fn idle<'p>(&'p self, database: &Database) -> Vec<&'p str> {
+        let none = |pattern: &&String| {
+            let pattern = Patterns::new(std::slice::from_ref(*pattern));
+            let mut tables = database.tables.iter();
+            pattern.is_ok_and(|pattern| !tables.any(|table| pattern.matches(&table.name)))
+        };
+        let all = self.allow.iter().chain(&self.deny);
+        all.filter(none).map(String::as_str).collect()
+    }
+
     /// Names of the tables that may be seen.
     ///
     /// # Errors
     /// A bug for patterns that were not checked.
     pub(super) fn tables<'d>(&self, database: &'d Database) -> Result<BTreeSet<&'d str>> {
-        let unchecked = |e: globset::Error| Error::Bug(format!("a pattern was not checked: {e}"));
-        let allow = set(&self.allow).map_err(unchecked)?;
-        let deny = set(&self.deny).map_err(unchecked)?;
-        let sees = |table: &str| {
-            let folded = table.to_lowercase();
-            allow.is_match(&folded) && !deny.is_match(&folded)
-        };
+        let unchecked = |e: String| Error::Bug(format!("a pattern was not checked: {e}"));
+        let allow = Patterns::new(&self.allow).map_err(unchecked)?;
+        let deny = Patterns::new(&self.deny).map_err(unchecked)?;
+        let sees = |table: &str| allow.matches(table) && !deny.matches(table);
         let tables = database.tables.iter().map(|table| table.name.as_str());
         Ok(tables.filter(|&table| sees(table)).collect())
     }
@@ -126,19 +134,6 @@ pub(super) fn restrict(entry: &Entry, tables: &BTreeSet<&str>) -> (Database, Des
         .tables
         .retain(|name, _| whole.table(name).is_some_and(|table| sees(&table.name)));
     (database, written)
-}
-
-/// Patterns as one. In lower case: names are compared so, whatever the alphabet.
-fn set(patterns: &[String]) -> Result<GlobSet, globset::Error> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let pattern = pattern.to_lowercase();
-        // A backslash is a character of names here.
-        let mut glob = GlobBuilder::new(&pattern);
-        glob.backslash_escape(false);
-        set.add(glob.build()?);
-    }
-    set.build()
 }
 
 /// A caller who may see nothing, or is not known.

@@ -204,6 +204,8 @@ fn write_samples(text: &mut String, table: &Table, columns: &[&Column], most: us
             .iter()
             .map(|place| match row.get(*place) {
                 Some(Some(value)) => cell(value),
+                // Nobody shall take it for empty.
+                _ if table.columns[*place].masked => "(masked)".to_string(),
                 _ => "NULL".to_string(),
             })
             .collect();

@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lru::LruCache;
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Dialect;
+use super::bounded::Bounded;
 use super::catalog::{Entry, Stamp};
 use super::focus::{Focus, FocusRequest, Strategy, focus};
 use super::hints::Hints;
@@ -29,10 +30,12 @@ use crate::model::{Registry, TextEncoder, TokenCounter};
 /// Columns of all databases that are kept ready, each with two vectors and the words of what is
 /// said of it; the database that was asked about longest ago gives way.
 const KEPT_COLUMNS: usize = 200_000;
-/// Values of all databases that are kept ready, a few hundred bytes each.
+/// Values of all databases that are kept ready, a few hundred bytes each, and their columns.
 const KEPT_VALUES: usize = 1_000_000;
-/// Examples of all databases that are kept ready, with a vector each.
-const KEPT_EXAMPLES: usize = 50_000;
+/// Examples of all databases that are kept ready, with a vector each, and the columns.
+const KEPT_EXAMPLES: usize = 200_000;
+/// How long one question waits while another makes the same database ready.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest text that values are searched for, in bytes.
 const MOST_TEXT: usize = 1_024;
 /// Hits of a search where nothing is said, and at most.
@@ -279,15 +282,14 @@ impl Retriever {
         if let Some(index) = self.schemas.lock().get(entry) {
             return Ok(index);
         }
-        self.alone(&entry.key(), || {
+        self.alone("schema", entry, || {
             // Somebody else may have made it meanwhile.
             if let Some(index) = self.schemas.lock().get(entry) {
                 return Ok(index);
             }
             let shelf = entry.shelf(Kind::Schema, Others::Go);
             let index = Arc::new(self.linker.index_kept(&entry.database, &shelf)?);
-            let size = columns(entry);
-            self.schemas.lock().put(entry, index.clone(), size);
+            self.schemas.lock().put(entry, index.clone(), 0);
             Ok(index)
         })
     }
@@ -300,17 +302,42 @@ impl Retriever {
         self.ready(entry).map(|_| ())
     }
 
-    /// One at a time for one key.
-    fn alone<T>(&self, key: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
-        let turn = self.making.lock().entry(key.into()).or_default().clone();
-        let made = {
-            let _turn = turn.lock();
-            make()
+    /// Whether somebody makes this database ready, which others do not have to hold up work for.
+    pub fn is_preparing(&self, database: &str) -> bool {
+        let making = self.making.lock();
+        // What it is, the database, and whose view of it.
+        making
+            .keys()
+            .any(|key| key.split(' ').nth(1) == Some(database))
+    }
+
+    /// One at a time makes the same thing ready of a database; others wait for it, not long, as
+    /// they keep somebody from working.
+    ///
+    /// # Errors
+    /// `overloaded` for who has waited too long; those of `make`.
+    pub(super) fn alone<T>(
+        &self,
+        what: &str,
+        entry: &Entry,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let key = format!("{what} {}", entry.key());
+        let turn = self.making.lock().entry(key.clone()).or_default().clone();
+        let made = match turn.try_lock_for(PATIENCE) {
+            Some(_turn) => make(),
+            None => Err(Problem::new(
+                Code::Overloaded,
+                "the database is being made ready for questions; try again in a few seconds",
+            )
+            .field("database")
+            .found(&entry.database.name)
+            .into()),
         };
         let mut making = self.making.lock();
         // The map's and this one: nobody waits.
         if Arc::strong_count(&turn) == 2 {
-            making.remove(key);
+            making.remove(&key);
         }
         made
     }
@@ -320,44 +347,36 @@ impl Retriever {
         if let Some(values) = self.values.lock().get(entry) {
             return Ok(values);
         }
-        let values = Arc::new(NamedValues::new(&entry.database, &entry.cells()?));
-        let size = values.index.len();
-        self.values.lock().put(entry, values.clone(), size);
-        Ok(values)
+        self.alone("values", entry, || {
+            if let Some(values) = self.values.lock().get(entry) {
+                return Ok(values);
+            }
+            let values = Arc::new(NamedValues::new(&entry.database, &entry.cells()?));
+            let size = values.index.len();
+            self.values.lock().put(entry, values.clone(), size);
+            Ok(values)
+        })
     }
 }
 
-/// What was made ready of databases as callers see them, within a bound; the database that was asked
-/// about longest ago gives way.
-pub(super) struct Kept<T> {
-    ready: LruCache<String, (Arc<Entry>, Arc<T>, usize)>,
-    size: usize,
-    most: usize,
-}
+/// What was made ready of databases as callers see them, within a bound.
+pub(super) struct Kept<T>(Bounded<(Arc<Entry>, Arc<T>)>);
 
 impl<T> Kept<T> {
     fn new(most: usize) -> Kept<T> {
-        Kept {
-            ready: LruCache::unbounded(),
-            size: 0,
-            most,
-        }
+        Kept(Bounded::new(most))
     }
 
     /// What was made of this very entry.
     pub(super) fn get(&mut self, entry: &Arc<Entry>) -> Option<Arc<T>> {
-        let (of, ready, _) = self.ready.get(&entry.key())?;
+        let (of, ready) = self.0.get(&entry.key())?;
         Arc::ptr_eq(of, entry).then(|| ready.clone())
     }
 
+    /// `size` is what it takes beside the entry, in columns.
     pub(super) fn put(&mut self, entry: &Arc<Entry>, ready: Arc<T>, size: usize) {
-        let before = self.ready.put(entry.key(), (entry.clone(), ready, size));
-        self.size = self.size + size - before.map_or(0, |(.., size)| size);
-        while self.size > self.most
-            && let Some((_, (.., size))) = self.ready.pop_lru()
-        {
-            self.size -= size;
-        }
+        let size = size + entry.columns();
+        self.0.put(entry.key(), (entry.clone(), ready), size);
     }
 }
 
@@ -373,9 +392,4 @@ pub(super) fn limit(asked: Option<usize>, usual: usize) -> Result<usize, Problem
                 .expected(format!("1 to {MOST_HITS}")),
         ),
     }
-}
-
-fn columns(entry: &Entry) -> usize {
-    let tables = entry.database.tables.iter();
-    tables.map(|table| table.columns.len()).sum()
 }

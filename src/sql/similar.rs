@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::catalog::Stamp;
 use super::examples::{Vectors, diverse, worth_annotating};
 use super::hints::Shown;
 use super::link::MOST_QUESTION_BYTES;
@@ -217,6 +218,15 @@ impl Retriever {
     fn encoded(&self, entry: &Arc<Entry>) -> Result<Arc<Encoded>> {
         // The stamp first: what changes meanwhile is read again the next time.
         let stamp = entry.examples_stamp()?;
+        if let Some(kept) = self.examples.lock().get(entry)
+            && kept.0 == stamp
+        {
+            return Ok(kept.1.clone());
+        }
+        self.alone("examples", entry, || self.encode_examples(entry, stamp))
+    }
+
+    fn encode_examples(&self, entry: &Arc<Entry>, stamp: Option<Stamp>) -> Result<Arc<Encoded>> {
         if let Some(kept) = self.examples.lock().get(entry)
             && kept.0 == stamp
         {

@@ -4,7 +4,7 @@
 //! could be read and names tables that the database had when it was stored. Examples outlive an
 //! import, and nothing of the database outlives its removal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::catalog::{Stamp, read_whole, stamp, write_whole};
 use super::link::MOST_QUESTION_BYTES;
-use super::{Database, Entry, Schemas, gold};
+use super::{Database, Entry, Schemas, Table, gold};
 use crate::error::{Code, Error, Problem, Result};
 
 /// Most examples of a database: they are read into memory, with a vector each.
@@ -32,13 +32,17 @@ pub struct NewExample {
 /// A stored question with its SQL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Example {
-    /// The same for the same question, whatever its case, spaces and marks at its end.
+    /// The same for the same question, whatever its case, spaces and marks at its end, and for
+    /// the same sight of the database.
     pub id: String,
     pub question: String,
     pub sql: String,
     /// Tables that the SQL uses.
     pub tables: Vec<String>,
-    /// The database does not have these tables any more: it is shown to nobody who asks.
+    /// Columns of them that it uses, as `table.column`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The database does not have these tables or columns any more: it is shown to nobody who asks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
 }
@@ -61,14 +65,15 @@ impl NewExample {
     /// # Errors
     /// InvalidRequest or LimitExceeded, with the field.
     pub fn fits(&self, database: &Database) -> Result<(), Problem> {
-        self.check(database, "").map(|_| ())
+        self.check(database, "", question_id(&self.question))
+            .map(|_| ())
     }
 
     /// The example that it makes of a database.
     ///
     /// # Errors
     /// InvalidRequest or LimitExceeded, with the field below `at`.
-    fn check(&self, database: &Database, at: &str) -> Result<Example, Problem> {
+    fn check(&self, database: &Database, at: &str, id: String) -> Result<Example, Problem> {
         for (field, text) in [("question", &self.question), ("sql", &self.sql)] {
             let field = format!("{at}{field}");
             if text.trim().is_empty() {
@@ -91,12 +96,49 @@ impl NewExample {
                 .expected("one query over tables and columns of the database")
         })?;
         Ok(Example {
-            id: question_id(&self.question),
+            id,
             question: self.question.trim().to_string(),
             sql: self.sql.trim().to_string(),
+            columns: used
+                .columns
+                .iter()
+                .map(|(table, column)| format!("{table}.{column}"))
+                .collect(),
             tables: used.tables.into_iter().collect(),
             stale: false,
         })
+    }
+}
+
+/// Tables and columns of a database, to look examples up in.
+struct Uses<'d> {
+    tables: HashMap<&'d str, HashSet<&'d str>>,
+}
+
+impl<'d> Uses<'d> {
+    fn of(database: &'d Database) -> Uses<'d> {
+        let columns = |table: &'d Table| table.columns.iter().map(|c| c.name.as_str()).collect();
+        let tables = database.tables.iter();
+        Uses {
+            tables: tables.map(|t| (t.name.as_str(), columns(t))).collect(),
+        }
+    }
+
+    /// Whether all that an example uses is there.
+    fn all_of(&self, example: &Example) -> bool {
+        let column = |column: &String| {
+            // A table's name may have points of its own.
+            let mut places = column.match_indices('.');
+            places.any(|(n, _)| {
+                let table = self.tables.get(&column[..n]);
+                table.is_some_and(|columns| columns.contains(&column[n + 1..]))
+            })
+        };
+        example
+            .tables
+            .iter()
+            .all(|t| self.tables.contains_key(t.as_str()))
+            && example.columns.iter().all(column)
     }
 }
 
@@ -104,7 +146,10 @@ impl NewExample {
 pub(super) fn question_id(question: &str) -> String {
     let words: Vec<&str> = question.split_whitespace().collect();
     let text = words.join(" ").to_lowercase();
-    let text = text.trim_end_matches(|c: char| c.is_ascii_punctuation() || c == ' ');
+    digest(text.trim_end_matches(|c: char| c.is_ascii_punctuation() || c == ' '))
+}
+
+fn digest(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
@@ -117,9 +162,9 @@ impl Entry {
     pub fn examples(&self) -> Result<Vec<Example>> {
         let stored: Option<Vec<Example>> = read_whole(&self.beside.examples())?;
         let mut examples = stored.unwrap_or_default();
+        let uses = Uses::of(&self.database);
         for example in &mut examples {
-            let there = |name: &String| self.database.tables.iter().any(|t| t.name == *name);
-            example.stale = !example.tables.iter().all(there);
+            example.stale = !uses.all_of(example);
         }
         if self.restricted {
             // Gone or not to be seen: a caller cannot tell.
@@ -127,9 +172,17 @@ impl Entry {
         }
         Ok(examples)
     }
-}
 
-impl Entry {
+    /// The id of a question's example. What a caller may not see has others, so that nobody comes
+    /// upon it by asking the same.
+    fn example_id(&self, question: &str) -> String {
+        let id = question_id(question);
+        if !self.restricted {
+            return id;
+        }
+        digest(&format!("{}\0{id}", self.key()))
+    }
+
     /// What tells one state of the stored questions from the next; None where there are none.
     pub(super) fn examples_stamp(&self) -> Result<Option<Stamp>> {
         let path = self.beside.examples();
@@ -158,35 +211,53 @@ impl Schemas {
                 1 => String::new(),
                 _ => format!("examples[{n}]."),
             };
-            checked.push(example.check(&entry.database, &at)?);
+            let id = entry.example_id(&example.question);
+            checked.push(example.check(&entry.database, &at, id)?);
         }
         let name = &entry.database.name;
+        let uses = Uses::of(&entry.database);
         self.change_examples(name, |examples| {
             let mut added = ExamplesAdded::default();
+            // One that the caller may not see is not replaced and not counted.
             let mut places: HashMap<String, usize> = HashMap::new();
+            let mut visible = 0;
             for (n, example) in examples.iter().enumerate() {
-                places.insert(example.id.clone(), n);
+                if !entry.restricted || uses.all_of(example) {
+                    visible += 1;
+                    let question = question_id(&example.question);
+                    // Of several of one question the one that this caller would store.
+                    if example.id == entry.example_id(&example.question)
+                        || !places.contains_key(&question)
+                    {
+                        places.insert(question, n);
+                    }
+                }
             }
             for example in checked {
-                added.ids.push(example.id.clone());
-                if let Some(place) = places.get(&example.id) {
+                let question = question_id(&example.question);
+                if let Some(place) = places.get(&question) {
                     added.replaced += 1;
-                    examples[*place] = example;
+                    let id = std::mem::take(&mut examples[*place].id);
+                    added.ids.push(id.clone());
+                    examples[*place] = Example { id, ..example };
                 } else {
                     added.added += 1;
-                    places.insert(example.id.clone(), examples.len());
+                    added.ids.push(example.id.clone());
+                    places.insert(question, examples.len());
                     examples.push(example);
                 }
             }
-            added.total = examples.len();
+            added.total = visible + added.added;
             if examples.len() > MOST_EXAMPLES {
-                return Err(Problem::new(
-                    Code::LimitExceeded,
-                    "the database has too many examples",
-                )
-                .field("examples")
-                .found(examples.len())
-                .expected(format!("at most {MOST_EXAMPLES}"))
+                let problem =
+                    Problem::new(Code::LimitExceeded, "the database has too many examples")
+                        .field("examples")
+                        .expected(format!("at most {MOST_EXAMPLES}"));
+                // How many others there are is not for everybody.
+                return Err(match entry.restricted {
+                    true => problem,
+                    false => problem.found(examples.len()),
+                }
                 .into());
             }
             Ok(added)

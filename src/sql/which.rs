@@ -32,8 +32,8 @@ const USUAL_DATABASES: usize = 3;
 const MOST_DATABASES: usize = 50;
 /// Most databases whose focused schema is answered.
 const MOST_FOCUSED: usize = 5;
-/// Tables of all databases whose vectors are kept ready.
-pub(super) const KEPT_TABLES: usize = 50_000;
+/// Tables of all databases whose vectors are kept ready, and their columns, whose words are.
+pub(super) const KEPT_TABLES: usize = 500_000;
 /// Words and tables that the answer gives as reasons.
 const MOST_REASONS: usize = 5;
 
@@ -441,6 +441,15 @@ impl Retriever {
         if let Some(sketch) = self.sketches.lock().get(entry) {
             return Ok(sketch);
         }
+        self.alone("sketch", entry, || {
+            if let Some(sketch) = self.sketches.lock().get(entry) {
+                return Ok(sketch);
+            }
+            self.make_sketch(entry)
+        })
+    }
+
+    fn make_sketch(&self, entry: &Arc<Entry>) -> Result<Arc<Sketch>> {
         let sketch = Arc::new(Sketch::kept(
             &entry.database,
             self.encoder(),

@@ -50,6 +50,12 @@ pub struct ColumnDescription {
     pub value_description: Option<String>,
 }
 
+fn take(into: &mut Option<String>, text: &Option<String>, first: bool) {
+    if text.is_some() && (first || into.is_none()) {
+        into.clone_from(text);
+    }
+}
+
 impl Descriptions {
     /// Checks that they are about what is there.
     ///
@@ -88,6 +94,38 @@ impl Descriptions {
             }
         }
         Ok(())
+    }
+
+    /// The same with tables and columns called as the database calls them. Of several spellings of
+    /// one name the database's own comes first. What is about what is gone stays as it is.
+    pub(super) fn spelt(&self, database: &Database) -> Descriptions {
+        let mut spelt = Descriptions {
+            description: self.description.clone(),
+            tables: BTreeMap::new(),
+        };
+        for (name, table) in &self.tables {
+            let known = database.table(name);
+            let own = known.map_or(name, |known| &known.name);
+            let of = spelt.tables.entry(own.clone()).or_default();
+            let first = own == name;
+            take(&mut of.readable, &table.readable, first);
+            take(&mut of.description, &table.description, first);
+            for (name, column) in &table.columns {
+                let known = known.and_then(|known| known.column(name));
+                let own = known.map_or(name, |known| &known.name);
+                let of = of.columns.entry(own.clone()).or_default();
+                let first = first && own == name;
+                take(&mut of.readable, &column.readable, first);
+                take(&mut of.description, &column.description, first);
+                take(&mut of.value_description, &column.value_description, first);
+            }
+            of.columns
+                .retain(|_, column| *column != ColumnDescription::default());
+        }
+        spelt
+            .tables
+            .retain(|_, table| *table != TableDescription::default());
+        spelt
     }
 
     /// Lays them over a database. What is about tables or columns that are gone is passed over:

@@ -461,3 +461,37 @@ fn an_operators_trouble_names_paths_to_the_operator_alone() {
     );
     assert!(!body.contains("found: gleaner-"), "{body}");
 }
+
+#[test]
+fn whoever_it_is_said_to_be_asks() {
+    let service = service(|config| config.mcp.caller = Some("support".into()));
+    let permissions = json!({"callers": {
+        "support": {"allow": ["customers"]},
+        "boss": {"allow": ["*"]},
+    }});
+    let answer = service.put("/v1/schemas/shop/permissions", &permissions);
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let url = format!("http://{}/mcp", service.address);
+    runtime().block_on(async {
+        let client = ().serve(StreamableHttpClientTransport::from_uri(url)).await.unwrap();
+        for tool in client.list_all_tools().await.unwrap() {
+            let input = &tool.input_schema["properties"];
+            assert!(input.get("caller").is_none(), "{}: {input}", tool.name);
+        }
+        // What a model was talked into says nothing.
+        for caller in [Value::Null, json!("boss")] {
+            let mut asked = json!({"database": "shop", "question": "How many orders?"});
+            if !caller.is_null() {
+                asked["caller"] = caller;
+            }
+            let answer = called(&client, "retrieve_schema", asked).await;
+            assert_ne!(answer.is_error, Some(true), "{answer:?}");
+            let text = text(&answer);
+            assert!(
+                text.contains("customers") && !text.contains("orders ("),
+                "{text}"
+            );
+        }
+        client.cancel().await.unwrap();
+    });
+}

@@ -387,10 +387,8 @@ fn long_comments_are_given_up_before_columns() {
     }
     let request = request(Strategy::Full, Some(300));
     let found = answer(&linker, &database, Choice::All, &request).unwrap();
-    assert_eq!(
-        found.dropped.details,
-        ["samples", "values", "long_comments"]
-    );
+    // Values, which were given up before them, have room again.
+    assert_eq!(found.dropped.details, ["samples", "long_comments"]);
     assert!(found.dropped.columns.is_empty() && found.tokens <= 300);
     assert!(found.full_tokens > 450, "{}", found.full_tokens);
     assert!(found.ddl.contains("-- word word word"), "{}", found.ddl);
@@ -399,7 +397,7 @@ fn long_comments_are_given_up_before_columns() {
         table.samples.clear();
     }
     let found = answer(&linker, &database, Choice::All, &request).unwrap();
-    assert_eq!(found.dropped.details, ["values", "long_comments"]);
+    assert_eq!(found.dropped.details, ["long_comments"]);
 }
 
 fn place() -> Place {
@@ -525,4 +523,60 @@ fn a_database_of_the_catalogue_is_answered_about() {
         answer["ddl"].as_str().unwrap().contains("amount REAL"),
         "{answer}"
     );
+}
+
+#[test]
+fn what_still_fits_the_budget_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let linker = linker(folder.path());
+    let mut database = database();
+    for table in &mut database.tables {
+        table.samples = vec![
+            table
+                .columns
+                .iter()
+                .map(|_| Some("a rather long cell of words".into()))
+                .collect();
+            3
+        ];
+        for column in &mut table.columns {
+            column.values = vec!["x".into()];
+        }
+    }
+    let choice = linker.choice(Mode::Balanced);
+    let tokens = |detail: Detail| {
+        let request = FocusRequest {
+            detail,
+            ..request(Strategy::Full, None)
+        };
+        answer(&linker, &database, choice, &request).unwrap().tokens
+    };
+    let bare = Detail {
+        samples: 0,
+        ..Detail::default()
+    };
+    // Room for all but the sample rows: they alone are given up, and the frequent values are not.
+    let budget = tokens(bare);
+    assert!(budget < tokens(Detail::default()));
+    let request = request(Strategy::Full, Some(budget));
+    let found = answer(&linker, &database, choice, &request).unwrap();
+    assert_eq!(
+        (found.tokens, &found.dropped.details[..]),
+        (budget, &["samples".to_string()][..])
+    );
+    // Of a database of which nothing fits but a few columns, what is left over goes to values.
+    for budget in 20..budget {
+        let request = self::request(Strategy::Full, Some(budget));
+        let Ok(found) = answer(&linker, &database, choice, &request) else {
+            continue;
+        };
+        if found.dropped.details.iter().any(|d| d == "values") {
+            // A value of each column in the answer is a word or two.
+            let columns: usize = found.tables.iter().map(|t| t.columns.len()).sum();
+            assert!(
+                budget - found.tokens < 4 * columns.max(1),
+                "{budget}: {found:?}"
+            );
+        }
+    }
 }

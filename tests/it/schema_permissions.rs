@@ -334,3 +334,59 @@ fn by_the_command_line() {
     place.ok(&["schema", "permissions", "chain", "--open"]);
     place.ok(&["schema", "show", "chain"]);
 }
+
+#[test]
+fn an_example_that_is_hidden_is_neither_found_nor_replaced() {
+    let (_models, service) = service();
+    let permissions = json!({"callers": {
+        "all": {"allow": ["*"]},
+        "app": {"allow": ["*"], "deny": ["zebu*"]},
+    }});
+    service.put("/v1/schemas/chain/permissions", &permissions);
+    let path = "/v1/schemas/chain/examples";
+    let list = |caller: &str| service.get(&format!("{path}?caller={caller}")).json();
+    let add = |caller: &str, question: &str, sql: &str| {
+        let body = json!({"caller": caller, "examples": [{"question": question, "sql": sql}]});
+        let answer = service.post(path, &body);
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        answer.json()
+    };
+    let before = list("all")["examples"].as_array().unwrap().len();
+    let seen = list("app")["examples"].as_array().unwrap().len();
+    // That question is stored with SQL over a table that this caller may not see.
+    let answer = add("app", "ZEBU towns?", "SELECT zaxo_town FROM zaxo_table");
+    assert_eq!(
+        (&answer["added"], &answer["replaced"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(answer["total"], seen + 1);
+    let all = list("all")["examples"].clone();
+    assert_eq!(all.as_array().unwrap().len(), before + 1);
+    assert!(all.to_string().contains("zebu_town"), "it is still there");
+    // Asked again it is the caller's own that is replaced.
+    let again = add("app", "zebu towns", "SELECT zuka_town FROM zuka_table");
+    assert_eq!(
+        (&again["added"], &again["replaced"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(again["ids"], answer["ids"]);
+    assert_eq!(again["total"], seen + 1);
+    // An id tells nothing of whether there is another.
+    let free = add("app", "never asked", "SELECT zuka_town FROM zuka_table");
+    assert_eq!(
+        free["ids"][0].as_str().unwrap().len(),
+        answer["ids"][0].as_str().unwrap().len()
+    );
+}
+
+#[test]
+fn where_a_table_comes_from_is_not_for_callers() {
+    let (_models, service) = service();
+    let permissions = json!({"callers": {"app": {"allow": ["*"]}}});
+    service.put("/v1/schemas/chain/permissions", &permissions);
+    for path in ["/v1/schemas?caller=app", "/v1/schemas/chain?caller=app"] {
+        let answer = service.get(path).json();
+        let of = answer.pointer("/schemas/0").unwrap_or(&answer);
+        assert_eq!(of["source"], "", "{answer}");
+    }
+}

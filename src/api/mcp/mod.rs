@@ -42,6 +42,8 @@ pub(super) struct Mcp {
     /// Whether the peer is who operates this: then it is told what its operator would read in
     /// the log.
     operator: bool,
+    /// Who asks, whatever the peer says.
+    caller: Option<Arc<str>>,
 }
 
 impl ServerHandler for Mcp {
@@ -57,12 +59,14 @@ impl ServerHandler for Mcp {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let all = tools::ALL.iter().map(tools::Offered::described);
+        let all = tools::ALL
+            .iter()
+            .map(|tool| tool.described(self.caller.is_some()));
         Ok(ListToolsResult::with_all_items(all.collect()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::named(name).map(tools::Offered::described)
+        tools::named(name).map(|tool| tool.described(self.caller.is_some()))
     }
 
     async fn call_tool(
@@ -73,7 +77,10 @@ impl ServerHandler for Mcp {
         let Some(tool) = tools::named(&request.name) else {
             return Err(ErrorData::invalid_params("there is no such tool", None));
         };
-        let arguments = request.arguments.unwrap_or_default();
+        let mut arguments = request.arguments.unwrap_or_default();
+        if let Some(caller) = &self.caller {
+            arguments.insert(tools::CALLER.into(), caller.as_ref().into());
+        }
         let answered = self.answered(tool, arguments).await;
         let result = match answered {
             Ok(tools::Answer { text, structured }) => {
@@ -159,6 +166,7 @@ pub(super) fn over_http(
     let server = Mcp {
         app,
         operator: false,
+        caller: settings.caller.as_deref().map(Arc::from),
     };
     StreamableHttpService::new(
         move || Ok(server.clone()),
@@ -186,6 +194,7 @@ where
     let server = Mcp {
         app: Arc::new(App::new(config, catalog)),
         operator: true,
+        caller: config.mcp.caller.as_deref().map(Arc::from),
     };
     let transport =
         AsyncRwTransport::new_server(input, output).with_max_line_length(MOST_MESSAGE_BYTES);

@@ -34,6 +34,9 @@ pub(super) struct Answer {
     pub structured: Value,
 }
 
+/// The argument that says who asks.
+pub(super) const CALLER: &str = "caller";
+
 /// All of them, in the order in which they are listed.
 pub(super) static ALL: &[Offered] = &[
     Offered {
@@ -83,8 +86,13 @@ pub(super) fn named(name: &str) -> Option<&'static Offered> {
 
 impl Offered {
     /// As the protocol describes it. Nothing here changes anything.
-    pub(super) fn described(&self) -> Tool {
-        let mut tool = Tool::new(self.name, self.description, (self.input)())
+    /// `named` where it is settled who asks.
+    pub(super) fn described(&self, named: bool) -> Tool {
+        let mut input = (self.input)();
+        if named && let Some(Value::Object(properties)) = input.get_mut("properties") {
+            properties.remove(CALLER);
+        }
+        let mut tool = Tool::new(self.name, self.description, input)
             .with_title(self.title)
             .with_annotations(
                 ToolAnnotations::new()

@@ -15,6 +15,17 @@ fn code(error: &Error) -> Code {
     error.problem().unwrap_or_else(|| panic!("{error}")).code
 }
 
+fn describe(
+    schemas: &Schemas,
+    name: &str,
+    written: Descriptions,
+) -> crate::error::Result<Arc<Entry>> {
+    schemas.describe(name, |of, _| {
+        *of = written;
+        Ok(())
+    })
+}
+
 #[test]
 fn databases_are_kept_and_found() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,8 +110,7 @@ fn importing_again_says_what_changed_and_keeps_what_was_written() {
         description: Some("a shop".into()),
         tables: [("A".to_string(), table)].into(),
     };
-    let entry = schemas.describe("shop", written.clone()).unwrap();
-    assert_eq!(entry.written, written);
+    let entry = describe(&schemas, "shop", written).unwrap();
     let described = |entry: &Entry| {
         let a = entry.database.table("a").unwrap();
         let x = a.column("x").and_then(|x| x.description.clone());
@@ -191,13 +201,13 @@ fn what_does_not_hold_together_changes_nothing() {
         tables: [(table.to_string(), TableDescription::default())].into(),
         ..Descriptions::default()
     };
-    let error = schemas.describe("shop", of("nowhere")).unwrap_err();
+    let error = describe(&schemas, "shop", of("nowhere")).unwrap_err();
     assert_eq!(
         error.problem().unwrap().field.as_deref(),
         Some("tables.nowhere")
     );
     assert!(schemas.get("shop").unwrap().written.tables.is_empty());
-    assert!(schemas.describe("other", of("a")).is_err());
+    assert!(describe(&schemas, "other", of("a")).is_err());
 }
 
 #[test]
@@ -269,4 +279,58 @@ fn values_are_those_of_the_import_that_counts() {
     }
     assert!(matches!(entry.cells(), Err(Error::Operator(_))));
     schemas.remove("shop").unwrap();
+}
+
+#[test]
+fn descriptions_are_under_the_names_that_the_database_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let schemas = Schemas::new(folder.path());
+    let text = "CREATE TABLE Orders (Id INTEGER PRIMARY KEY, Amount REAL);";
+    let read = crate::sql::import::ddl("shop", text, crate::sql::Dialect::Sqlite).unwrap();
+    schemas.put(read.database, &Cells::default(), "").unwrap();
+    let of = |table: &str, column: &str, text: &str| {
+        let written = serde_json::json!({"tables": {table: {
+            "description": text, "columns": {column: {"description": text}}}}});
+        serde_json::from_value::<Descriptions>(written).unwrap()
+    };
+    describe(&schemas, "shop", of("ORDERS", "amount", "one")).unwrap();
+    let entry = schemas.get("shop").unwrap();
+    assert_eq!(entry.written, of("Orders", "Amount", "one"));
+    // Of two spellings the database's own counts.
+    let mut both = of("Orders", "Amount", "two");
+    both.tables.extend(of("oRDERS", "aMOUNT", "three").tables);
+    describe(&schemas, "shop", both).unwrap();
+    let entry = schemas.get("shop").unwrap();
+    assert_eq!(entry.written, of("Orders", "Amount", "two"));
+    // And what is taken away leaves nothing.
+    describe(&schemas, "shop", of("Orders", "Amount", "")).unwrap();
+    schemas
+        .describe("shop", |written, _| {
+            let table = written.tables.get_mut("Orders").unwrap();
+            table.description = None;
+            table.columns.get_mut("Amount").unwrap().description = None;
+            Ok(())
+        })
+        .unwrap();
+    let entry = schemas.get("shop").unwrap();
+    assert_eq!(entry.written, Descriptions::default());
+}
+
+#[test]
+fn what_was_left_behind_goes_with_the_next_removal() {
+    let folder = tempfile::tempdir().unwrap();
+    let schemas = Schemas::new(folder.path());
+    let text = "CREATE TABLE a (x TEXT);";
+    let read = crate::sql::import::ddl("shop", text, crate::sql::Dialect::Sqlite).unwrap();
+    let mut cells = Cells::default();
+    cells.set("a", "x", vec!["secret".into()]);
+    schemas.put(read.database, &cells, "").unwrap();
+    // As a process that ends within a removal leaves it.
+    std::fs::remove_file(folder.path().join("schemas/shop.json")).unwrap();
+    assert!(schemas.remove("shop").is_err());
+    let files = std::fs::read_dir(folder.path().join("schemas")).unwrap();
+    let names: Vec<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names, [".lock"]);
 }

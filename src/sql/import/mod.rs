@@ -13,6 +13,8 @@ mod tables_json;
 mod url;
 
 use std::future::Future;
+use std::io::ErrorKind;
+use std::time::Duration;
 
 pub use bird::describe;
 pub use ddl::{MAX_DDL_BYTES, ddl};
@@ -24,8 +26,9 @@ pub use url::ServerUrl;
 
 use std::path::Path;
 
-use sqlx::ConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 
+use super::check::check_size;
 use super::{Cells, Column, Database, Dialect, Masking, infer_keys};
 use crate::error::{Error, Result};
 
@@ -60,13 +63,14 @@ impl Imported {
     /// values to be searched held to their bounds.
     ///
     /// # Errors
-    /// As [`describe`].
+    /// As [`describe`]; `limit_exceeded` for a database that is too large.
     pub fn refine(
         mut self,
         options: &ReadOptions,
         infer: bool,
         descriptions: Option<&Path>,
     ) -> Result<Imported> {
+        check_size(&self.database)?;
         if let Some(folder) = descriptions {
             self.notes.extend(describe(&mut self.database, folder)?);
         }
@@ -151,6 +155,30 @@ where
             .advice("check that the server runs and that host and port are right")
     })?;
     connection.map_err(|e| cannot_read(url, &e))
+}
+
+/// Time for a server's answer beside what it gives a statement itself: who only stops answering
+/// keeps to no limit.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Waits for a server's answer to a statement.
+async fn in_time<T>(
+    options: &ReadOptions,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    let silent = || std::io::Error::new(ErrorKind::TimedOut, "the server stopped answering");
+    let answered = tokio::time::timeout(options.statement_timeout + GRACE, answer).await;
+    answered.unwrap_or_else(|_| Err(silent().into()))
+}
+
+/// Parts from a server, which need not answer that.
+async fn close(connection: impl Connection) {
+    let _ = tokio::time::timeout(GRACE, connection.close()).await;
+}
+
+/// Whether nothing can be asked any more after this.
+fn is_over(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
 }
 
 /// What a server said, without what lets one in.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 
 use super::read::{
     KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, asked, collect_keys, drop_hidden_keys,
@@ -31,7 +31,7 @@ pub(super) async fn mysql(name: &str, url: &ServerUrl, options: &ReadOptions) ->
     };
     let database = reader.read(name).await;
     let database = database.map_err(|e| super::cannot_read(url, &e))?;
-    let _ = reader.connection.close().await;
+    super::close(reader.connection).await;
     let scrubbed = reader.notes.iter().map(|note| url.scrub(note));
     Ok(Imported {
         database,
@@ -54,19 +54,23 @@ type Place = (String, String);
 impl Reader<'_> {
     async fn rows(&mut self, sql: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
         let query = sqlx::query(AssertSqlSafe(sql.to_string())).persistent(false);
-        query.fetch_all(&mut self.connection).await
+        super::in_time(self.options, query.fetch_all(&mut self.connection)).await
     }
 
-    async fn optional(&mut self, what: &str, sql: &str) -> Vec<MySqlRow> {
-        self.rows(sql).await.unwrap_or_else(|error| {
-            self.notes.push(format!("{what} left out: {error}"));
-            Vec::new()
-        })
+    /// Rows that an import may do without; not where the server is gone.
+    async fn optional(&mut self, what: &str, sql: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        match self.rows(sql).await {
+            Err(error) if !super::is_over(&error) => {
+                self.notes.push(format!("{what} left out: {error}"));
+                Ok(Vec::new())
+            }
+            answered => answered,
+        }
     }
 
     async fn set(&mut self, setting: String) -> Result<(), sqlx::Error> {
         let done = sqlx::raw_sql(AssertSqlSafe(setting)).execute(&mut self.connection);
-        done.await.map(|_| ())
+        super::in_time(self.options, done).await.map(|_| ())
     }
 
     async fn read(&mut self, name: &str) -> Result<Database, sqlx::Error> {
@@ -131,6 +135,10 @@ impl Reader<'_> {
             .map(|table| !table.columns.is_empty());
         sources.retain(|_| kept.next().unwrap_or(false));
         database.tables.retain(|table| !table.columns.is_empty());
+        if super::check_size(&database).is_err() {
+            // It is refused as a whole.
+            return Ok(database);
+        }
         for (table, source) in database.tables.iter_mut().zip(&sources) {
             self.contents(table, source).await?;
         }
@@ -226,7 +234,7 @@ impl Reader<'_> {
                 self.options.samples
             );
             let what = format!("sample rows of {}", table.name);
-            for row in self.optional(&what, &sql).await {
+            for row in self.optional(&what, &sql).await? {
                 let values = (0..table.columns.len()).map(|i| {
                     let column = &table.columns[i];
                     match column.masked || is_binary(&column.data_type) {
@@ -253,7 +261,7 @@ impl Reader<'_> {
                 asked(column, self.options)
             );
             let what = format!("values of {}.{}", table.name, column.name);
-            let rows = self.optional(&what, &sql).await;
+            let rows = self.optional(&what, &sql).await?;
             let values = rows.iter().map(|row| row.try_get(0));
             let values = values.collect::<Result<Vec<String>, _>>()?;
             keep(values, table, i, self.options, &mut self.cells);

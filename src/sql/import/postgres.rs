@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 
 use super::read::{
     KeyColumn, LONGEST_VALUE, ReadOptions, SCANNED_ROWS, asked, collect_keys, drop_hidden_keys,
@@ -71,7 +71,7 @@ pub(super) async fn postgres(
     };
     let database = reader.read(name).await;
     let database = database.map_err(|e| super::cannot_read(url, &e))?;
-    let _ = reader.connection.close().await;
+    super::close(reader.connection).await;
     let scrubbed = reader.notes.iter().map(|note| url.scrub(note));
     Ok(Imported {
         database,
@@ -91,14 +91,18 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn rows(&mut self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
         let query = sqlx::query(AssertSqlSafe(sql.to_string())).persistent(false);
-        query.fetch_all(&mut self.connection).await
+        super::in_time(self.options, query.fetch_all(&mut self.connection)).await
     }
 
-    async fn optional(&mut self, what: &str, sql: &str) -> Vec<PgRow> {
-        self.rows(sql).await.unwrap_or_else(|error| {
-            self.notes.push(format!("{what} left out: {error}"));
-            Vec::new()
-        })
+    /// Rows that an import may do without; not where the server is gone.
+    async fn optional(&mut self, what: &str, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+        match self.rows(sql).await {
+            Err(error) if !super::is_over(&error) => {
+                self.notes.push(format!("{what} left out: {error}"));
+                Ok(Vec::new())
+            }
+            answered => answered,
+        }
     }
 
     async fn read(&mut self, name: &str) -> Result<Database, sqlx::Error> {
@@ -109,9 +113,8 @@ impl Reader<'_> {
             format!("SET lock_timeout = {time}"),
         ];
         for setting in settings {
-            sqlx::raw_sql(AssertSqlSafe(setting))
-                .execute(&mut self.connection)
-                .await?;
+            let setting = sqlx::raw_sql(AssertSqlSafe(setting));
+            super::in_time(self.options, setting.execute(&mut self.connection)).await?;
         }
         let mut database = Database {
             name: name.to_string(),
@@ -189,6 +192,10 @@ impl Reader<'_> {
         }
         drop_hidden_keys(&mut database);
         collect_keys(keys, &mut database, &mut self.notes);
+        if super::check_size(&database).is_err() {
+            // It is refused as a whole.
+            return Ok(database);
+        }
         for (table, source) in database.tables.iter_mut().zip(&sources) {
             self.contents(table, source).await?;
         }
@@ -212,7 +219,7 @@ impl Reader<'_> {
                 self.options.samples
             );
             let what = format!("sample rows of {}", table.name);
-            for row in self.optional(&what, &sql).await {
+            for row in self.optional(&what, &sql).await? {
                 let values = (0..table.columns.len()).map(|i| row.try_get(i));
                 table.samples.push(values.collect::<Result<_, _>>()?);
             }
@@ -232,7 +239,7 @@ impl Reader<'_> {
                 asked(column, self.options)
             );
             let what = format!("values of {}.{}", table.name, column.name);
-            let rows = self.optional(&what, &sql).await;
+            let rows = self.optional(&what, &sql).await?;
             let values = rows.iter().map(|row| row.try_get(0));
             let values = values.collect::<Result<Vec<String>, _>>()?;
             keep(values, table, i, self.options, &mut self.cells);

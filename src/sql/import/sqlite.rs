@@ -201,6 +201,10 @@ impl Reader<'_> {
             database.tables.push(table);
         }
         collect_keys(keys, &mut database, &mut self.notes);
+        if super::check_size(&database).is_err() {
+            // It is refused as a whole.
+            return Ok(database);
+        }
         for table in &mut database.tables {
             self.contents(table).await?;
         }

@@ -217,3 +217,39 @@ fn a_server_that_does_not_answer_is_waited_for_only_so_long() {
     let error = server("shop", &url, &options).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
 }
+
+/// A PostgreSQL server that lets anybody in and then says nothing more.
+fn lets_in_and_falls_silent(listener: &std::net::TcpListener) {
+    use std::io::{Read, Write};
+    let (mut peer, _) = listener.accept().unwrap();
+    let mut asked = [0; 1024];
+    // What it is asked first may be whether there is TLS.
+    let mut length = peer.read(&mut asked).unwrap();
+    if length == 8 {
+        peer.write_all(b"N").unwrap();
+        length = peer.read(&mut asked).unwrap();
+    }
+    assert!(length > 8, "{:?}", &asked[..length]);
+    // Authentication is done, and it is ready for a query.
+    peer.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").unwrap();
+    while peer.read(&mut asked).is_ok_and(|length| length > 0) {}
+}
+
+#[test]
+fn a_server_that_falls_silent_is_waited_for_only_so_long() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = std::thread::spawn(move || lets_in_and_falls_silent(&listener));
+    let options = ReadOptions {
+        statement_timeout: std::time::Duration::from_millis(100),
+        ..ReadOptions::default()
+    };
+    let url = ServerUrl::new(&format!("postgres://me:s3cret@127.0.0.1:{port}/shop")).unwrap();
+    let started = std::time::Instant::now();
+    let error = server("shop", &url, &options).unwrap_err();
+    assert!(started.elapsed().as_secs() < 10);
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("stopped answering"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+    served.join().unwrap();
+}

@@ -29,8 +29,21 @@ impl ServerUrl {
                 .field("url")
                 .expected(expected)
         };
-        let url = url::Url::parse(expand(text.trim())?.as_str())
+        let text = expand(text.trim())?;
+        let url = url::Url::parse(&text)
             .map_err(|_| problem("the URL of the database server cannot be read"))?;
+        // What lets one in may be anywhere in a URL that was put together wrongly, and is shown
+        // nowhere: of those with a user and a host where they belong, host and path are shown.
+        let amiss = url.cannot_be_a_base()
+            || !text.contains("://")
+            || url.path().contains('@')
+            || url.fragment().is_some();
+        if amiss {
+            return Err(problem(
+                "the URL of the database server is put together wrongly (a / ? # or @ in a password is written as %2F %3F %23 %40)",
+            )
+            .into());
+        }
         let dialect = match url.scheme() {
             "postgres" | "postgresql" => Dialect::Postgres,
             "mysql" | "mariadb" => Dialect::Mysql,
@@ -189,6 +202,11 @@ mod tests {
             "s3cret",
             "oracle://me:s3cret@host/db",
             "s3cret:x",
+            "postgres:/me:s3cret@host:1/db",
+            "postgres:me:s3cret@host/db",
+            "postgres://me:/s3cret@host/db",
+            "mysql://me:12/s3cret@host/db",
+            "mysql://me:12#s3cret@host/db",
             "postgres://me:s3cret@host:port/db",
             "postgres://me:s3cret${UNFINISHED@host/db",
             "postgres://me:s3cret${GLEANER_NOT_SET}@host/db",

@@ -1,6 +1,6 @@
 //! Foreign keys as a graph of tables, and what a choice of columns needs beside it to be joined.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::sql::Database;
 
@@ -25,13 +25,11 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub(crate) fn new(database: &Database) -> Graph {
+        let tables = database.tables.iter().enumerate();
+        let exact: HashMap<&str, usize> = tables.map(|(n, t)| (t.name.as_str(), n)).collect();
         let find = |name: &str| {
-            let tables = &database.tables;
-            let exact = tables.iter().position(|table| table.name == name);
-            exact.or_else(|| {
-                let table = database.table(name)?;
-                tables.iter().position(|other| other.name == table.name)
-            })
+            let known = exact.get(name).copied();
+            known.or_else(|| exact.get(database.table(name)?.name.as_str()).copied())
         };
         let columns = |table: usize, names: &[String]| {
             let table = &database.tables[table];
@@ -87,26 +85,36 @@ impl Graph {
             .collect()
     }
 
-    /// The shortest way from any of some tables to any of others: the tables on it, both ends
-    /// included. Among ways of one length the first by table number wins.
-    fn way(&self, from: &BTreeSet<usize>, to: &BTreeSet<usize>) -> Option<Vec<usize>> {
-        let mut before: Vec<Option<usize>> = vec![None; self.by_table.len()];
-        let mut queue: VecDeque<usize> = from.iter().copied().collect();
-        while let Some(table) = queue.pop_front() {
-            if to.contains(&table) {
+    /// The shortest way from one of some groups to any of those after it, with at most `most`
+    /// tables in between: the tables on it, both ends included. Among ways of one length the first
+    /// by table number wins. `group_of` says which group each table is in.
+    fn way(
+        &self,
+        from: usize,
+        group: &BTreeSet<usize>,
+        group_of: &[Option<usize>],
+        most: usize,
+    ) -> Option<Vec<usize>> {
+        let mut before: HashMap<usize, usize> = HashMap::new();
+        let mut queue: VecDeque<(usize, usize)> = group.iter().map(|table| (*table, 0)).collect();
+        while let Some((table, steps)) = queue.pop_front() {
+            if group_of[table].is_some_and(|other| other > from) {
                 let mut way = vec![table];
                 let mut last = table;
-                while let Some(next) = before[last] {
-                    way.push(next);
-                    last = next;
+                while let Some(next) = before.get(&last) {
+                    way.push(*next);
+                    last = *next;
                 }
                 way.reverse();
                 return Some(way);
             }
+            if steps > most {
+                continue;
+            }
             for next in self.neighbours(table) {
-                if before[next].is_none() && !from.contains(&next) {
-                    before[next] = Some(table);
-                    queue.push_back(next);
+                if group_of[next] != Some(from) && !before.contains_key(&next) {
+                    before.insert(next, table);
+                    queue.push_back((next, steps + 1));
                 }
             }
         }
@@ -140,14 +148,21 @@ impl Graph {
         let mut ways: Vec<Vec<usize>> = Vec::new();
         loop {
             let groups = self.groups(&kept);
-            let mut best: Option<Vec<usize>> = None;
+            let mut group_of: Vec<Option<usize>> = vec![None; self.by_table.len()];
             for (n, group) in groups.iter().enumerate() {
-                let others: BTreeSet<usize> = groups[n + 1..].iter().flatten().copied().collect();
-                if others.is_empty() {
-                    continue;
+                for table in group {
+                    group_of[*table] = Some(n);
                 }
-                let way = self.way(group, &others);
-                if let Some(way) = way.filter(|way| way.len() <= most + 2)
+            }
+            let mut best: Option<Vec<usize>> = None;
+            // With all tables kept those that do not touch are joined by none.
+            let apart = match kept.len() < self.by_table.len() {
+                true => groups.len(),
+                false => 0,
+            };
+            for (n, group) in groups.iter().enumerate().take(apart) {
+                let way = self.way(n, group, &group_of, most);
+                if let Some(way) = way
                     && best.as_ref().is_none_or(|best| way.len() < best.len())
                 {
                     best = Some(way);

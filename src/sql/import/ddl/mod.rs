@@ -107,6 +107,7 @@ fn read(name: &str, text: &str, dialect: Dialect) -> Result<Imported> {
         let start = piece.start();
         take(&mut state, piece, language)
             .map_err(|e| malformed(text, e.location.unwrap_or(start), &e.message))?;
+        state.check_size()?;
     }
     state.finish(name)
 }

@@ -14,6 +14,7 @@ use super::split::{is_word, word};
 use super::view::Views;
 use super::{Names, Wrong};
 use crate::error::{Code, Problem, Result};
+use crate::sql::MAX_TABLES;
 use crate::sql::import::{Imported, MOST_ENUM_VALUES};
 use crate::sql::{Cells, Column, Database, Dialect, ForeignKey, Origin, Table};
 
@@ -585,6 +586,19 @@ impl State {
                 }
             }
         }
+    }
+
+    /// # Errors
+    /// `limit_exceeded` for more tables than a database may have: each is compared with all.
+    pub(super) fn check_size(&self) -> Result<(), Problem> {
+        if self.tables.len() <= MAX_TABLES {
+            return Ok(());
+        }
+        let message = "the database has too many tables";
+        Err(Problem::new(Code::LimitExceeded, message)
+            .field("ddl")
+            .found(format!("more than {MAX_TABLES}"))
+            .expected(format!("at most {MAX_TABLES}")))
     }
 
     fn find(&self, name: &str) -> Option<usize> {
