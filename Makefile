@@ -230,6 +230,18 @@ else
 	$(call step,export,$(LINK) export --out "$(LINKERS)/without-0" --to models/gleaner-linker)
 endif
 
+GENERATE := PYTHONPATH=training "$(TRAINING)/bin/python" -m generators
+GENERATOR_RUN := $(CACHE)/training/generators/run
+.PHONY: train-generator
+train-generator: setup training-env ## train the generator of entities' names; writes models/gleaner-generator (an hour on two cores)
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the mentions and names to train on"
+else
+	$(call step,train,$(GENERATE) train training/recipes/generator.toml --out "$(GENERATOR_RUN)")
+	$(call step,measure,$(GENERATE) measure --evaluate 1 --out "$(GENERATOR_RUN)")
+	$(call step,export,$(GENERATE) export --out "$(GENERATOR_RUN)" --to models/gleaner-generator)
+endif
+
 # The same: candidates, a run's checkpoint and the runs of the study stay where they are.
 RERANK := PYTHONPATH=training "$(TRAINING)/bin/python" -m rerankers
 RERANKER ?= reranker-cpu

@@ -6,9 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from encoders import place
+
+if TYPE_CHECKING:
+    from .data import Collected
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -18,8 +21,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     train.add_argument("recipe", type=Path)
     train.add_argument("--start", type=Path, metavar="FOLDER", help="go on from the weights of another run")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
-    measure = commands.add_parser("measure", help="on the held-out fifth; with --evaluate on an evaluation set too")
-    measure.add_argument("--evaluate", action="store_true")
+    measure = commands.add_parser("measure", help="on the held-out fifth; with --evaluate 1 on an evaluation set too")
+    measure.add_argument("--evaluate", type=int, default=0, metavar="N", help="on every N-th document of the evaluation set")
     export = commands.add_parser("export", help="write layers and card as the repository keeps them")
     export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="models/NAME")
     for command in (train, measure, export):
@@ -41,7 +44,6 @@ def do_train(options: argparse.Namespace) -> int:
 
     from encoders.recipe import only, values_of
 
-    from .data import collect
     from .inputs import Inputs
     from .model import Generator
     from .trainer import WEIGHTS, Drawn, Recipe, Trainer
@@ -52,16 +54,23 @@ def do_train(options: argparse.Namespace) -> int:
     out = folder(options)
     out.mkdir(parents=True, exist_ok=True)
     inputs = Inputs(place.base())
-    kept = place.work() / "generators" / f"mentions-{recipe.seed}-{recipe.aliases}-{recipe.made}.pkl"
-    collected = collect(place.data(), recipe.seed, recipe.aliases, recipe.made, kept)
+    found = collected(vars(recipe))
     model = Generator.start(place.base(), inputs, recipe.layers, recipe.frozen, recipe.seed)
     if options.start:
         model.load_trained(torch.load(options.start / WEIGHTS, weights_only=True))
-    counts = {kind: len(rows) for kind, rows in collected.training.items()}
+    counts = {kind: len(rows) for kind, rows in found.training.items()}
     (out / "run.json").write_text(json.dumps({"recipe": vars(recipe), "mentions": counts}, indent=2) + "\n", encoding="utf-8")
-    run = Trainer(recipe, model, Drawn(recipe, inputs, collected)).run(out)
+    run = Trainer(recipe, model, Drawn(recipe, inputs, found)).run(out)
     (out / "run.json").write_text(json.dumps({"recipe": vars(recipe), "mentions": counts, "start": options.start and options.start.name, **run}, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def collected(recipe: Dict[str, Any]) -> "Collected":
+    """What a recipe trains on and what is held out, kept from the first time on."""
+    from .data import collect
+
+    name = f"mentions-{recipe['seed']}-{recipe['aliases']}-{recipe['made']}.pkl"
+    return collect(place.data(), recipe["seed"], recipe["aliases"], recipe["made"], place.work() / "generators" / name)
 
 
 def loaded(options: argparse.Namespace) -> tuple:
@@ -82,8 +91,8 @@ def loaded(options: argparse.Namespace) -> tuple:
 def do_measure(options: argparse.Namespace) -> int:
     from .measure import measure
 
-    _, inputs, model = loaded(options)
-    found = measure(model, inputs, place.data(), place.base(), options.evaluate)
+    run, inputs, model = loaded(options)
+    found = measure(model, inputs, collected(run["recipe"]).held_out, place.data(), place.base(), options.evaluate)
     (folder(options) / "held-out.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=2))
     return 0

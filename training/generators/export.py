@@ -159,13 +159,13 @@ def write_card(run: Dict[str, object], held: Dict[str, object], apart: float, ou
     if evaluated:
         name, figures = evaluated
         lines += [
-            f"{name}, {figures['mentions']:,} linked mentions, of which {figures['among candidates']:.1%} have their name among the",
+            f"{name}{'' if figures['documents, one in'] == 1 else ', one document in ' + str(figures['documents, one in'])}, {figures['mentions']:,} linked mentions, of which {figures['among candidates']:.1%} have their name among the",
             "candidates; a fifth of its tokens is starred out. Weights as fitted on the held-out ones; nothing",
             "was chosen on it.",
             "",
             "| by | right |",
             "|---|---|",
-            *(f"| {way} | {value:.1%} |" for way, value in figures.items() if way not in ("mentions", "among candidates")),
+            *(f"| {way} | {value:.1%} |" for way, value in figures.items() if way in held),
             "",
         ]
     lines += [

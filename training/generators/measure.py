@@ -23,7 +23,7 @@ from encoders.place import PROJECT
 from encoders.pooling import make
 from encoders.texts import Tokens, encode
 
-from .data import Mention, Names, held_out, marked, plain
+from .data import Mention, plain
 from .inputs import Inputs
 from .model import Generator
 from .trainer import log_probabilities
@@ -31,6 +31,8 @@ from .trainer import log_probabilities
 EVALUATED = "aida-conll-dev"
 #: Most candidates, characters on each side of a mention that make its context, least share.
 CANDIDATES, CONTEXT, LEAST = 30, 300, -30.0
+#: Added to a share, of which some are nothing.
+RARE = 1e-4
 FEATURES = ("prior", "similarity", "generator")
 WAYS = {
     "prior": ("prior",),
@@ -68,13 +70,13 @@ def asked(mention: Mention, gold: str, known: Dict[str, Dict[str, float]]) -> As
     names = sorted(counts, key=lambda name: (-counts[name], name))[:CANDIDATES]
     shares = np.array([counts[name] for name in names])
     right = next((i for i, name in enumerate(names) if plain(name) == plain(gold)), -1)
-    return Asked(mention, names, shares / shares.sum(), right)
+    return Asked(mention, names, shares / max(shares.sum(), 1.0), right)
 
 
-def evaluated(data: Path, known: Dict[str, Dict[str, float]]) -> tuple[List[Asked], int]:
-    """Questions of the evaluation set, and how many linked mentions it has."""
+def evaluated(data: Path, known: Dict[str, Dict[str, float]], every: int = 1) -> tuple[List[Asked], int]:
+    """Questions of the evaluation set, of every so many-th document, and how many linked mentions these have."""
     found, many = [], 0
-    for line in (data / "entities" / "linking" / f"{EVALUATED}.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (data / "entities" / "linking" / f"{EVALUATED}.jsonl").read_text(encoding="utf-8").splitlines()[::every]:
         document = json.loads(line)
         for label in document["labels"]:
             if label.get("coref") or label.get("optional") or not label["entity_id"].startswith("Q") or label["name"] == "Unknown":
@@ -92,7 +94,7 @@ def similarities(rows: Sequence[Asked], base: Path) -> List[np.ndarray]:
     model = Bert.read(base)
     layers = expanded(PROJECT / "models" / "gleaner-minilm" / LAYERS)
     model.load_state_dict({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in layers.items()}, strict=False)
-    tokens, pooling = Tokens(base), make("mean", model.shape)
+    tokens, pooling = Tokens(base), make("mean", model.shape.hidden, model.shape.layers)
     contexts = [r.mention.text[max(0, r.mention.start - CONTEXT) : r.mention.end + CONTEXT].strip() for r in rows]
     names = sorted({name for r in rows for name in r.names})
     vectors = encode(model, pooling, tokens.ids(contexts, 256))
@@ -106,26 +108,30 @@ def features(model: Generator, inputs: Inputs, rows: Sequence[Asked], base: Path
     found = []
     for row, scores, cosine in zip(rows, generated, cosines):
         share = scores - (scores.max() + np.log(np.exp(scores - scores.max()).sum()))
-        found.append({"prior": np.log(row.shares), "similarity": cosine, "generator": np.maximum(share, LEAST)})
+        found.append({"prior": np.log(row.shares + RARE), "similarity": cosine, "generator": np.maximum(share, LEAST)})
     return found
 
 
 def fit(rows: Sequence[Asked], found: Sequence[Dict[str, np.ndarray]], way: Sequence[str]) -> Dict[str, float]:
-    """Weights that make the right one likely among the candidates."""
+    """Weights, none below 0, that make the right one likely among the candidates; documents count as
+    much as sentences, of which there are more."""
     some = [(row, f) for row, f in zip(rows, found) if row.right >= 0]
-    weights = torch.zeros(len(way), dtype=torch.float64, requires_grad=True)
+    kinds = [row.mention.kind for row, _ in some]
+    shares = torch.tensor([1 / kinds.count(kind) for kind in kinds], dtype=torch.float64)
+    weights = torch.full((len(way),), 0.5, dtype=torch.float64, requires_grad=True)
     columns = [(torch.tensor(np.stack([f[name] for name in way], 1), dtype=torch.float64), row.right) for row, f in some]
     optimizer = torch.optim.LBFGS([weights], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        losses = [torch.logsumexp(x @ weights, 0) - (x @ weights)[right] for x, right in columns]
-        loss = torch.stack(losses).mean() + 1e-3 * (weights**2).sum()
+        logits = [x @ weights.abs() for x, _ in columns]
+        losses = [torch.logsumexp(row, 0) - row[right] for row, (_, right) in zip(logits, columns)]
+        loss = (torch.stack(losses) * shares).sum() / shares.sum() + 1e-3 * (weights**2).sum()
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return {name: round(float(w), 4) for name, w in zip(way, weights.detach())}
+    return {name: round(float(w), 4) for name, w in zip(way, weights.detach().abs())}
 
 
 def right(rows: Sequence[Asked], found: Sequence[Dict[str, np.ndarray]], weights: Dict[str, float]) -> int:
@@ -133,9 +139,8 @@ def right(rows: Sequence[Asked], found: Sequence[Dict[str, np.ndarray]], weights
     return sum(b == row.right for b, row in zip(best, rows))
 
 
-def measure(model: Generator, inputs: Inputs, data: Path, base: Path, evaluate: bool) -> Dict[str, object]:
+def measure(model: Generator, inputs: Inputs, held: Sequence[Mention], data: Path, base: Path, evaluate: int) -> Dict[str, object]:
     known = table(data)
-    held = [m for m in marked(data, Names(data)) if held_out(m.text)]
     rows = [row for m in held if (row := asked(m, m.name, known)) and row.right >= 0]
     found = features(model, inputs, rows, base)
     half = [zlib.crc32(b"half" + row.mention.text.encode("utf-8")) % 2 for row in rows]
@@ -150,11 +155,12 @@ def measure(model: Generator, inputs: Inputs, data: Path, base: Path, evaluate: 
         weights[name] = fit(rows, found, way)
         report[name] = {"accuracy": round(correct / len(rows), 4), "weights": weights[name]}
     if evaluate:
-        rows, many = evaluated(data, known)
+        rows, many = evaluated(data, known, evaluate)
         found = features(model, inputs, rows, base)
         there = sum(row.right >= 0 for row in rows)
         report[EVALUATED] = {
             "mentions": many,
+            "documents, one in": evaluate,
             "among candidates": round(there / many, 4),
             **{name: round(right(rows, found, w) / many, 4) for name, w in weights.items()},
         }

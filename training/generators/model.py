@@ -166,6 +166,11 @@ class Generator(nn.Module):
         out[some] = found
         return out
 
+    def whole(self, states: Tensor) -> Tensor:
+        """What the exponentials of all words' logits sum up to, its logarithm, of [rows, hidden]."""
+        table = self.bert.embeddings.word_embeddings.weight
+        return torch.cat([torch.logsumexp(F.linear(part, table, self.bias).float(), 1) for part in states.split(256)])
+
     def trained(self) -> List[Tuple[str, nn.Parameter]]:
         return [(name, p) for name, p in self.named_parameters() if p.requires_grad]
 

@@ -271,7 +271,7 @@ class Maker:
         before, after = template.split("{m}", 1)
         before, after = (part.format(**{**filled, "m": mention}) for part in (before, after))
         before = head + before
-        return Made(before + mention + after, len(before), len(before) + len(mention), name, others)
+        return Made(before + mention + after, len(before), len(before) + len(mention), name, [other for other in others if other != name])
 
     # Teams.
 

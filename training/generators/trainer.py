@@ -167,7 +167,6 @@ class Trainer:
         started = time.monotonic()
         self.computed.train()
         sums, seen, step = np.zeros(3), 0, 0
-        log = open(out / LOG, "a", encoding="utf-8")
         for step in range(recipe.steps):
             spent = time.monotonic() - started
             progress = max(step / recipe.steps, spent / recipe.seconds if recipe.seconds else 0.0)
@@ -182,7 +181,8 @@ class Trainer:
             seen += 1
             if step % 50 == 49:
                 row = {"step": step + 1, "seconds": round(time.monotonic() - started), "written": round(sums[0] / seen, 4), "told": round(sums[1] / seen, 4), "right": round(sums[2] / seen, 4)}
-                print(json.dumps(row), file=log, flush=True)
+                with open(out / LOG, "a", encoding="utf-8") as log:
+                    print(json.dumps(row), file=log)
                 sums, seen = np.zeros(3), 0
             if step % KEEP_EVERY == KEEP_EVERY - 1:
                 torch.save(self.model.trained_state(), out / WEIGHTS)
@@ -200,8 +200,27 @@ def log_probabilities(model: Generator, inputs: Inputs, rows: Sequence[Tuple[Men
     for start in range(0, len(order), batch):
         some = order[start : start + batch]
         tokens, mask = padded([ids[i] for i in some])
-        given, wanted = inputs.batch_names([inputs.names(rows[i][1]) for i in some])
-        scores = model(tokens, mask, given, wanted).sum(2)
+        spelled = [inputs.names(rows[i][1]) for i in some]
+        given, wanted = inputs.batch_names(spelled)
+        states = model.write(model.read(tokens, mask), mask, given)
+        # Names that begin alike have the same states, up to where they part.
+        prefixes: Dict[Tuple[int, ...], int] = {}
+        first: List[Tuple[int, int, int]] = []
+        places = torch.zeros(wanted.shape, dtype=torch.long)
+        for i, names in enumerate(spelled):
+            for j, name in enumerate(names):
+                for k in range(len(name)):
+                    key = (i, *name[:k])
+                    if key not in prefixes:
+                        prefixes[key] = len(first)
+                        first.append((i, j, k))
+                    places[i, j, k] = prefixes[key]
+        where = torch.tensor(first).T
+        every = model.whole(states[where[0], where[1], where[2]])
+        table = model.bert.embeddings.word_embeddings.weight
+        target = wanted.clamp(min=0)
+        logits = (states * table[target]).sum(3) + model.bias[target]
+        scores = ((logits - every[places]) * (wanted >= 0)).sum(2)
         for place, i in enumerate(some):
             found[i] = scores[place, : len(rows[i][1])].float().numpy()
     return found
