@@ -138,6 +138,15 @@ eval-values: build ## what cell values bring, on SQLite databases that it makes;
 eval-which: $(BENCH_BUILD) ## how often the database of a question is found among all; writes reports/eval-which.json and a table of docs/schemas.md
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/eval_values.py which --markdown docs/schemas.md
 
+# With the generator that is shipped, where one is; GENERATOR= for none.
+GENERATOR ?= $(if $(wildcard models/gleaner-generator/.),gleaner-generator)
+ENTITIES := tools/eval_entities.py
+.PHONY: eval-entities fit-entities
+eval-entities: $(BENCH_BUILD) ## which entities mentions mean; writes reports/eval-entities.json and the tables of docs/entities.md
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) $(ENTITIES) evaluate --generator "$(GENERATOR)" --markdown docs/entities.md
+fit-entities: $(BENCH_BUILD) ## how much each measure of linking counts; writes src/entity/link/weights.toml
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) $(ENTITIES) fit --generator "$(GENERATOR)"
+
 .PHONY: eval-scifact eval-nfcorpus eval-cranfield eval-cacm
 eval-scifact: $(BENCH_BUILD) ## retrieval quality on SciFact; writes reports/eval-scifact.json
 	@$(PYTHON) tools/measure.py eval scifact

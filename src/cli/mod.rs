@@ -5,6 +5,7 @@
 
 mod cascade;
 mod entities;
+mod entities_fit;
 mod entities_link;
 mod eval;
 mod eval_entities;

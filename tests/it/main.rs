@@ -14,6 +14,7 @@ mod embeddings;
 mod encoder;
 mod encoding;
 mod entities;
+mod entity_linking;
 mod exports;
 mod feedback;
 mod filters;

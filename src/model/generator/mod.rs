@@ -15,11 +15,11 @@
 
 mod generation;
 mod graph;
+mod turn;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::files::{invalid, read_json, read_json_if_there};
@@ -28,6 +28,7 @@ use super::tokenizer::TextTokenizer;
 use crate::error::Result;
 pub use generation::{Generation, Logits};
 use graph::{Cells, Feeds, Sessions};
+use turn::Turns;
 
 pub(super) const ENCODER: &str = "encoder_model.onnx";
 pub(super) const DECODER: &str = "decoder_model.onnx";
@@ -64,7 +65,7 @@ enum Ids {
 pub struct Generator(Arc<Inner>);
 
 struct Inner {
-    sessions: Mutex<Sessions>,
+    sessions: Turns<Sessions>,
     tokenizer: TextTokenizer,
     tokenizer_sha256: String,
     /// What every answer begins with.
@@ -124,7 +125,7 @@ impl Generator {
         let names = super::NameTokenizer::open(folder)?;
         let positions = settings.max_position_embeddings.or(settings.n_positions);
         Ok(Generator(Arc::new(Inner {
-            sessions: Mutex::new(Sessions::open(folder, &options)?),
+            sessions: Turns::new(Sessions::open(folder, &options)?),
             tokenizer: TextTokenizer::open(folder)?,
             tokenizer_sha256: names.sha256().to_owned(),
             prefix: std::iter::once(start)
@@ -190,10 +191,11 @@ impl Generator {
     }
 
     /// Reads inputs, token ids with the special tokens around them, and is ready to write answers
-    /// to them. Waits while another generation runs.
+    /// to them. Waits while another thread's generation runs.
     ///
     /// # Errors
-    /// An operator's error where the session fails.
+    /// An operator's error where the session fails; a bug where this thread has a generation that
+    /// it has not dropped.
     pub fn read(&self, inputs: &[Vec<u32>]) -> Result<Generation<'_>> {
         let longest = inputs.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let pad = i64::from(self.0.tokenizer.pad());
@@ -205,7 +207,7 @@ impl Generator {
             mask.resize(mask.len() + input.len(), 1_i64);
             mask.resize(mask.len() + longest - input.len(), 0);
         }
-        let mut sessions = self.0.sessions.lock();
+        let mut sessions = self.0.sessions.take()?;
         let mut states = Cells::default();
         if !inputs.is_empty() {
             let shape = [inputs.len(), longest];
