@@ -142,6 +142,15 @@ eval-values: build ## what cell values bring, on SQLite databases that it makes;
 eval-which: $(BENCH_BUILD) ## how often the database of a question is found among all; writes reports/eval-which.json and a table of docs/schemas.md
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/eval_values.py which --markdown docs/schemas.md
 
+# With the generator that is shipped, where one is; GENERATOR= for none.
+GENERATOR ?= $(if $(wildcard models/gleaner-generator/.),gleaner-generator)
+ENTITIES := tools/eval_entities.py
+.PHONY: eval-entities fit-entities
+eval-entities: $(BENCH_BUILD) ## which entities mentions mean; writes reports/eval-entities.json and the tables of docs/entities.md
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) $(ENTITIES) evaluate --generator "$(GENERATOR)" --markdown docs/entities.md
+fit-entities: $(BENCH_BUILD) ## how much each measure of linking counts; writes src/entity/link/weights.toml
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) $(ENTITIES) fit --generator "$(GENERATOR)"
+
 .PHONY: eval-scifact eval-nfcorpus eval-cranfield eval-cacm
 eval-scifact: $(BENCH_BUILD) ## retrieval quality on SciFact; writes reports/eval-scifact.json
 	@$(PYTHON) tools/measure.py eval scifact
@@ -223,6 +232,18 @@ else
 	$(call step,combination,$(ENV) PYTHONPATH=training "$(TRAINING)/bin/python" -m linkers.stack "$(LINKERS)" \
 		--binary bin/gleaner --base "$(CACHE)/sources/all-MiniLM-L6-v2" --out src/sql/link/combination-cross.json)
 	$(call step,export,$(LINK) export --out "$(LINKERS)/without-0" --to models/gleaner-linker)
+endif
+
+GENERATE := PYTHONPATH=training "$(TRAINING)/bin/python" -m generators
+GENERATOR_RUN := $(CACHE)/training/generators/run
+.PHONY: train-generator
+train-generator: setup training-env ## train the generator of entities' names; writes models/gleaner-generator (an hour on two cores)
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the mentions and names to train on"
+else
+	$(call step,train,$(GENERATE) train training/recipes/generator.toml --out "$(GENERATOR_RUN)")
+	$(call step,measure,$(GENERATE) measure --evaluate 1 --out "$(GENERATOR_RUN)")
+	$(call step,export,$(GENERATE) export --out "$(GENERATOR_RUN)" --to models/gleaner-generator)
 endif
 
 # The same: candidates, a run's checkpoint and the runs of the study stay where they are.

@@ -10,6 +10,9 @@
 //! * **memory**: what a process that opened the catalog has in memory (anonymous pages and touched
 //!   pages of files) more than before, after 100,000 such questions and 1,000 names read.
 //!   The tokenizer's part of it is told apart.
+//! * **linking**: texts of 250 words, one after the other, linked to a catalog of the same names with
+//!   their aliases; made of the texts of `entities/linking/news-fair-v2-dev.jsonl`. With the
+//!   generator `gleaner-generator` too, where it is among the models.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -19,14 +22,22 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use fst::raw::Fst;
-use gleaner::entity::{BuildInput, BuildOptions, Catalogs, View};
-use gleaner::ingest::{NameOptions, read_names};
-use gleaner::model::NameTokenizer;
+use gleaner::entity::{
+    BuildInput, BuildOptions, Catalogs, EntityLinker, LinkMethod, LinkRequest, Mentions, NewAlias,
+    View, Weighings,
+};
+use gleaner::error::Result as Answer;
+use gleaner::eval::marked_documents;
+use gleaner::ingest::{NameOptions, read_aliases, read_names};
+use gleaner::model::{Generator, NameTokenizer, RuntimeOptions, TextEncoder};
 use serde_json::json;
 use support::{percentile, report};
 
 const QUESTIONS: usize = 100_000;
 const READ: usize = 1_000;
+/// Words of a text that is linked, and how many texts.
+const WORDS: usize = 250;
+const TEXTS: usize = 40;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -53,7 +64,8 @@ fn main() -> Result<()> {
         None => usize::MAX,
     };
     let folder = tempfile::tempdir()?;
-    let build = build(folder.path(), &names, &model, most)?;
+    let none = &mut std::iter::empty();
+    let build = build(folder.path(), "bench", &names, none, &model, most)?;
     let ours = ours(folder.path(), &model)?;
     let peer = peer(folder.path())?;
     println!("{:<28}{:>14}{:>14}", "", "gleaner", "fst");
@@ -75,13 +87,35 @@ fn main() -> Result<()> {
     );
     row("children, 99th us", ours.children.1, Some(peer.children.1));
     row("a name read, median us", ours.name_us, None);
+    let mut linked = serde_json::Map::new();
+    for generator in [None, Some(models.join("gleaner-generator"))] {
+        let name = match &generator {
+            None => "without a generator",
+            Some(folder) if folder.is_dir() => "with a generator",
+            Some(_) => continue,
+        };
+        let figures = linking(folder.path(), &data, &model, generator.as_deref(), most)?;
+        println!(
+            "linking {name}: median {:.3} s for {WORDS} words, {:.0} tokens and {:.0} mentions a \
+             second",
+            figures.median_s, figures.tokens_a_second, figures.mentions_a_second
+        );
+        linked.insert(
+            name.replace(' ', "_"),
+            json!({
+                "median_s": figures.median_s, "p90_s": figures.p90_s,
+                "tokens_a_second": figures.tokens_a_second,
+                "mentions_a_second": figures.mentions_a_second,
+            }),
+        );
+    }
     report(
         "entities",
         &json!({
             "names": build.names, "build_s": build.seconds, "build_peak_mb": build.peak_mb,
             "disk_mb": ours.disk_mb, "trie_mb": ours.trie_mb, "resident_mb": ours.resident_mb,
             "tokenizer_mb": ours.tokenizer_mb, "children_us": ours.children.0,
-            "children_p99_us": ours.children.1, "name_us": ours.name_us,
+            "children_p99_us": ours.children.1, "name_us": ours.name_us, "linking": linked,
             "fst": {"trie_mb": peer.disk_mb, "resident_mb": peer.resident_mb,
                     "children_us": peer.children.0, "children_p99_us": peer.children.1},
         }),
@@ -95,20 +129,28 @@ struct Built {
     peak_mb: f64,
 }
 
-fn build(folder: &Path, names: &Path, model: &Path, most: usize) -> Result<Built> {
+fn build(
+    folder: &Path,
+    catalog: &str,
+    names: &Path,
+    aliases: &mut dyn Iterator<Item = Answer<NewAlias>>,
+    model: &Path,
+    most: usize,
+) -> Result<Built> {
     let started = Instant::now();
     let options = NameOptions { underscores: true };
+    let name = model.file_name().unwrap_or_default().to_string_lossy();
     let built = Catalogs::new(folder).build(
-        "bench",
+        catalog,
         &BuildOptions {
-            model: "gleaner-minilm".into(),
+            model: name.into_owned(),
             model_folder: model.to_path_buf(),
             max_tokens: 128,
-            replace: false,
+            replace: true,
         },
         BuildInput {
             names: &mut read_names(names, options)?.take(most),
-            aliases: &mut std::iter::empty(),
+            aliases,
             rejects: &mut |_| Ok(()),
             progress: &mut |_| {},
         },
@@ -216,6 +258,63 @@ fn ours(folder: &Path, model: &Path) -> Result<Measured> {
         tokenizer_mb,
         children: (percentile(&times, 0.5), percentile(&times, 0.99)),
         name_us: percentile(&reads, 0.5),
+    })
+}
+
+struct Linking {
+    median_s: f64,
+    p90_s: f64,
+    tokens_a_second: f64,
+    mentions_a_second: f64,
+}
+
+/// Links texts to a catalog that has the aliases too.
+fn linking(
+    folder: &Path,
+    data: &Path,
+    encoder: &Path,
+    generator: Option<&Path>,
+    most: usize,
+) -> Result<Linking> {
+    let data = data.join("entities");
+    let reading = NameOptions { underscores: true };
+    let speller = generator.unwrap_or(encoder);
+    let mut aliases = read_aliases(&data.join("aliases.tsv.gz"), reading)?;
+    let names = data.join("titles.txt.gz");
+    build(folder, "linking", &names, &mut *aliases, speller, most)?;
+    let view = Catalogs::new(folder).view("linking")?;
+    let options = RuntimeOptions::default();
+    let generator = generator.map(|folder| Generator::open(folder, &options));
+    let encoder = TextEncoder::open(encoder, &options)?;
+    let linker = EntityLinker::new(encoder, generator.transpose()?, &Weighings::shipped()?);
+    let documents = std::fs::read_to_string(data.join("linking/news-fair-v2-dev.jsonl"))?;
+    let documents = marked_documents(&documents)?;
+    let words = documents
+        .iter()
+        .flat_map(|one| one.text.split_inclusive(char::is_whitespace));
+    let words: Vec<&str> = words.collect();
+    let (mut times, mut tokens, mut mentions) = (Vec::new(), 0, 0);
+    for text in words.chunks_exact(WORDS).take(TEXTS) {
+        let text = text.concat();
+        tokens += view.tokenizer().text_tokens(&text)?.len();
+        let request = LinkRequest {
+            catalog: String::new(),
+            text,
+            method: LinkMethod::Detect,
+            mentions: Mentions::Capitalized,
+            threshold: None,
+            alternatives: 0,
+        };
+        let started = Instant::now();
+        mentions += linker.link(&view, &request)?.mentions.len();
+        times.push(started.elapsed().as_secs_f64());
+    }
+    let all: f64 = times.iter().sum();
+    Ok(Linking {
+        median_s: percentile(&times, 0.5),
+        p90_s: percentile(&times, 0.9),
+        tokens_a_second: tokens as f64 / all,
+        mentions_a_second: mentions as f64 / all,
     })
 }
 

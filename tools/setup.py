@@ -55,6 +55,7 @@ MODELS = [
     Model("gleaner-minilm", PROJECT / "models" / "gleaner-minilm"),
     Model("gleaner-reranker", PROJECT / "models" / "gleaner-reranker"),
     Model("gleaner-linker", PROJECT / "models" / "gleaner-linker"),
+    Model("gleaner-generator", PROJECT / "models" / "gleaner-generator"),
     Model("all-minilm-l6-v2"),
 ]
 

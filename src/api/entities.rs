@@ -29,7 +29,8 @@ pub struct CatalogRequest {
     /// The names, at most 10,000.
     #[serde(default)]
     pub names: Vec<NewName>,
-    /// The model whose tokenizer spells them; the configuration's encoder where it is not said.
+    /// The model whose tokenizer spells them; where it is not said, the configuration's generator, or
+    /// its encoder where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
@@ -56,13 +57,35 @@ pub struct EntityAnswer {
     pub names: Vec<NameRecord>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
+/// Answers a question when its turn has come.
+async fn ask(
+    app: Arc<App>,
+    answer: impl FnOnce(&App) -> Result<Response> + Send + 'static,
+) -> Result<Response, ApiError> {
     let work = app.clone();
-    let list = move || {
+    let permit = app.searches.enter(1).await?;
+    Ok(permit.run(move || answer(&work)).await?)
+}
+
+/// Changes something when its turn has come.
+async fn change(
+    app: Arc<App>,
+    change: impl FnOnce(&App) -> Result<Response> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let work = app.clone();
+    let permit = app.writes.enter(1).await?;
+    Ok(permit.run(move || change(&work)).await?)
+}
+
+fn done() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let list = |app: &App| {
         let mut catalogs = Vec::new();
-        for name in work.entities.names()? {
-            match work.entities.info(&name) {
+        for name in app.entities.names()? {
+            match app.entities.info(&name) {
                 Ok(info) => catalogs.push(info),
                 // Removed since, or damaged: the others are listed all the same.
                 Err(error) => tracing::warn!(catalog = name, %error, "a catalog is not listed"),
@@ -70,18 +93,16 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         }
         json::answer(StatusCode::OK, &CatalogList { catalogs })
     };
-    Ok(permit.run(list).await?)
+    ask(app, list).await
 }
 
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
-    let work = app.clone();
-    let create = move || {
+    let create = move |app: &App| {
         let request: CatalogRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let report = created(&work, request)?;
+        let report = created(app, request)?;
         let mut response = json::answer::<BuildReport>(StatusCode::CREATED, &report)?;
         // A name that was accepted consists of letters, digits, `-` and `_`.
         if let Ok(location) = HeaderValue::from_str(&format!("/v1/entities/{}", report.catalog)) {
@@ -89,7 +110,7 @@ pub(super) async fn create(
         }
         Ok(response)
     };
-    Ok(permit.run(create).await?)
+    change(app, create).await
 }
 
 fn created(app: &App, request: CatalogRequest) -> Result<BuildReport> {
@@ -105,7 +126,7 @@ fn created(app: &App, request: CatalogRequest) -> Result<BuildReport> {
     let registry = &app.catalog.settings().models;
     let model = request
         .model
-        .unwrap_or_else(|| app.entity_settings.encoder.clone());
+        .unwrap_or_else(|| app.entity_settings.speller().to_owned());
     let options = BuildOptions {
         model_folder: registry.folder(&model)?,
         model,
@@ -136,30 +157,26 @@ pub(super) async fn show(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
-    let entities = app.entities.clone();
-    let show = move || json::answer::<CatalogInfo>(StatusCode::OK, &entities.info(&name)?);
-    Ok(permit.run(show).await?)
+    let show =
+        move |app: &App| json::answer::<CatalogInfo>(StatusCode::OK, &app.entities.info(&name)?);
+    ask(app, show).await
 }
 
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
-    let entities = app.entities.clone();
-    permit.run(move || entities.delete(&name)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let remove = move |app: &App| app.entities.delete(&name).map(|_| done());
+    change(app, remove).await
 }
 
 pub(super) async fn compact(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
-    let entities = app.entities.clone();
-    let compact = move || json::answer::<BuildReport>(StatusCode::OK, &entities.compact(&name)?);
-    Ok(permit.run(compact).await?)
+    let compact =
+        move |app: &App| json::answer::<BuildReport>(StatusCode::OK, &app.entities.compact(&name)?);
+    change(app, compact).await
 }
 
 pub(super) async fn add(
@@ -167,83 +184,66 @@ pub(super) async fn add(
     Names(name): Names<String>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
-    let entities = app.entities.clone();
-    let add = move || {
+    let add = move |app: &App| {
         let request: AddNamesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        json::answer::<AddReport>(StatusCode::OK, &entities.add(&name, request.names)?)
+        json::answer::<AddReport>(StatusCode::OK, &app.entities.add(&name, request.names)?)
     };
-    Ok(permit.run(add).await?)
+    change(app, add).await
 }
 
 pub(super) async fn entity(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
-    let entities = app.entities.clone();
-    let show = move || {
-        let names = entities.entity(&name, &id)?;
+    let show = move |app: &App| {
+        let names = app.entities.entity(&name, &id)?;
         json::answer(StatusCode::OK, &EntityAnswer { names })
     };
-    Ok(permit.run(show).await?)
+    ask(app, show).await
 }
 
 pub(super) async fn remove_entity(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let permit = app.writes.enter(1).await?;
-    let entities = app.entities.clone();
-    permit
-        .run(move || entities.remove(&name, &id, None))
-        .await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let remove = move |app: &App| app.entities.remove(&name, &id, None).map(|_| done());
+    change(app, remove).await
 }
 
 pub(super) async fn link(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
-    let work = app.clone();
-    let link = move || {
+    let link = move |app: &App| {
         let request: LinkRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let view = work.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker(&work)?.link(&view, &request)?)
+        let view = app.entities.view(&request.catalog)?;
+        json::answer(StatusCode::OK, &linker(app)?.link(&view, &request)?)
     };
-    Ok(permit.run(link).await?)
+    ask(app, link).await
 }
 
 pub(super) async fn disambiguate(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
-    let work = app.clone();
-    let disambiguate = move || {
+    let disambiguate = move |app: &App| {
         let request: DisambiguateRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let view = work.entities.view(&request.catalog)?;
-        json::answer(
-            StatusCode::OK,
-            &linker(&work)?.disambiguate(&view, &request)?,
-        )
+        let view = app.entities.view(&request.catalog)?;
+        json::answer(StatusCode::OK, &linker(app)?.disambiguate(&view, &request)?)
     };
-    Ok(permit.run(disambiguate).await?)
+    ask(app, disambiguate).await
 }
 
 pub(super) async fn retrieve(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let permit = app.searches.enter(1).await?;
-    let work = app.clone();
-    let retrieve = move || {
+    let retrieve = move |app: &App| {
         let request: RetrieveEntitiesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        let view = work.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker(&work)?.retrieve(&view, &request)?)
+        let view = app.entities.view(&request.catalog)?;
+        json::answer(StatusCode::OK, &linker(app)?.retrieve(&view, &request)?)
     };
-    Ok(permit.run(retrieve).await?)
+    ask(app, retrieve).await
 }
 
 /// What links, opened with the first request. That its models cannot be used is the operator's to

@@ -56,6 +56,8 @@ pub(super) enum EntitiesCommand {
     Disambiguate(super::entities_link::Disambiguate),
     /// Which entities a query asks about.
     Retrieve(super::entities_link::Retrieve),
+    /// Fit how much each measure counts, on what `gleaner eval entities --evidence` wrote.
+    Fit(super::entities_fit::Fit),
     /// Delete a catalog.
     Delete {
         /// Name of the catalog.
@@ -75,7 +77,8 @@ pub(super) struct Build {
     /// Aliases: lines of an alias, a name and perhaps a count, with tabs between. May be repeated.
     #[arg(long, value_name = "FILE")]
     aliases: Vec<PathBuf>,
-    /// The model whose tokenizer spells the names [default: the configuration's entities.encoder].
+    /// The model whose tokenizer spells the names [default: the configuration's
+    /// entities.generator, or entities.encoder].
     #[arg(long)]
     model: Option<String>,
     /// Underscores in the files stand for spaces, as in the addresses of DBpedia and Wikipedia.
@@ -142,6 +145,7 @@ impl EntitiesCommand {
             EntitiesCommand::Link(command) => command.run(context, &catalogs),
             EntitiesCommand::Disambiguate(command) => command.run(context, &catalogs),
             EntitiesCommand::Retrieve(command) => command.run(context, &catalogs),
+            EntitiesCommand::Fit(command) => command.run(context),
             EntitiesCommand::List => list(context, &catalogs),
             EntitiesCommand::Show { catalog, id: None } => {
                 context.print(&catalogs.info(&catalog)?, info_in_words)
@@ -179,7 +183,7 @@ impl Build {
         let registry = Registry::new(models.folders.clone(), models.runtime.clone());
         let model = match self.model {
             Some(model) => model,
-            None => context.config.entities.encoder.clone(),
+            None => context.config.entities.speller().to_owned(),
         };
         let options = BuildOptions {
             model_folder: registry.folder(&model)?,

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Context;
 use crate::entity::{
-    Catalogs, DisambiguateRequest, EntityLinker, LinkRequest, LinkedMention, Mentions,
+    Catalogs, DisambiguateRequest, EntityLinker, LinkMethod, LinkRequest, LinkedMention, Mentions,
     RetrieveEntitiesRequest, ScoredEntity,
 };
 use crate::error::{Code, Error, Problem, Result};
@@ -20,6 +20,9 @@ pub(super) struct Link {
     catalog: String,
     #[command(flatten)]
     text: TextFrom,
+    /// How mentions are found: by the catalog's names, or by a generator that annotates the text.
+    #[arg(long, value_enum, default_value = "detect")]
+    method: LinkMethod,
     /// Which stretches count as mentions.
     #[arg(long, value_enum, default_value = "capitalized")]
     mentions: Mentions,
@@ -54,6 +57,9 @@ pub(super) struct Retrieve {
     /// Most entities.
     #[arg(short, default_value_t = 10)]
     k: usize,
+    /// Draw so many names by the generator's distribution, in the place of searching.
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -69,9 +75,10 @@ struct TextFrom {
 
 #[derive(Debug, Args)]
 struct Answers {
-    /// A mention whose best entity has a lower score means none of the catalog.
-    #[arg(long, default_value_t = 0.5)]
-    threshold: f32,
+    /// A mention whose best entity has a lower score means none of the catalog [default: what the
+    /// weights were fitted with].
+    #[arg(long)]
+    threshold: Option<f32>,
     /// Most further entities that are told of a mention.
     #[arg(long, value_name = "N", default_value_t = 0)]
     alternatives: usize,
@@ -104,8 +111,9 @@ impl Link {
         let request = LinkRequest {
             catalog: self.catalog,
             text: self.text.read()?,
+            method: self.method,
             mentions: self.mentions,
-            threshold: Some(self.answers.threshold),
+            threshold: self.answers.threshold,
             alternatives: self.answers.alternatives,
         };
         let linked = linker(context)?.link(&view, &request)?;
@@ -136,7 +144,7 @@ impl Disambiguate {
             end: start + self.mention.chars().count(),
             text,
             candidates: self.candidates,
-            threshold: Some(self.answers.threshold),
+            threshold: self.answers.threshold,
             alternatives: Some(self.answers.alternatives),
         };
         let linked = linker(context)?.disambiguate(&view, &request)?;
@@ -151,6 +159,7 @@ impl Retrieve {
             catalog: self.catalog,
             query: self.query,
             k: Some(self.k),
+            samples: self.samples,
         };
         let found = linker(context)?.retrieve(&view, &request)?;
         context.print(&found, |found| {
@@ -171,6 +180,10 @@ fn in_words(mention: &LinkedMention) -> String {
     } = mention;
     let meant = match entity {
         Some(entity) => entity_in_words(entity),
+        // Something was likelier, but not likely enough.
+        None if alternatives.iter().any(|other| other.score > *none) => {
+            "none of the catalog: nothing is sure enough".into()
+        }
         None => format!("none of the catalog, {none:.2}"),
     };
     let mut words = format!("{start}-{end} {text}: {meant}");

@@ -6,6 +6,7 @@
 mod cascade;
 mod code;
 mod entities;
+mod entities_fit;
 mod entities_link;
 mod eval;
 mod eval_entities;

@@ -11,7 +11,8 @@ use crate::config::cache_folder;
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::{
     MANIFEST, Manifest, ModelKind, ModelSummary, Parity, Precision, PrepareOptions, Registry,
-    ScoreOptions, Task, check_pairs, check_reference, check_tokens, layers_base, prepare,
+    ScoreOptions, Task, check_names, check_pairs, check_reference, check_tokens, layers_base,
+    prepare,
 };
 
 /// List, add, check, measure and remove models.
@@ -206,6 +207,7 @@ impl Models {
                     let what = match c.kind {
                         ModelKind::TextEncoder => "a query",
                         ModelKind::Reranker | ModelKind::TokenClassifier => "a pair",
+                        ModelKind::Generator => "reading an input",
                     };
                     format!(
                         "{}: good; {does}, up to {} tokens, {what} takes {:.1} ms{}",
@@ -249,6 +251,9 @@ fn check(registry: &Registry, model: String, expert: Option<&str>) -> Result<Che
         ModelKind::Reranker if expert.is_none() => return check_reranker(registry, &folder, model),
         ModelKind::TokenClassifier if expert.is_none() => {
             return check_classifier(registry, &folder, model);
+        }
+        ModelKind::Generator if expert.is_none() => {
+            return check_generator(registry, &folder, model);
         }
         _ => {}
     }
@@ -335,6 +340,26 @@ fn check_classifier(registry: &Registry, folder: &Path, model: String) -> Result
         dimensions: None,
         max_tokens: classifier.max_tokens(),
         reference: check_tokens(folder, &classifier)?,
+        model,
+    })
+}
+
+fn check_generator(registry: &Registry, folder: &Path, model: String) -> Result<Checked> {
+    let generator = registry.open_generator(&model)?;
+    let longest = "a ".repeat(generator.max_tokens());
+    let read = generator.window(&longest, " a ", &longest, generator.max_tokens())?;
+    let run = generator.read(&[read]).and_then(|mut run| run.start());
+    run.map_err(|error| too_long(generator.max_tokens(), &error))?;
+    let started = Instant::now();
+    let read = generator.window("plants make", " sugar ", "out of light", 64)?;
+    generator.read(&[read])?.start()?;
+    Ok(Checked {
+        encode_ms: started.elapsed().as_secs_f64() * 1e3,
+        kind: ModelKind::Generator,
+        fingerprint: generator.tokenizer_sha256().to_owned(),
+        dimensions: None,
+        max_tokens: generator.max_tokens(),
+        reference: check_names(folder, &generator)?,
         model,
     })
 }

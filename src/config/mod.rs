@@ -361,12 +361,24 @@ impl Default for Mcp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Entities {
-    /// The encoder that contexts and names are compared by; its tokenizer spells the names of
-    /// catalogs that are built without naming a model.
+    /// The encoder that contexts and names are compared by; without a generator its tokenizer spells
+    /// the names of catalogs that are built without naming a model.
     pub encoder: String,
-    /// The generator that writes names. Unset: priors and the encoder decide.
+    /// The generator that writes names, and spells those of catalogs. Unset: priors and the encoder
+    /// decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator: Option<String>,
+    /// A file of `gleaner entities fit`: how much each measure counts. Unset: what is shipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+}
+
+impl Entities {
+    /// The model whose tokenizer spells the names of catalogs: of the generator, which has to write
+    /// them, or of the encoder where there is none.
+    pub fn speller(&self) -> &str {
+        self.generator.as_deref().unwrap_or(&self.encoder)
+    }
 }
 
 impl Default for Entities {
@@ -374,6 +386,7 @@ impl Default for Entities {
         Entities {
             encoder: "gleaner-minilm".into(),
             generator: None,
+            weights: None,
         }
     }
 }

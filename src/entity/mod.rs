@@ -33,8 +33,11 @@ pub use catalog::{
 };
 pub use change::AddReport;
 pub use link::{
-    DisambiguateRequest, EntityLinker, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
-    MAX_TEXT, Mentions, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity, Weights,
+    Calibration, CalibrationBin, CandidateMeasures, DisambiguateRequest, EntityLinker, Evidence,
+    Example, FitReport, FoundMention, Known, LinkMethod, LinkRequest, LinkResponse, LinkedMention,
+    MAX_ANNOTATED, MAX_CANDIDATES, MAX_TEXT, Mentions, NoneMeasures, Origin,
+    RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity, Shares, Thresholds, Way,
+    Weighings, Weights, fit,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

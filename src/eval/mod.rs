@@ -19,8 +19,9 @@ mod which;
 pub use beir::{BeirDocument, BeirFolder};
 pub use cascade::{CascadePoint, CascadeReport, Traces, trace};
 pub use entities::{
-    CandidateTable, EntityReport, EntityScores, LinkingScores, MarkedDocument, MarkedMention,
-    comparable, marked_documents, measure_entities, measure_linking,
+    CandidateTable, EntityReport, EntityScores, JudgedTexts, LinkingReport, LinkingScores,
+    MarkedDocument, MarkedMention, comparable, judge_found, judge_marked, marked_documents,
+    measure_found, measure_marked,
 };
 pub use fusion::{FusionReport, FusionRow, JudgedQuery, balanced, judged_queries, measure_fusions};
 pub use judgments::{Judgments, Qrels};

@@ -7,7 +7,7 @@
 //! layers.safetensors  the layers: matrices in int8 with a scale for each row
 //! head.onnx           the graph of a trained pooling, where there is one
 //! head.safetensors    of a reranker: BERT's pooler and classifier, in the same form; of a
-//!                     classifier of tokens, the classifier
+//!                     classifier of tokens, the classifier; of a generator, the decoder
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +21,7 @@ use super::files::{check_inside, invalid, read, read_json, sha256_of, sha256_of_
 use super::graph::{CONFIG, WEIGHTS};
 use super::manifest::{Calibration, ModelKind, Prompts, Quality, Recommended};
 use super::pooling::Pooling;
+use super::tokenizer::TOKENIZER;
 use crate::error::{Error, Result};
 
 /// What describes such a folder.
@@ -61,7 +62,74 @@ pub(crate) struct Trained {
     pub recommended: Recommended,
     #[serde(default)]
     pub quality: Vec<Quality>,
+    #[serde(default)]
+    pub generator: Option<GeneratorForm>,
     files: BTreeMap<String, String>,
+}
+
+/// What a generator's weights alone do not say.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct GeneratorForm {
+    /// Layers of its decoder.
+    pub layers: usize,
+    /// The encoder's first trained layer, which is told where the mention is.
+    pub marked: usize,
+    /// Token that an answer begins with, and the one that ends it.
+    pub begin: String,
+    pub end: String,
+    /// Tokens before and behind a mention, and the spare ones of the base's vocabulary that they
+    /// are.
+    pub opening: [String; 2],
+    pub closing: [String; 2],
+    /// Tokens of a text's beginning that stay where the rest does not fit.
+    pub beginning: usize,
+}
+
+impl GeneratorForm {
+    /// Renames the spare tokens in the `tokenizer.json` of `folder`, which are special from then on;
+    /// returns the ids of begin, end, opening and closing.
+    ///
+    /// # Errors
+    /// InvalidModel for a tokenizer without these tokens; Operator when it cannot be written.
+    pub(crate) fn put_marks(&self, folder: &Path) -> Result<[u32; 4]> {
+        let mut tokenizer: serde_json::Value = read_json(folder, TOKENIZER)?;
+        let lacking = |token: &str| {
+            Error::from(invalid(TOKENIZER, "the base's vocabulary lacks a token").expected(token))
+        };
+        let mut ids = [0_u32; 4];
+        for (at, [mark, spare]) in [(2, &self.opening), (3, &self.closing)] {
+            let vocabulary = tokenizer.pointer_mut("/model/vocab");
+            let vocabulary = vocabulary.and_then(serde_json::Value::as_object_mut);
+            let vocabulary = vocabulary.ok_or_else(|| lacking(spare))?;
+            let id = vocabulary.remove(spare).ok_or_else(|| lacking(spare))?;
+            vocabulary.insert(mark.clone(), id.clone());
+            let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            ids[at] = number.ok_or_else(|| lacking(spare))?;
+            let added = serde_json::json!({
+                "id": id, "content": mark, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true,
+            });
+            match tokenizer.get_mut("added_tokens") {
+                Some(serde_json::Value::Array(tokens)) => {
+                    tokens.push(added);
+                    tokens.sort_by_key(|token| token["id"].as_u64());
+                }
+                _ => return Err(lacking(mark)),
+            }
+        }
+        for (at, token) in [(0, &self.begin), (1, &self.end)] {
+            let id = tokenizer.pointer("/model/vocab").and_then(|v| v.get(token));
+            let id = id.and_then(serde_json::Value::as_u64);
+            let id = id.and_then(|id| u32::try_from(id).ok());
+            ids[at] = id.ok_or_else(|| lacking(token))?;
+        }
+        let bytes = serde_json::to_vec(&tokenizer)
+            .map_err(|e| Error::Bug(format!("a tokenizer does not serialise: {e}")))?;
+        fs::write(folder.join(TOKENIZER), bytes).map_err(|e| {
+            Error::operator_from(format!("cannot write the model to {}", folder.display()), e)
+        })?;
+        Ok(ids)
+    }
 }
 
 fn text_encoder() -> ModelKind {
@@ -157,7 +225,9 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
             let plain = name.strip_prefix("bert.").unwrap_or(&name).to_owned();
             expanded.insert(plain, tensor);
         }
-        describe_classifier(&expanded, kind, into)?;
+        if kind != ModelKind::Generator {
+            describe_classifier(&expanded, kind, into)?;
+        }
     }
     let mut all: Vec<(String, TensorView<'_>)> = Vec::new();
     let mut replaced: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
@@ -180,8 +250,12 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
         }
     }
     for (name, Expanded { shape, values }) in expanded {
-        let own = name.starts_with("pooler.") || name.starts_with("classifier.");
-        if kind == ModelKind::TextEncoder || !own {
+        let own: &[&str] = match kind {
+            ModelKind::TextEncoder => &[],
+            ModelKind::Reranker | ModelKind::TokenClassifier => &["pooler.", "classifier."],
+            ModelKind::Generator => &["decoder.", "cls.", "mention", "copied"],
+        };
+        if !own.iter().any(|start| name.starts_with(start)) {
             return Err(unfit(format!("the base has no `{name}`")).into());
         }
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();

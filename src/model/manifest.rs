@@ -26,6 +26,8 @@ pub enum ModelKind {
     Reranker,
     /// Pairs of texts to some values for each of their tokens.
     TokenClassifier,
+    /// Texts to further texts, token by token (an encoder-decoder).
+    Generator,
 }
 
 impl ModelKind {
@@ -35,6 +37,7 @@ impl ModelKind {
             ModelKind::TextEncoder => "text-encoder",
             ModelKind::Reranker => "reranker",
             ModelKind::TokenClassifier => "token-classifier",
+            ModelKind::Generator => "generator",
         }
     }
 }
@@ -295,7 +298,7 @@ impl Manifest {
         match self.kind {
             ModelKind::TextEncoder => {}
             ModelKind::Reranker => self.check_reranker()?,
-            ModelKind::TokenClassifier => self.check_one_graph()?,
+            ModelKind::TokenClassifier | ModelKind::Generator => self.check_one_graph()?,
         }
         if let Some(length) = self
             .matryoshka

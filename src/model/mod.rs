@@ -78,7 +78,7 @@ pub use names::NameTokenizer;
 pub use pooling::Pooling;
 pub use prepare::{Precision, PrepareOptions, Prepared, prepare};
 pub use queue::Counts;
-pub use reference::{Parity, REFERENCE, check_pairs, check_reference, check_tokens};
+pub use reference::{Parity, REFERENCE, check_names, check_pairs, check_reference, check_tokens};
 pub use registry::{ModelSummary, Registry};
 pub use request::{CancelOnDrop, Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 pub use runtime::{Device, RuntimeOptions};

@@ -9,11 +9,14 @@ use super::compact::{self, TRAINED, Trained};
 use super::cross_encoder::{CrossEncoder, ScoreOptions};
 use super::encoder::TextEncoder;
 use super::files::{invalid, read, sha256_of, unreadable};
+use super::generator::{self, Generator};
 use super::graph::{self, WEIGHTS};
 use super::layout;
-use super::manifest::{MANIFEST, Manifest, ModelKind, Quality};
+use super::manifest::{MANIFEST, Manifest, ModelKind, Prompts, Quality};
 use super::pooling::Pooling;
-use super::reference::{Parity, REFERENCE, check_pairs, check_reference, check_tokens};
+use super::reference::{
+    Parity, REFERENCE, check_names, check_pairs, check_reference, check_tokens,
+};
 use super::request::Task;
 use super::runtime::RuntimeOptions;
 use super::token_classifier::TokenClassifier;
@@ -174,6 +177,11 @@ pub fn prepare(source: &Path, target: &Path, options: &PrepareOptions) -> Result
                 reranker.score("whether it", &["runs at all"], &ScoreOptions::default())?;
                 check_pairs(folder, &reranker)?
             }
+            ModelKind::Generator => {
+                let generator = Generator::open(folder, &options.runtime)?;
+                generator.read(&[generator.window("whether it", " runs ", "at all", 64)?])?;
+                check_names(folder, &generator)?
+            }
             ModelKind::TokenClassifier => {
                 let classifier = TokenClassifier::open(folder, &options.runtime)?;
                 classifier.classify(&[classifier.pair("whether it", "runs at all")?])?;
@@ -234,7 +242,7 @@ fn of_weights(
 /// What the weights of a published folder are read for.
 pub(crate) fn purpose(manifest: &Manifest) -> graph::Purpose {
     match manifest.kind {
-        ModelKind::TextEncoder => graph::Purpose::Encoder,
+        ModelKind::TextEncoder | ModelKind::Generator => graph::Purpose::Encoder,
         ModelKind::Reranker => graph::Purpose::CrossEncoder {
             labels: manifest.dimensions,
         },
@@ -264,6 +272,9 @@ fn of_layers(
     // Removed whatever comes of it.
     let _swept = Swept(&whole);
     compact::assemble(source, trained.kind, base, &whole)?;
+    if trained.kind == ModelKind::Generator {
+        return of_generator(&whole, &trained);
+    }
     let (mut manifest, mut contents) = of_weights(&whole, options)?;
     if trained.kind == ModelKind::TextEncoder {
         manifest.pooling = trained.pooling;
@@ -291,6 +302,64 @@ fn of_layers(
         let head = Contents::Copy(source.join(compact::HEAD));
         contents.push((compact::HEAD.to_owned(), head));
     }
+    Ok((manifest, contents))
+}
+
+/// The graphs of a generator whose weights lie together in a folder, which is changed.
+fn of_generator(whole: &Path, trained: &Trained) -> Result<(Manifest, Vec<(String, Contents)>)> {
+    let form = trained.generator.as_ref().ok_or_else(|| {
+        invalid(TRAINED, "nothing says how the generator is made up").expected("[generator]")
+    })?;
+    let published = layout::read(whole, false)?;
+    let (dimensions, positions) = graph::shape(whole)?;
+    let [begin, end, opening, closing] = form.put_marks(whole)?;
+    let marks = graph::Marks {
+        opening,
+        closing,
+        layer: form.marked,
+    };
+    let tokenizer = TextTokenizer::open(whole)?;
+    let built = graph::generator(whole, &tokenizer, form.layers, marks, EMBEDDINGS)?;
+    let max_tokens = trained.max_tokens.clamp(1, positions);
+    let config = serde_json::json!({
+        "model_type": "gleaner-generator",
+        "decoder_start_token_id": begin,
+        "eos_token_id": end,
+        "max_position_embeddings": max_tokens,
+        "vocab_size": tokenizer.vocabulary(),
+        "beginning_tokens": form.beginning,
+    });
+    let config = serde_json::to_vec_pretty(&config)
+        .map_err(|e| Error::Bug(format!("a configuration does not serialise: {e}")))?;
+    let contents = [
+        (generator::ENCODER, built.encoder),
+        (generator::DECODER, built.decoder),
+        (generator::WITH_PAST, built.with_past),
+        (EMBEDDINGS, built.external),
+        (graph::CONFIG, config),
+        (TOKENIZER, read(whole, TOKENIZER)?),
+    ];
+    let files = contents
+        .iter()
+        .map(|(file, bytes)| ((*file).to_owned(), sha256_of(bytes)))
+        .collect();
+    let manifest = Manifest {
+        kind: ModelKind::Generator,
+        graph: generator::ENCODER.to_owned(),
+        pooling: Pooling::Cls,
+        normalize: false,
+        max_tokens,
+        dimensions,
+        files,
+        licence: trained.licence.clone(),
+        quality: trained.quality.clone(),
+        prompts: Prompts::default(),
+        ..published
+    };
+    let contents = contents
+        .into_iter()
+        .map(|(file, bytes)| (file.to_owned(), Contents::Bytes(bytes)))
+        .collect();
     Ok((manifest, contents))
 }
 

@@ -22,6 +22,14 @@
 //! ```
 //! Logits are those of every token, special ones included; their logistic functions are
 //! compared, on average over a pair's tokens.
+//!
+//! Of a generator:
+//! ```json
+//! {"before": ["..."], "mentions": ["..."], "after": ["..."], "names": [["...", "..."]],
+//!  "log_probabilities": [[-1.2, -9.8]], "most": 0.01}
+//! ```
+//! What is read is the mention between its marks, with the texts on both sides; the logarithm of a
+//! name's probability, its end included, may be `most` apart, and as much of itself.
 
 use std::path::Path;
 
@@ -31,7 +39,9 @@ use serde::{Deserialize, Serialize};
 use super::cross_encoder::{CrossEncoder, ScoreOptions};
 use super::encoder::TextEncoder;
 use super::files::{invalid, read_json_if_there};
+use super::generator::Generator;
 use super::graph;
+use super::names::NameTokenizer;
 use super::request::{EncodeOptions, Input, Task};
 use super::token_classifier::TokenClassifier;
 use crate::error::Result;
@@ -288,6 +298,107 @@ pub fn check_tokens(folder: &Path, classifier: &TokenClassifier) -> Result<Optio
             .expected(format!("at most {most} for each of {count} pairs"))
             .into(),
     )
+}
+
+#[derive(Deserialize)]
+struct NameReference {
+    before: Vec<String>,
+    mentions: Vec<String>,
+    after: Vec<String>,
+    names: Vec<Vec<String>>,
+    log_probabilities: Vec<Vec<f32>>,
+    #[serde(default)]
+    most: Option<f64>,
+}
+
+/// Compares a generator with the reference of its folder; None where there is none.
+///
+/// # Errors
+/// InvalidModel for a reference that cannot be read, or that the model does not come close
+/// to; otherwise as [`Generator::read`].
+pub fn check_names(folder: &Path, generator: &Generator) -> Result<Option<Parity>> {
+    let Some(reference) = read_json_if_there::<NameReference>(folder, REFERENCE)? else {
+        return Ok(None);
+    };
+    let count = reference.mentions.len();
+    let others = [
+        reference.before.len(),
+        reference.after.len(),
+        reference.names.len(),
+        reference.log_probabilities.len(),
+    ];
+    if count == 0 || others != [count; 4] {
+        return Err(invalid(
+            REFERENCE,
+            "texts, mentions, names and probabilities do not go together",
+        )
+        .found(format!("{count} mentions, {others:?} of the others"))
+        .expected("one of each for one mention or more")
+        .into());
+    }
+    let most = reference.most.unwrap_or(APART_FLOAT);
+    if !(0.0..=APART_MOST).contains(&most) {
+        return Err(invalid(
+            REFERENCE,
+            "`most` would let another model pass for this one",
+        )
+        .found(most)
+        .expected(format!("0 to {APART_MOST}"))
+        .into());
+    }
+    let tokenizer = NameTokenizer::open(folder)?;
+    let mut farthest = (0.0_f64, String::new());
+    for at in 0..count {
+        let (mention, names) = (&reference.mentions[at], &reference.names[at]);
+        let marked = format!(" [START_ENT] {mention} [END_ENT] ");
+        let (before, after) = (&reference.before[at], &reference.after[at]);
+        let read = generator.window(before, &marked, after, generator.max_tokens())?;
+        let spelled = names.iter().map(|name| tokenizer.tokens(name));
+        let spelled: Vec<Vec<u32>> = spelled
+            .map(|tokens| Ok(tokens?.unwrap_or_default()))
+            .collect::<Result<_>>()?;
+        let answers: Vec<(usize, &[u32])> = spelled.iter().map(|t| (0, t.as_slice())).collect();
+        let mut found = vec![f64::NAN; names.len()];
+        generator.read(&[read])?.force(&answers, |which, logits| {
+            let wanted = answers[which].1.iter().copied().chain([generator.end()]);
+            let rows = logits.values.chunks_exact(logits.vocabulary.max(1));
+            found[which] = rows.zip(wanted).map(|(row, id)| log_share(row, id)).sum();
+        })?;
+        let expected = &reference.log_probabilities[at];
+        if found.len() != expected.len() {
+            farthest = (f64::NAN, mention.clone());
+        }
+        for ((name, found), &expected) in names.iter().zip(&found).zip(expected) {
+            let expected = f64::from(expected);
+            let apart = (found - expected).abs() / (1.0 + expected.abs());
+            if apart.is_nan() || apart > farthest.0 {
+                farthest = (apart, format!("{mention} | {name}"));
+            }
+        }
+    }
+    let (apart, name) = farthest;
+    // A NaN is above everything.
+    if apart <= most {
+        return Ok(Some(Parity {
+            texts: count,
+            least_cosine: 1.0 - apart,
+            required: 1.0 - most,
+        }));
+    }
+    Err(
+        invalid(REFERENCE, "the model does not write names as it should")
+            .found(format!("{apart:.4} apart for {name:?}"))
+            .expected(format!("at most {most} for each of {count} mentions"))
+            .into(),
+    )
+}
+
+/// Logarithm of a token's share.
+fn log_share(logits: &[f32], token: u32) -> f64 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let all: f64 = logits.iter().map(|&v| f64::from(v - most).exp()).sum();
+    let own = logits.get(token as usize).copied();
+    own.map_or(f64::NAN, |own| f64::from(own - most) - all.ln())
 }
 
 /// NaN for vectors of different lengths.

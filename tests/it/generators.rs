@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gleaner::entity::decode::{BeamOptions, Candidates, beam_search, teacher_force};
 use gleaner::entity::{
     BuildInput, BuildOptions, Catalogs, DisambiguateRequest, EntityLinker, NewName,
-    RetrieveEntitiesRequest, View,
+    RetrieveEntitiesRequest, View, Weighings,
 };
 use gleaner::error::Code;
 use gleaner::model::{Generator, TextEncoder};
@@ -130,11 +130,12 @@ fn entities_are_written_by_an_exported_model() {
         let view = catalog(data.path(), model, &path, &names);
         let generator = Generator::open(&path, &runtime()).unwrap();
         let encoder = TextEncoder::open(&tiny, &runtime()).unwrap();
-        let linker = EntityLinker::new(encoder, Some(generator));
+        let linker = EntityLinker::new(encoder, Some(generator), &Weighings::shipped().unwrap());
         let request = RetrieveEntitiesRequest {
             catalog: String::new(),
             query: "w5 w6 w7".into(),
             k: Some(10),
+            samples: None,
         };
         let found = linker.retrieve(&view, &request).unwrap().entities;
         let written: BTreeSet<&str> = found.iter().map(|entity| entity.name.as_str()).collect();
@@ -157,6 +158,7 @@ fn entities_are_written_by_an_exported_model() {
             catalog: String::new(),
             query: "w5".into(),
             k: None,
+            samples: None,
         };
         let error = linker.retrieve(&other, &query).unwrap_err();
         assert_eq!(error.problem().map(|p| p.code), Some(Code::ModelMismatch));

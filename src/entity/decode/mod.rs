@@ -7,6 +7,9 @@
 //! A beam that is wide enough finds what scoring every name finds ([`beam_search`],
 //! [`teacher_force`]); samples ([`Asap`]) converge to the model's distribution over the names.
 
+mod annotate;
+#[cfg(test)]
+mod annotate_tests;
 mod beam;
 mod candidates;
 mod force;
@@ -15,6 +18,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use annotate::{Annotated, Annotations, Copied, Marks};
 pub use beam::{BeamOptions, Hypothesis, beam_search};
 pub use candidates::Candidates;
 pub use force::{Forced, log_sum_exp, teacher_force};
@@ -26,7 +30,7 @@ use crate::error::Result;
 /// Names that may be written, as a trie of their tokens.
 pub trait Names {
     /// A prefix of a name.
-    type Node: Clone;
+    type Node: Clone + PartialEq;
 
     /// The empty prefix.
     fn root(&self) -> Self::Node;

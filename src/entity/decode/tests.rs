@@ -8,7 +8,7 @@ use super::*;
 
 /// A model whose next tokens depend on the input and the whole prefix, by a hash.
 #[derive(Clone)]
-struct Hashed {
+pub(super) struct Hashed {
     seed: u64,
     inputs: usize,
     vocabulary: usize,
@@ -19,10 +19,10 @@ struct Hashed {
 }
 
 /// The token that ends names.
-const END: u32 = 0;
+pub(super) const END: u32 = 0;
 
 impl Hashed {
-    fn new(seed: u64, inputs: usize, vocabulary: usize, spread: f32) -> Hashed {
+    pub(super) fn new(seed: u64, inputs: usize, vocabulary: usize, spread: f32) -> Hashed {
         Hashed {
             seed,
             inputs,
@@ -56,7 +56,7 @@ impl Hashed {
     }
 
     /// By going through the tokens one at a time, in double precision.
-    fn exact(&self, input: usize, name: &[u32]) -> f64 {
+    pub(super) fn exact(&self, input: usize, name: &[u32]) -> f64 {
         (0..=name.len())
             .map(|at| {
                 let logits = self.logits(input, &name[..at]);
@@ -100,7 +100,7 @@ fn names() -> impl Strategy<Value = BTreeSet<Vec<u32>>> {
     prop::collection::btree_set(prop::collection::vec(1_u32..7, 1..5), 1..40)
 }
 
-fn trie(names: &BTreeSet<Vec<u32>>) -> Candidates {
+pub(super) fn trie(names: &BTreeSet<Vec<u32>>) -> Candidates {
     Candidates::new(names.iter().map(Vec::as_slice))
 }
 

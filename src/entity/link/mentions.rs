@@ -112,13 +112,13 @@ pub(super) fn detect(view: &View, text: &str, which: Mentions) -> Result<Vec<Str
         .collect()
 }
 
-fn begins_word(text: &str, at: usize) -> bool {
+pub(super) fn begins_word(text: &str, at: usize) -> bool {
     let before = text[..at].chars().next_back();
     let after = text[at..].chars().next();
     after.is_some_and(char::is_alphanumeric) && !before.is_some_and(char::is_alphanumeric)
 }
 
-fn ends_word(text: &str, at: usize) -> bool {
+pub(super) fn ends_word(text: &str, at: usize) -> bool {
     let before = text[..at].chars().next_back();
     let after = text[at..].chars().next();
     !(before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric))

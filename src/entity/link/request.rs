@@ -13,6 +13,20 @@ pub const MAX_CANDIDATES: usize = 256;
 /// Most names that a request may ask for.
 pub const MAX_NAMES: usize = 100;
 
+/// How the mentions of a text are found.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkMethod {
+    /// By the names and aliases of the catalog.
+    #[default]
+    Detect,
+    /// By a generator that copies the text and writes names beside what it takes for mentions:
+    /// right for one that was trained to. Texts of at most 20,000 bytes.
+    Annotate,
+}
+
 /// Which entities a text speaks of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,11 +35,14 @@ pub struct LinkRequest {
     pub catalog: String,
     /// The text, at most 200,000 bytes.
     pub text: String,
-    /// Which stretches count as mentions.
+    /// How mentions are found.
+    #[serde(default)]
+    pub method: LinkMethod,
+    /// Which stretches count as mentions where they are detected.
     #[serde(default)]
     pub mentions: Mentions,
     /// Mentions whose best entity has a lower score are answered as meaning none of the catalog,
-    /// 0 to 1; 0.5 where it is not said.
+    /// 0 to 1; where it is not said, what the weights were fitted with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
     /// Most further entities that are told of each mention, 0 to 100; 0 where it is not said.
@@ -49,13 +66,17 @@ pub struct DisambiguateRequest {
     /// none are given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
-    /// As in requests to link.
+    /// The answer is none of the catalog where the best entity has a lower score, 0 to 1; where it
+    /// is not said, what the weights were fitted with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
     /// Most further entities that are told, 0 to 100; 5 where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternatives: Option<usize>,
 }
+
+/// Most names that a request may draw.
+pub const MAX_SAMPLES: usize = 1_000;
 
 /// Which entities a query asks about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +89,11 @@ pub struct RetrieveEntitiesRequest {
     /// Most entities, 1 to 100; 10 where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k: Option<usize>,
+    /// So many names are drawn, 1 to 1,000, in the place of searching for the likeliest: by the
+    /// generator's own distribution over the names that there are (aligned sampling). Scores are
+    /// shares of the draws then; the same request draws the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
 }
 
 /// An entity with how likely it is.
@@ -77,7 +103,7 @@ pub struct ScoredEntity {
     pub id: String,
     /// Its name; of several the likeliest.
     pub name: String,
-    /// 0 to 1: the share that falls to it, beside the others and none.
+    /// 0 to 1: how likely it is meant, beside the others and none.
     pub score: f32,
 }
 
@@ -132,29 +158,36 @@ pub(super) fn check_text(field: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_threshold(threshold: Option<f32>) -> Result<f32> {
-    let threshold = threshold.unwrap_or(0.5);
-    if (0.0..=1.0).contains(&threshold) {
+pub(super) fn check_threshold(threshold: Option<f32>) -> Result<Option<f32>> {
+    let Some(found) = threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) else {
         return Ok(threshold);
-    }
+    };
     Err(
         Problem::new(Code::InvalidRequest, "the threshold cannot be used")
             .field("threshold")
-            .found(threshold)
+            .found(found)
             .expected("0 to 1")
             .into(),
     )
 }
 
 pub(super) fn check_count(field: &str, count: usize, least: usize) -> Result<usize> {
-    if (least..=MAX_NAMES).contains(&count) {
+    check_within(field, count, least, MAX_NAMES)
+}
+
+pub(super) fn check_samples(samples: usize) -> Result<usize> {
+    check_within("samples", samples, 1, MAX_SAMPLES)
+}
+
+fn check_within(field: &str, count: usize, least: usize, most: usize) -> Result<usize> {
+    if (least..=most).contains(&count) {
         return Ok(count);
     }
     Err(
         Problem::new(Code::InvalidRequest, "so many cannot be asked for")
             .field(field)
             .found(count)
-            .expected(format!("{least} to {MAX_NAMES}"))
+            .expected(format!("{least} to {most}"))
             .into(),
     )
 }

@@ -1,9 +1,8 @@
 //! Writing answers: the batch of their beginnings, and what is remembered of them.
 
-use parking_lot::MutexGuard;
-
 use super::Inner;
 use super::graph::{Cells, Feeds, Past, Sessions};
+use super::turn::Turn;
 use crate::error::{Error, Result};
 
 /// Numbers of logits that scoring given answers may take at once.
@@ -24,7 +23,7 @@ pub struct Logits {
 /// one for each input, [`Generation::advance`] longer ones of these.
 pub struct Generation<'a> {
     generator: &'a Inner,
-    sessions: MutexGuard<'a, Sessions>,
+    sessions: Turn<'a, Sessions>,
     mask: Vec<i64>,
     /// Tokens of the longest input.
     longest: usize,
@@ -46,7 +45,7 @@ impl<'a> Generation<'a> {
     /// tokens count.
     pub(super) fn new(
         generator: &'a Inner,
-        sessions: MutexGuard<'a, Sessions>,
+        sessions: Turn<'a, Sessions>,
         states: Cells,
         mask: Vec<i64>,
         inputs: usize,

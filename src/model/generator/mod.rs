@@ -15,11 +15,11 @@
 
 mod generation;
 mod graph;
+mod turn;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::files::{invalid, read_json, read_json_if_there};
@@ -28,10 +28,11 @@ use super::tokenizer::TextTokenizer;
 use crate::error::Result;
 pub use generation::{Generation, Logits};
 use graph::{Cells, Feeds, Sessions};
+use turn::Turns;
 
 pub(super) const ENCODER: &str = "encoder_model.onnx";
-const DECODER: &str = "decoder_model.onnx";
-const WITH_PAST: &str = "decoder_with_past_model.onnx";
+pub(super) const DECODER: &str = "decoder_model.onnx";
+pub(super) const WITH_PAST: &str = "decoder_with_past_model.onnx";
 const MERGED: &str = "decoder_model_merged.onnx";
 const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
@@ -47,6 +48,8 @@ struct Settings {
     forced_bos_token_id: Option<u32>,
     max_position_embeddings: Option<usize>,
     n_positions: Option<usize>,
+    /// Ours: see [`Generator::window`].
+    beginning_tokens: Option<usize>,
 }
 
 /// One id or several, of which the first is written.
@@ -62,13 +65,15 @@ enum Ids {
 pub struct Generator(Arc<Inner>);
 
 struct Inner {
-    sessions: Mutex<Sessions>,
+    sessions: Turns<Sessions>,
     tokenizer: TextTokenizer,
     tokenizer_sha256: String,
     /// What every answer begins with.
     prefix: Vec<u32>,
     end: u32,
     max_tokens: usize,
+    /// Tokens of a text's beginning that stay in a window.
+    beginning: usize,
 }
 
 impl Generator {
@@ -120,7 +125,7 @@ impl Generator {
         let names = super::NameTokenizer::open(folder)?;
         let positions = settings.max_position_embeddings.or(settings.n_positions);
         Ok(Generator(Arc::new(Inner {
-            sessions: Mutex::new(Sessions::open(folder, &options)?),
+            sessions: Turns::new(Sessions::open(folder, &options)?),
             tokenizer: TextTokenizer::open(folder)?,
             tokenizer_sha256: names.sha256().to_owned(),
             prefix: std::iter::once(start)
@@ -128,6 +133,7 @@ impl Generator {
                 .collect(),
             end,
             max_tokens: positions.unwrap_or(MAX_TOKENS),
+            beginning: settings.beginning_tokens.unwrap_or(0),
         })))
     }
 
@@ -148,6 +154,9 @@ impl Generator {
 
     /// Tokens of `before`, `middle` and `after`, with the special tokens around them, in at most
     /// `max_tokens`: the middle is kept whole where it fits, and of the sides what is next to it.
+    /// Where `config.json` says so (`beginning_tokens`), the first tokens of `before` stay as well,
+    /// with the end's token behind them, if there is room for twice as many: what a text is about is
+    /// said there.
     ///
     /// # Errors
     /// InvalidRequest for a text that the tokenizer refuses.
@@ -170,15 +179,23 @@ impl Generator {
             .len()
             .min(room.div_ceil(2).max(room.saturating_sub(before.len())));
         let left = before.len().min(room - right);
-        let (before, after) = (&before[before.len() - left..], &after[..right]);
-        Ok(tokenizer.with_specials(&[before, &middle, after]))
+        let after = &after[..right];
+        let beginning = self.0.beginning;
+        if beginning == 0 || left == before.len() || left <= 2 * beginning {
+            let before = &before[before.len() - left..];
+            return Ok(tokenizer.with_specials(&[before, &middle, after]));
+        }
+        let next = &before[before.len() - (left - beginning - 1)..];
+        let parts = [&before[..beginning], &[self.0.end], next, &middle, after];
+        Ok(tokenizer.with_specials(&parts))
     }
 
     /// Reads inputs, token ids with the special tokens around them, and is ready to write answers
-    /// to them. Waits while another generation runs.
+    /// to them. Waits while another thread's generation runs.
     ///
     /// # Errors
-    /// An operator's error where the session fails.
+    /// An operator's error where the session fails; a bug where this thread has a generation that
+    /// it has not dropped.
     pub fn read(&self, inputs: &[Vec<u32>]) -> Result<Generation<'_>> {
         let longest = inputs.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let pad = i64::from(self.0.tokenizer.pad());
@@ -190,7 +207,7 @@ impl Generator {
             mask.resize(mask.len() + input.len(), 1_i64);
             mask.resize(mask.len() + longest - input.len(), 0);
         }
-        let mut sessions = self.0.sessions.lock();
+        let mut sessions = self.0.sessions.take()?;
         let mut states = Cells::default();
         if !inputs.is_empty() {
             let shape = [inputs.len(), longest];

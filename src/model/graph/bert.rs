@@ -158,14 +158,14 @@ pub(crate) fn build(
     Ok(writer.graph.finish())
 }
 
-struct Writer<'a> {
-    graph: GraphBuilder,
-    config: &'a BertConfig,
-    arithmetic: Arithmetic<'a>,
+pub(super) struct Writer<'a> {
+    pub graph: GraphBuilder,
+    pub config: &'a BertConfig,
+    pub arithmetic: Arithmetic<'a>,
 }
 
 impl Writer<'_> {
-    fn embeddings(&mut self, weights: &BertWeights) -> String {
+    pub(super) fn embeddings(&mut self, weights: &BertWeights) -> String {
         let (vocabulary, hidden) = (self.config.vocabulary, self.config.hidden);
         let words = if let Arithmetic::Integer(_) = self.arithmetic {
             let (rows, scales) = quantize::rows(&weights.words, hidden);
@@ -258,7 +258,7 @@ impl Writer<'_> {
     }
 
     /// A dense layer in floats.
-    fn plain(&mut self, dense: &Dense, x: &str, output: &str) -> String {
+    pub(super) fn plain(&mut self, dense: &Dense, x: &str, output: &str) -> String {
         let part = |part: &str| format!("{output}.{part}");
         let shape = [dense.inputs, dense.outputs];
         let weight = self.graph.floats(&part("weight"), &shape, &dense.weight);
@@ -280,7 +280,7 @@ impl Writer<'_> {
             .node("Slice", &[x, &zero, &one, &one], &output, &[])
     }
 
-    fn gather(&mut self, table: &str, output: &str) -> String {
+    pub(super) fn gather(&mut self, table: &str, output: &str) -> String {
         self.graph.node(
             "Gather",
             &[table, "input_ids"],
@@ -289,7 +289,7 @@ impl Writer<'_> {
         )
     }
 
-    fn layer(
+    pub(super) fn layer(
         &mut self,
         index: usize,
         layer: &Layer,
@@ -497,7 +497,7 @@ impl Writer<'_> {
         )
     }
 
-    fn activation(&mut self, x: &str, bias: Option<&str>, output: &str) -> String {
+    pub(super) fn activation(&mut self, x: &str, bias: Option<&str>, output: &str) -> String {
         match (self.config.activation, bias) {
             (Activation::Gelu, Some(bias)) => {
                 self.graph.contrib("BiasGelu", &[x, bias], output, &[])
@@ -519,7 +519,7 @@ impl Writer<'_> {
 
     /// Layer normalisation of `x + skip + bias`. In separate operators: the runtime's
     /// fused one (SkipLayerNormalization) takes six times as long on a processor.
-    fn skip_norm(
+    pub(super) fn skip_norm(
         &mut self,
         x: &str,
         skip: &str,

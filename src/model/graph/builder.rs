@@ -95,6 +95,24 @@ impl GraphBuilder {
         self.any_node(CONTRIB, op, inputs, output, attributes)
     }
 
+    /// The same with several outputs.
+    pub(crate) fn contrib_many(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) {
+        let attributes = attributes
+            .iter()
+            .map(|&(name, value)| scalar_attribute(name, value))
+            .collect();
+        let first = outputs.first().copied().unwrap_or_default();
+        let mut node = node_proto(CONTRIB, op, inputs, first, attributes);
+        node.output = outputs.iter().map(|&s| s.to_owned()).collect();
+        self.graph.node.push(node);
+    }
+
     fn any_node(
         &mut self,
         domain: &str,

@@ -7,6 +7,7 @@
 mod bert;
 pub(super) mod builder;
 mod calibrate;
+mod generator;
 pub(super) mod onnx;
 mod quantize;
 mod weights;
@@ -22,8 +23,9 @@ use crate::model::tokenizer::{TOKENIZER, TextTokenizer};
 
 use bert::Arithmetic;
 use calibrate::Calibration;
-use weights::{BertConfig, BertWeights};
+use weights::{BertConfig, BertWeights, DecoderWeights};
 
+pub(crate) use generator::{GeneratorGraphs, Marks};
 pub(crate) use weights::{CONFIG, Purpose, WEIGHTS};
 
 /// A serialised graph; `external` holds the contents of the file named on request.
@@ -150,6 +152,23 @@ pub(crate) fn integer(
         external,
         dimensions: purpose.width(&config),
     })
+}
+
+/// The graphs of a generator: of its folder's weights, which hold a decoder of so many layers.
+///
+/// # Errors
+/// As [`float`].
+pub(crate) fn generator(
+    folder: &Path,
+    tokenizer: &TextTokenizer,
+    layers: usize,
+    marks: Marks,
+    external: &str,
+) -> Result<GeneratorGraphs> {
+    let config = read_config(folder, tokenizer)?;
+    let weights = BertWeights::read(folder, &config, Purpose::Encoder)?;
+    let decoder = DecoderWeights::read(folder, &config, layers)?;
+    generator::build(&config, &weights, &decoder, marks, external)
 }
 
 /// The shape, once it is sure that every token has an embedding.

@@ -173,6 +173,38 @@ pub(crate) struct Classifier {
     pub labels: Dense,
 }
 
+/// A layer of a decoder: attention to what is written, attention to what was read, and the
+/// feed-forward part.
+pub(crate) struct DecoderLayer {
+    pub query: Dense,
+    pub key: Dense,
+    pub value: Dense,
+    pub attention_output: Dense,
+    pub attention_norm: Norm,
+    pub cross_query: Dense,
+    pub cross_key: Dense,
+    pub cross_value: Dense,
+    pub cross_output: Dense,
+    pub cross_norm: Norm,
+    pub up: Dense,
+    pub down: Dense,
+    pub output_norm: Norm,
+}
+
+/// What a generator has beside its encoder.
+pub(crate) struct DecoderWeights {
+    pub layers: Vec<DecoderLayer>,
+    /// What the last layer's states go through before they are compared with the words.
+    pub transform: Dense,
+    pub transform_norm: Norm,
+    /// Of every word, vocabulary.
+    pub bias: Vec<f32>,
+    /// Added to the states of a mention's tokens, hidden.
+    pub mention: Vec<f32>,
+    /// How much of the embeddings is added to what the encoder gives, hidden.
+    pub copied: Vec<f32>,
+}
+
 /// All weights of a BERT encoder.
 pub(crate) struct BertWeights {
     /// vocabulary x hidden.
@@ -201,6 +233,19 @@ impl BertWeights {
                 .expected("a safetensors file")
         })?;
         Source::new(&tensors).weights(config, purpose)
+    }
+}
+
+impl DecoderWeights {
+    /// Reads so many layers of a decoder, and what belongs to them, from the same file.
+    ///
+    /// # Errors
+    /// As [`BertWeights::read`].
+    pub(crate) fn read(folder: &Path, config: &BertConfig, layers: usize) -> Result<Self> {
+        let bytes = read(folder, WEIGHTS)?;
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|e| invalid(WEIGHTS, "the weights cannot be read").found(format!("{e:?}")))?;
+        Source::new(&tensors).decoder(config, layers)
     }
 }
 
@@ -294,6 +339,40 @@ impl<'a> Source<'a> {
             classifier,
             embedding_norm: self.norm("embeddings.LayerNorm", hidden)?,
             layers,
+        })
+    }
+
+    fn decoder(&self, config: &BertConfig, layers: usize) -> Result<DecoderWeights> {
+        let (hidden, intermediate) = (config.hidden, config.intermediate);
+        let layer = |index: usize| {
+            let square =
+                |part: &str| self.dense(&format!("decoder.layer.{index}.{part}"), hidden, hidden);
+            let norm = |part: &str| self.norm(&format!("decoder.layer.{index}.{part}"), hidden);
+            let up = format!("decoder.layer.{index}.intermediate.dense");
+            let down = format!("decoder.layer.{index}.output.dense");
+            Ok(DecoderLayer {
+                query: square("attention.self.query")?,
+                key: square("attention.self.key")?,
+                value: square("attention.self.value")?,
+                attention_output: square("attention.output.dense")?,
+                attention_norm: norm("attention.output.LayerNorm")?,
+                cross_query: square("crossattention.self.query")?,
+                cross_key: square("crossattention.self.key")?,
+                cross_value: square("crossattention.self.value")?,
+                cross_output: square("crossattention.output.dense")?,
+                cross_norm: norm("crossattention.output.LayerNorm")?,
+                up: self.dense(&up, hidden, intermediate)?,
+                down: self.dense(&down, intermediate, hidden)?,
+                output_norm: norm("output.LayerNorm")?,
+            })
+        };
+        Ok(DecoderWeights {
+            layers: (0..layers).map(layer).collect::<Result<_>>()?,
+            transform: self.dense("cls.predictions.transform.dense", hidden, hidden)?,
+            transform_norm: self.norm("cls.predictions.transform.LayerNorm", hidden)?,
+            bias: self.get("cls.predictions.bias", &[config.vocabulary])?,
+            mention: self.get("mention", &[hidden])?,
+            copied: self.get("copied", &[hidden])?,
         })
     }
 

@@ -2,10 +2,12 @@
 
 pub mod binary;
 pub mod files;
+pub mod names;
 pub mod plain_bert;
 pub mod s3;
 pub mod service;
 pub mod shop;
 pub mod tiny_model;
+pub mod toy_generator;
 pub mod toy_graph;
 pub mod world;

@@ -4,60 +4,94 @@ use super::tiny_model::{Tensors, TinyModel};
 
 /// Vectors of the tokens after the last layer; those from `second` on are of the second type.
 pub fn states(model: &TinyModel, tensors: &Tensors, ids: &[u32], second: usize) -> Vec<Vec<f32>> {
-    let get = |name: &str| tensors[name].1.as_slice();
-    let h = model.hidden;
-    let row = |name: &str, index: usize| &get(name)[index * h..(index + 1) * h];
-    let norm = |x: &[f32], name: &str| -> Vec<f32> {
-        let mean = x.iter().sum::<f32>() / h as f32;
-        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / h as f32;
-        let (gamma, beta) = (get(&format!("{name}.weight")), get(&format!("{name}.bias")));
+    let plain = Plain { model, tensors };
+    let mut x = plain.embedded(ids, second);
+    for layer in 0..model.layers {
+        x = plain.layer(&format!("encoder.layer.{layer}"), &x);
+    }
+    x
+}
+
+/// The parts of a BERT with these weights, each over all tokens of a text.
+#[derive(Clone, Copy)]
+pub struct Plain<'a> {
+    pub model: &'a TinyModel,
+    pub tensors: &'a Tensors,
+}
+
+impl Plain<'_> {
+    pub fn get(&self, name: &str) -> &[f32] {
+        &self.tensors[name].1
+    }
+
+    fn row(&self, name: &str, index: usize) -> &[f32] {
+        let h = self.model.hidden;
+        &self.get(name)[index * h..(index + 1) * h]
+    }
+
+    pub fn norm(&self, x: &[f32], name: &str) -> Vec<f32> {
+        let h = x.len() as f32;
+        let mean = x.iter().sum::<f32>() / h;
+        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / h;
+        let (gamma, beta) = (
+            self.get(&format!("{name}.weight")),
+            self.get(&format!("{name}.bias")),
+        );
         x.iter()
             .enumerate()
             .map(|(i, v)| (v - mean) / (variance + 1e-12).sqrt() * gamma[i] + beta[i])
             .collect()
-    };
-    let dense = |x: &[f32], name: &str| -> Vec<f32> {
-        let (weight, bias) = (get(&format!("{name}.weight")), get(&format!("{name}.bias")));
+    }
+
+    pub fn dense(&self, x: &[f32], name: &str) -> Vec<f32> {
+        let (weight, bias) = (
+            self.get(&format!("{name}.weight")),
+            self.get(&format!("{name}.bias")),
+        );
         weight
             .chunks(x.len())
             .zip(bias)
             .map(|(w, b)| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + b)
             .collect()
-    };
-    let add = |a: &[f32], b: &[f32]| -> Vec<f32> { a.iter().zip(b).map(|(a, b)| a + b).collect() };
+    }
 
-    let mut x: Vec<Vec<f32>> = ids
-        .iter()
-        .enumerate()
-        .map(|(position, &id)| {
-            let sum = add(
-                row("embeddings.word_embeddings.weight", id as usize),
-                row("embeddings.position_embeddings.weight", position),
-            );
-            let kind = usize::from(position >= second);
-            let sum = add(&sum, row("embeddings.token_type_embeddings.weight", kind));
-            norm(&sum, "embeddings.LayerNorm")
-        })
-        .collect();
-    let size = h / model.heads;
-    for layer in 0..model.layers {
-        let p = format!("encoder.layer.{layer}");
-        let all = |name: &str| -> Vec<Vec<f32>> {
-            x.iter().map(|t| dense(t, &format!("{p}.{name}"))).collect()
+    pub fn embedded(&self, ids: &[u32], second: usize) -> Vec<Vec<f32>> {
+        ids.iter()
+            .enumerate()
+            .map(|(position, &id)| {
+                let sum = add(
+                    self.row("embeddings.word_embeddings.weight", id as usize),
+                    self.row("embeddings.position_embeddings.weight", position),
+                );
+                let kind = usize::from(position >= second);
+                let kind = self.row("embeddings.token_type_embeddings.weight", kind);
+                self.norm(&add(&sum, kind), "embeddings.LayerNorm")
+            })
+            .collect()
+    }
+
+    /// Attention of `x` to `to`, where `causal` to nothing that comes later, added to `x`.
+    pub fn attended(
+        &self,
+        name: &str,
+        x: &[Vec<f32>],
+        to: &[Vec<f32>],
+        causal: bool,
+    ) -> Vec<Vec<f32>> {
+        let size = self.model.hidden / self.model.heads;
+        let all = |of: &[Vec<f32>], part: &str| -> Vec<Vec<f32>> {
+            let name = format!("{name}.self.{part}");
+            of.iter().map(|t| self.dense(t, &name)).collect()
         };
-        let (q, k, v) = (
-            all("attention.self.query"),
-            all("attention.self.key"),
-            all("attention.self.value"),
-        );
-        x = x
-            .iter()
+        let (q, k, v) = (all(x, "query"), all(to, "key"), all(to, "value"));
+        x.iter()
             .enumerate()
             .map(|(i, token)| {
-                let mut context = vec![0.0; h];
-                for head in 0..model.heads {
+                let mut context = vec![0.0; self.model.hidden];
+                let seen = if causal { i + 1 } else { to.len() };
+                for head in 0..self.model.heads {
                     let part = head * size..(head + 1) * size;
-                    let scores: Vec<f32> = k
+                    let scores: Vec<f32> = k[..seen]
                         .iter()
                         .map(|k| {
                             let dot: f32 = part.clone().map(|d| q[i][d] * k[d]).sum();
@@ -73,37 +107,47 @@ pub fn states(model: &TinyModel, tensors: &Tensors, ids: &[u32], second: usize) 
                         }
                     }
                 }
-                let mixed = dense(&context, &format!("{p}.attention.output.dense"));
-                let attended = norm(
-                    &add(token, &mixed),
-                    &format!("{p}.attention.output.LayerNorm"),
-                );
-                let up: Vec<f32> = dense(&attended, &format!("{p}.intermediate.dense"))
+                let mixed = self.dense(&context, &format!("{name}.output.dense"));
+                self.norm(&add(token, &mixed), &format!("{name}.output.LayerNorm"))
+            })
+            .collect()
+    }
+
+    /// The feed-forward part, added to `x`.
+    pub fn fed(&self, name: &str, x: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        x.iter()
+            .map(|token| {
+                let up: Vec<f32> = self
+                    .dense(token, &format!("{name}.intermediate.dense"))
                     .iter()
                     .map(|&u| u * 0.5 * (1.0 + erf(u / std::f32::consts::SQRT_2)))
                     .collect();
-                let down = dense(&up, &format!("{p}.output.dense"));
-                norm(&add(&attended, &down), &format!("{p}.output.LayerNorm"))
+                let down = self.dense(&up, &format!("{name}.output.dense"));
+                self.norm(&add(token, &down), &format!("{name}.output.LayerNorm"))
             })
-            .collect();
+            .collect()
     }
-    x
+
+    /// A layer of the encoder.
+    pub fn layer(&self, name: &str, x: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        self.fed(
+            name,
+            &self.attended(&format!("{name}.attention"), x, x, false),
+        )
+    }
+}
+
+pub fn add(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
 /// What BertForSequenceClassification says of the first token's vector, a value for each label.
 pub fn logits(tensors: &Tensors, first: &[f32]) -> Vec<f32> {
-    let dense = |x: &[f32], name: &str| -> Vec<f32> {
-        let weight = &tensors[&format!("{name}.weight")].1;
-        let bias = &tensors[&format!("{name}.bias")].1;
-        let rows = weight.chunks(x.len()).zip(bias);
-        rows.map(|(w, b)| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + b)
-            .collect()
-    };
-    let pooled: Vec<f32> = dense(first, "bert.pooler.dense")
-        .iter()
-        .map(|v| v.tanh())
-        .collect();
-    dense(&pooled, "classifier")
+    let model = &TinyModel::default();
+    let plain = Plain { model, tensors };
+    let pooled = plain.dense(first, "bert.pooler.dense");
+    let pooled: Vec<f32> = pooled.iter().map(|v| v.tanh()).collect();
+    plain.dense(&pooled, "classifier")
 }
 
 /// Abramowitz and Stegun 7.1.26, within 1.5e-7.

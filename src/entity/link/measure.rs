@@ -1,0 +1,256 @@
+//! What is measured of mentions and of what they may mean.
+
+use std::collections::HashMap;
+
+use super::super::decode::{BeamOptions, beam_search, log_sum_exp, teacher_force};
+use super::super::view::View;
+use super::EntityLinker;
+use super::candidates::{Candidate, Question, add_names};
+use super::weigh::{CandidateMeasures, Evidence, Known, NoneMeasures, Origin};
+use crate::error::{Code, Error, Problem, Result};
+use crate::model::{Generator, Task};
+
+/// Characters of the text on each side of a mention that make its context.
+const CONTEXT: usize = 300;
+/// Tokens of the text that a generator reads.
+pub(super) const GENERATOR_TOKENS: usize = 384;
+/// Contexts and names encoded at once.
+const ENCODED: usize = 4_096;
+/// Mentions whose contexts a generator reads at once.
+const READ: usize = 32;
+/// Bytes of the text on each side of a mention, and of its beginning, that a generator may read.
+const NEAR: usize = 8 * GENERATOR_TOKENS;
+const BEGINNING: usize = 600;
+/// Names that a generator writes where nobody says which there are.
+const BEAMS: usize = 10;
+/// The least logarithm of a probability that is told from others.
+const UNLIKELIEST: f32 = -30.0;
+
+/// Which measures are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub similarity: bool,
+    pub generated: bool,
+}
+
+impl EntityLinker {
+    /// What is known of every question.
+    pub(super) fn evidence(
+        &self,
+        view: &View,
+        text: &str,
+        questions: Vec<Question>,
+        wanted: Wanted,
+    ) -> Result<Vec<Evidence>> {
+        let similarities = match wanted.similarity {
+            true => Some(self.similarities(text, &questions)?),
+            false => None,
+        };
+        let generated = match &self.generator {
+            Some(generator) if wanted.generated => {
+                Some(generated(view, generator, text, &questions)?)
+            }
+            _ => None,
+        };
+        Ok(questions
+            .into_iter()
+            .enumerate()
+            .map(|(at, question)| {
+                let of = |all: &Option<Vec<Vec<f32>>>| all.as_ref().map(|all| all[at].clone());
+                let one_word = !text[question.start..question.end]
+                    .trim()
+                    .contains(char::is_whitespace);
+                evidence(question, one_word, of(&similarities), of(&generated))
+            })
+            .collect())
+    }
+
+    /// Cosines of every mention's context and its candidates' names.
+    fn similarities(&self, text: &str, questions: &[Question]) -> Result<Vec<Vec<f32>>> {
+        let mut names: HashMap<&str, usize> = HashMap::new();
+        let mut order: Vec<&str> = Vec::new();
+        let mut contexts = Vec::with_capacity(questions.len());
+        for question in questions {
+            contexts.push(context(text, question.start, question.end));
+            for candidate in &question.candidates {
+                names.entry(&candidate.described).or_insert_with(|| {
+                    order.push(&candidate.described);
+                    order.len() - 1
+                });
+            }
+        }
+        let dimensions = self.encoder.dimensions();
+        let encode = |task: Task, texts: &[&str]| -> Result<Vec<f32>> {
+            let mut vectors = Vec::with_capacity(texts.len() * dimensions);
+            for some in texts.chunks(ENCODED) {
+                vectors.extend(self.encoder.encode(task, some)?.vectors);
+            }
+            Ok(vectors)
+        };
+        let contexts = encode(Task::Query, &contexts)?;
+        let order = encode(Task::Document, &order)?;
+        let row = |vectors: &[f32], at: usize| -> Vec<f32> {
+            vectors[at * dimensions..(at + 1) * dimensions].to_vec()
+        };
+        Ok(questions
+            .iter()
+            .enumerate()
+            .map(|(at, question)| {
+                let context = row(&contexts, at);
+                let cosine = |candidate: &Candidate| {
+                    let name = row(&order, names[candidate.described.as_str()]);
+                    context.iter().zip(&name).map(|(a, b)| a * b).sum()
+                };
+                question.candidates.iter().map(cosine).collect()
+            })
+            .collect())
+    }
+}
+
+/// Puts measures together: cosines and logarithms of probabilities of the candidates.
+fn evidence(
+    question: Question,
+    one_word: bool,
+    similarities: Option<Vec<f32>>,
+    generated: Option<Vec<f32>>,
+) -> Evidence {
+    let yes = |is: bool| f32::from(u8::from(is));
+    let total: f32 = question.candidates.iter().map(|c| c.weight).sum();
+    let spelled = |candidate: &Candidate| candidate.tokens == question.tokens;
+    let any = |values: &Option<Vec<f32>>| values.as_ref().is_some_and(|values| !values.is_empty());
+    let none = NoneMeasures {
+        given: yes(question.origin == Origin::Given),
+        marked: yes(question.origin == Origin::Marked),
+        found: yes(question.origin == Origin::Found),
+        similarity: match (&similarities, any(&similarities)) {
+            (Some(all), true) => all.iter().copied().fold(-1.0, f32::max),
+            _ => 0.0,
+        },
+        generated: match (&generated, any(&generated)) {
+            (Some(all), true) => log_sum_exp(all.iter().copied()).max(UNLIKELIEST),
+            _ => 0.0,
+        },
+        word: yes(one_word),
+        alias: yes(!question.candidates.iter().any(spelled)),
+        candidates: (question.candidates.len().max(1) as f32).ln(),
+    };
+    let measures = |at: usize, candidate: &Candidate| {
+        let written = generated.as_ref().map_or(0.0, |all| all[at]);
+        CandidateMeasures {
+            prior: (candidate.weight / total).max(f32::MIN_POSITIVE).ln(),
+            similarity: similarities.as_ref().map_or(0.0, |all| all[at]),
+            spelled: yes(spelled(candidate)),
+            shared: yes(candidate.shared),
+            generated: written.max(UNLIKELIEST),
+            generated_mean: (written / (candidate.tokens.len() + 1) as f32).max(UNLIKELIEST),
+        }
+    };
+    let known: Vec<CandidateMeasures> = question
+        .candidates
+        .iter()
+        .enumerate()
+        .map(|(at, candidate)| measures(at, candidate))
+        .collect();
+    Evidence {
+        origin: question.origin,
+        none,
+        candidates: question
+            .candidates
+            .into_iter()
+            .zip(known)
+            .map(|(Candidate { id, name, .. }, measures)| Known { id, name, measures })
+            .collect(),
+    }
+}
+
+/// A mention with what stands around it, by whole words.
+fn context(text: &str, start: usize, end: usize) -> &str {
+    let from = text[..start].char_indices().rev().nth(CONTEXT - 1);
+    let from = from.map_or(0, |(byte, _)| byte);
+    let to = text[end..].char_indices().nth(CONTEXT);
+    let to = to.map_or(text.len(), |(byte, _)| end + byte);
+    let from = match text[from..start].find(char::is_whitespace) {
+        Some(space) if from > 0 => from + space,
+        _ => from,
+    };
+    text[from..to].trim()
+}
+
+pub(super) fn check_tokenizer(view: &View, generator: &Generator) -> Result<()> {
+    if view.tokenizer().sha256() == generator.tokenizer_sha256() {
+        return Ok(());
+    }
+    Err(Error::from(
+        Problem::new(
+            Code::ModelMismatch,
+            "the catalog's names are spelled in another tokenizer's tokens than the generator's",
+        )
+        .field("catalog")
+        .expected("a catalog that was built with the generator's tokenizer"),
+    ))
+}
+
+/// What a generator reads of a mention.
+fn input(generator: &Generator, text: &str, start: usize, end: usize) -> Result<Vec<u32>> {
+    let (before, after) = (&text[..start], &text[end..]);
+    let mention = format!(" [START_ENT] {} [END_ENT] ", &text[start..end]);
+    // No more of the text than can matter: its beginning, and what is near.
+    let near = before.ceil_char_boundary(before.len().saturating_sub(NEAR));
+    let beginning = &before[..before.floor_char_boundary(BEGINNING.min(near))];
+    let before = match near > beginning.len() {
+        true => format!("{beginning} {}", &before[near..]),
+        false => before.to_owned(),
+    };
+    let after = &after[..after.floor_char_boundary(NEAR.min(after.len()))];
+    generator.window(&before, &mention, after, GENERATOR_TOKENS)
+}
+
+/// Logarithms of the probabilities that a generator writes the candidates' names.
+fn generated(
+    view: &View,
+    generator: &Generator,
+    text: &str,
+    questions: &[Question],
+) -> Result<Vec<Vec<f32>>> {
+    check_tokenizer(view, generator)?;
+    let mut found = Vec::with_capacity(questions.len());
+    for some in questions.chunks(READ) {
+        let inputs = some
+            .iter()
+            .map(|question| input(generator, text, question.start, question.end));
+        let mut names: Vec<(usize, &[u32])> = Vec::new();
+        for (at, question) in some.iter().enumerate() {
+            let own = question.candidates.iter();
+            names.extend(own.map(|candidate| (at, candidate.tokens.as_slice())));
+        }
+        let mut generation = generator.read(&inputs.collect::<Result<Vec<_>>>()?)?;
+        let forced = teacher_force(&mut generation, &names)?;
+        let mut forced = forced.into_iter().map(|forced| forced.log_probability);
+        found.extend(
+            some.iter()
+                .map(|question| forced.by_ref().take(question.candidates.len()).collect()),
+        );
+    }
+    Ok(found)
+}
+
+/// Adds the names that a generator would write for a mention, of all that a catalog has.
+pub(super) fn add_written(
+    view: &View,
+    generator: &Generator,
+    text: &str,
+    question: &mut Question,
+) -> Result<()> {
+    check_tokenizer(view, generator)?;
+    let input = input(generator, text, question.start, question.end)?;
+    let options = BeamOptions {
+        beams: BEAMS,
+        names: BEAMS,
+        ..BeamOptions::default()
+    };
+    let written = beam_search(&mut generator.read(&[input])?, &[view], &options)?;
+    let nodes = written.into_iter().flatten();
+    let names: Vec<u32> = nodes.flat_map(|one| view.names_at(one.node)).collect();
+    add_names(view, &names, &mut question.candidates)?;
+    Ok(())
+}

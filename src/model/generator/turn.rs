@@ -1,0 +1,92 @@
+//! One generation at a time: whose turn it is, and no waiting for oneself.
+
+use std::ops::{Deref, DerefMut};
+use std::thread::ThreadId;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::error::{Error, Result};
+
+/// Something that one at a time uses.
+pub(super) struct Turns<T> {
+    shared: Mutex<T>,
+    holder: Mutex<Option<ThreadId>>,
+}
+
+/// The use of it, until it is dropped.
+pub(super) struct Turn<'a, T> {
+    shared: MutexGuard<'a, T>,
+    holder: &'a Mutex<Option<ThreadId>>,
+}
+
+impl<T> Turns<T> {
+    pub(super) fn new(shared: T) -> Turns<T> {
+        Turns {
+            shared: Mutex::new(shared),
+            holder: Mutex::new(None),
+        }
+    }
+
+    /// Waits while another thread has it.
+    ///
+    /// # Errors
+    /// A bug where this thread has it already, and would wait for ever.
+    pub(super) fn take(&self) -> Result<Turn<'_, T>> {
+        let own = std::thread::current().id();
+        if *self.holder.lock() == Some(own) {
+            let message = "a generation is begun while another of the same thread goes on";
+            return Err(Error::Bug(message.into()));
+        }
+        let shared = self.shared.lock();
+        *self.holder.lock() = Some(own);
+        Ok(Turn {
+            shared,
+            holder: &self.holder,
+        })
+    }
+}
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        *self.holder.lock() = None;
+    }
+}
+
+impl<T> Deref for Turn<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.shared
+    }
+}
+
+impl<T> DerefMut for Turn<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_oneself_and_others_do() {
+        let turns = Turns::new(0);
+        {
+            let mut turn = turns.take().unwrap();
+            *turn += 1;
+            assert!(matches!(turns.take(), Err(Error::Bug(_))));
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        *turns.take().unwrap() += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*turns.take().unwrap(), 4_001);
+    }
+}
