@@ -155,8 +155,11 @@ pub struct Schemas {
     /// What callers may see, by [`Entry::key`], with what it was made of.
     views: Mutex<Bounded<View>>,
     /// By database and caller the key of the view.
-    callers: Mutex<LruCache<(String, String), (Weak<Entry>, String)>>,
+    callers: Mutex<LruCache<(String, String), KnownView>>,
 }
+
+/// What a view was made of, and its key.
+type KnownView = (Weak<Entry>, String);
 
 /// What a view was made of, and the view.
 type View = (Arc<Entry>, Arc<Entry>);
