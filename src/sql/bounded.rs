@@ -2,7 +2,7 @@
 
 use lru::LruCache;
 
-/// What an entry counts beside its size: its key, and what there is of it at the least.
+/// What an entry counts at the least, for its key and what there is of it.
 const LEAST: usize = 16;
 
 /// Values by a key, whose sizes together stay within a bound.
@@ -27,7 +27,7 @@ impl<T> Bounded<T> {
 
     /// Keeps a value; one that is larger than the bound is given up at once, with all others.
     pub(super) fn put(&mut self, key: String, value: T, size: usize) {
-        let size = size.saturating_add(LEAST);
+        let size = size.max(LEAST);
         let before = self.kept.put(key, (value, size));
         self.size = self.size + size - before.map_or(0, |(_, size)| size);
         while self.size > self.most
@@ -56,7 +56,10 @@ mod tests {
         assert_eq!(kept.get("50"), None);
         kept.put("0".into(), 1, 5 * LEAST);
         assert_eq!(kept.get("0"), Some(&1));
-        assert_eq!(kept.kept.len(), 5);
+        assert_eq!(kept.kept.len(), 6);
+        // What is as large as the bound has room.
+        kept.put("whole".into(), 3, 10 * LEAST);
+        assert_eq!((kept.kept.len(), kept.size), (1, 10 * LEAST));
         kept.put("large".into(), 2, 11 * LEAST);
         assert_eq!((kept.kept.len(), kept.size), (0, 0));
     }

@@ -33,7 +33,7 @@ const KEPT_COLUMNS: usize = 200_000;
 /// Values of all databases that are kept ready, a few hundred bytes each, and their columns.
 const KEPT_VALUES: usize = 1_000_000;
 /// Examples of all databases that are kept ready, with a vector each, and the columns.
-const KEPT_EXAMPLES: usize = 200_000;
+const KEPT_EXAMPLES: usize = 500_000;
 /// How long one question waits while another makes the same database ready.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest text that values are searched for, in bytes.
@@ -302,7 +302,7 @@ impl Retriever {
         self.ready(entry).map(|_| ())
     }
 
-    /// Whether somebody makes this database ready, which others do not have to hold up work for.
+    /// Whether somebody makes something of this database ready just now: a question to it would wait.
     pub fn is_preparing(&self, database: &str) -> bool {
         let making = self.making.lock();
         // What it is, the database, and whose view of it.

@@ -1,5 +1,6 @@
 //! Vectors of what is said of a database, kept beside it: after a restart nothing is encoded
-//! again, and after an import only what changed.
+//! again, and after an import only what changed. Where two write at once, one's are encoded another
+//! time.
 //!
 //! The promise: a vector is the one that this encoder made of this very text. What is kept saves
 //! work and nothing else: a file that is missing, damaged or of another encoder means that texts
