@@ -36,21 +36,6 @@ impl TokenCounter {
     /// # Errors
     /// InvalidRequest for a text that the tokenizer refuses.
     pub fn tokens(&self, text: &str, most: usize) -> Result<Vec<(u32, Range<usize>)>> {
-        let mut content = self.0.tokens_with_spans(text)?;
-        content.truncate(most.saturating_sub(self.0.specials()));
-        let (ids, spans): (Vec<u32>, Vec<(usize, usize)>) = content.into_iter().unzip();
-        let before = self.0.specials_before();
-        let ids = self.0.with_specials(&[&ids]);
-        let span = |place: usize| match place.checked_sub(before) {
-            None => 0..0,
-            Some(place) => spans
-                .get(place)
-                .map_or(text.len()..text.len(), |&(start, end)| start..end),
-        };
-        Ok(ids
-            .into_iter()
-            .enumerate()
-            .map(|(n, id)| (id, span(n)))
-            .collect())
+        Ok(self.0.encode_with_spans(text, most)?.0)
     }
 }
