@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 #: Functions in a file of states.
-CHUNK = 4096
+CHUNK = 2048
 #: Tokens that are encoded at once.
 BUDGET = 4096
 HIDDEN = 384
@@ -67,13 +67,15 @@ def read_graphs(path: Path) -> Graphs:
 class Encoder:
     """The int8 encoder in a model folder, over token ids."""
 
-    def __init__(self, folder: Path, threads: int = 2) -> None:
+    def __init__(self, folder: Path, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Threads that wait by spinning take the cores from one another.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        self.name = folder.name
+        self.name, self.folder = folder.name, folder
 
     def ids(self, texts: Sequence[str], most: int) -> List[np.ndarray]:
         self.tokenizer.enable_truncation(most)
@@ -158,6 +160,29 @@ def keep(encoder: Encoder, graphs: Graphs, folder: Path, show: bool = True) -> K
         nodes.append(files[file][0][start:end])
         embeddings[place] = files[file][1][inside]
     return Kept(nodes, embeddings)
+
+
+def trimmed(graphs: Graphs, kept: Kept, most: int) -> "tuple[Graphs, Kept]":
+    """Graphs of at most so many nodes, as `gleaner code features --nodes` would leave them: the deepest
+    are left out first, then the last. Their states lie in memory from then on."""
+    parts: Dict[str, List[np.ndarray]] = {name: [] for name in ("kinds", "parents", "children", "first", "end", "nodes")}
+    for place in range(len(graphs)):
+        parents, nodes = graphs.parents[place], kept.nodes[place]
+        chosen = np.arange(len(parents))
+        if len(parents) > most:
+            depth = np.zeros(len(parents), dtype=np.int32)
+            for node in range(1, len(parents)):
+                depth[node] = depth[parents[node]] + 1
+            chosen = np.sort(np.lexsort((chosen, depth))[:most])
+            now = np.zeros(len(parents), dtype=np.int32)
+            now[chosen] = np.arange(len(chosen))
+            parents = now[parents[chosen]]
+        parts["parents"].append(parents)
+        for name in ("kinds", "children", "first", "end"):
+            parts[name].append(getattr(graphs, name)[place][chosen])
+        parts["nodes"].append(np.array(nodes[chosen]))
+    nodes = parts.pop("nodes")
+    return replace(graphs, **parts), Kept(nodes, kept.embeddings)
 
 
 def keep_texts(encoder: Encoder, texts: Sequence[str], folder: Path, most: int = 64) -> np.ndarray:

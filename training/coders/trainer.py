@@ -16,12 +16,12 @@ from torch import Tensor
 
 from .measures import measure
 from .model import GraphCoder, batch_of
-from .states import Encoder, Graphs, Kept, keep, keep_texts, read_graphs
+from .states import Encoder, Graphs, Kept, keep, keep_texts, read_graphs, trimmed
 
 #: Functions that are scored at once.
 AT_ONCE = 512
 #: Held-out functions of each form that queries are measured among.
-MEASURED = 3000
+MEASURED = 2000
 FORMS = ("whole", "bare", "snippet")
 
 
@@ -32,7 +32,7 @@ class Recipe:
     seed: int = 1
     #: `ast`, `learned`, `mean` or `max`; `none` trains the projection without a graph.
     pooling: str = "ast"
-    width: int = 128
+    width: int = 96
     layers: int = 3
     ratio: float = 0.5
     dropout: float = 0.1
@@ -40,14 +40,16 @@ class Recipe:
     both: bool = False
     #: A share of the graph for each of the `dimensions`, or one that depends on the `input`.
     gate: str = "dimensions"
-    batch: int = 1024
-    epochs: float = 4
+    #: Most nodes of a function.
+    nodes: int = 64
+    batch: int = 512
+    epochs: float = 1
     learning_rate: float = 2e-3
     #: Of the projection, which starts from the encoder as it is.
     projection_rate: float = 5e-4
     decay: float = 0.01
     temperature: float = 0.05
-    threads: int = 2
+    threads: int = 1
 
 
 @dataclass
@@ -67,8 +69,8 @@ class Functions:
         return np.nonzero((self.held_out == held_out) & of_form)[0]
 
 
-def read(functions: Path, features: Path, encoder: Encoder, folder: Path) -> Functions:
-    """Pairs and their graphs; functions that could not be parsed have none and are left out."""
+def read(functions: Path, features: Path, encoder: Encoder, folder: Path, nodes: int) -> Functions:
+    """Pairs and their graphs of at most so many nodes; functions that could not be parsed have none and are left out."""
     graphs = read_graphs(features)
     rows = {}
     for line in functions.read_text(encoding="utf-8").splitlines():
@@ -76,9 +78,10 @@ def read(functions: Path, features: Path, encoder: Encoder, folder: Path) -> Fun
         rows[one["id"]] = one
     found = [rows[one] for one in graphs.ids]
     queries = keep_texts(encoder, [one["query"] for one in found], folder)
+    graphs, kept = trimmed(graphs, keep(encoder, graphs, folder), nodes)
     return Functions(
         graphs=graphs,
-        kept=keep(encoder, graphs, folder),
+        kept=kept,
         queries=queries / np.linalg.norm(queries, axis=1, keepdims=True),
         forms=[one["form"] for one in found],
         languages=[one["language"] for one in found],
@@ -89,7 +92,7 @@ def read(functions: Path, features: Path, encoder: Encoder, folder: Path) -> Fun
 @torch.no_grad()
 def vectors(model: GraphCoder, kept: Kept, graphs: Graphs, places: np.ndarray) -> np.ndarray:
     model.eval()
-    parts = [model(batch_of(places[at : at + AT_ONCE], kept, graphs)) for at in range(0, len(places), AT_ONCE)]
+    parts = [model(batch_of(places[at : at + AT_ONCE], kept, graphs, model.with_graph)) for at in range(0, len(places), AT_ONCE)]
     return torch.cat(parts).numpy()
 
 
@@ -148,7 +151,7 @@ def train(recipe: Recipe, functions: Functions, show: bool = True) -> "tuple[Gra
             group["lr"] = rate * factor
         model.train()
         loss = contrast(
-            torch.from_numpy(functions.queries[taken]), model(batch_of(taken, functions.kept, functions.graphs)),
+            torch.from_numpy(functions.queries[taken]), model(batch_of(taken, functions.kept, functions.graphs, model.with_graph)),
             recipe.temperature,
         )
         optimizer.zero_grad()
