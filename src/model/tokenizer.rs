@@ -30,6 +30,9 @@ pub(crate) struct TextTokenizer {
     ids: OnceLock<u32>,
 }
 
+/// A token and the bytes of its text that it stands for.
+pub(crate) type SpannedToken = (u32, Range<usize>);
+
 /// Token ids of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tokenized {
@@ -311,7 +314,7 @@ impl TextTokenizer {
         &self,
         text: &str,
         most: usize,
-    ) -> Result<(Vec<(u32, Range<usize>)>, bool)> {
+    ) -> Result<(Vec<SpannedToken>, bool)> {
         let mut content = self.tokens_with_spans(text)?;
         let room = most.saturating_sub(self.specials());
         let truncated = content.len() > room;

@@ -1,9 +1,8 @@
 //! Counting tokens as some model would.
 
-use std::ops::Range;
 use std::path::Path;
 
-use super::tokenizer::{TOKENIZER, TextTokenizer};
+use super::tokenizer::{SpannedToken, TOKENIZER, TextTokenizer};
 use crate::error::Result;
 
 /// Counts the tokens of texts by a `tokenizer.json`, special tokens left out.
@@ -35,7 +34,7 @@ impl TokenCounter {
     ///
     /// # Errors
     /// InvalidRequest for a text that the tokenizer refuses.
-    pub fn tokens(&self, text: &str, most: usize) -> Result<Vec<(u32, Range<usize>)>> {
+    pub fn tokens(&self, text: &str, most: usize) -> Result<Vec<SpannedToken>> {
         Ok(self.0.encode_with_spans(text, most)?.0)
     }
 }

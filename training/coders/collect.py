@@ -29,6 +29,8 @@ FEWEST_WORDS, MOST_WORDS = 3, 30
 #: Tokens in a row that are compared with evaluation sets, and the share of them that makes code
 #: known.
 SHINGLE, KNOWN = 6, 0.5
+#: Functions of one name, at most, that are asked for in one another's words.
+MOST_NAMESAKES = 40
 PERMISSIVE = re.compile(
     r"\b(mit|mit-cmu|apache|bsd|isc|psf|python software foundation|hpnd|zlib|unlicense|0bsd|public domain|bsl-1\.0|boost|historical permission)",
     re.IGNORECASE,
@@ -182,6 +184,43 @@ def shingles(tokens: List[str]) -> Set[bytes]:
     return {digest(tokens[i : i + SHINGLE]) for i in spans}
 
 
+def name_of(one: dict) -> str:
+    """The words of a function's name, where they are two or more and say something."""
+    name = re.split(r"\.|::|#", one["id"].rsplit("#", 1)[-1].split("~")[0])[-1]
+    words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    return " ".join(words) if len(words) >= 2 and sum(len(w) > 2 for w in words) >= 2 else ""
+
+
+def partners(found: Iterable[dict], seed: int) -> Dict[str, str]:
+    """For functions whose name another package has as well, what that says of its own: the same asked
+    for in other words. Both packages are held out, or neither."""
+    groups: Dict[Tuple[str, str, bool], List[dict]] = collections.defaultdict(list)
+    for one in found:
+        if name_of(one):
+            groups[one["language"], name_of(one), is_held_out(one["package"])].append(one)
+    chance = random.Random(seed)
+    asked: Dict[str, str] = {}
+    for group in groups.values():
+        # What dozens of classes have in common is a convention, and says little of each.
+        if not 2 <= len(group) <= MOST_NAMESAKES:
+            continue
+        for one in group:
+            own = telling(one["text"])
+            others = [telling(other["text"]) for other in group]
+            fits = [
+                other
+                for other, words in zip(group, others)
+                if other["package"] != one["package"] and own & words and len(own & words) <= 0.6 * len(own | words)
+            ]
+            if fits:
+                asked[one["id"]] = chance.choice(fits)["text"]
+    return asked
+
+
+def telling(text: str) -> Set[str]:
+    return {w for w in said(text).split() if w not in STOP}
+
+
 class Evaluated:
     """What evaluation sets hold: code and documentation that may not be trained on."""
 
@@ -260,8 +299,9 @@ def is_held_out(package: str) -> bool:
 def collect(sources: List[Tuple[str, Path, Path]], evaluation: Path, out: Path, seed: int = 1) -> dict:
     """Writes the functions of `sources` (kind, folder, units) to `out`; returns what was counted.
 
-    Half of the functions keep their documentation (`form` is `whole`), and are asked for by some of
-    its words; the others are without it (`bare`), and are asked for by its first sentence."""
+    Half of the functions keep their documentation and are asked for by some of its words (`form` is
+    `whole`), or by what another package says of a function of that name (`asked`); the others are without
+    it (`bare`), and are asked for by its first sentence."""
     evaluated = Evaluated(evaluation)
     counts: Dict[str, int] = collections.Counter()
     seen_code: Set[bytes] = set()
@@ -297,12 +337,15 @@ def collect(sources: List[Tuple[str, Path, Path]], evaluation: Path, out: Path, 
                 of_language += 1
                 kept.append(one)
     chance.shuffle(kept)
+    asked = partners((one for functions in found.values() for one in functions), seed)
     packages: Dict[str, List] = {}
     with out.open("w", encoding="utf-8") as lines:
         for one in kept:
             form = "whole" if hashlib.sha256(one["id"].encode()).digest()[1] % 2 else "bare"
             query = one["text"] if form == "bare" else keywords(one["text"], one["id"])
             code = one["code"] if form == "bare" else one["documented"]
+            if form == "whole" and one["id"] in asked:
+                form, query = "asked", asked[one["id"]]
             row = {
                 "id": one["id"], "language": one["language"], "package": one["package"], "form": form,
                 "held_out": is_held_out(one["package"]), "query": query, "code": code,
@@ -311,6 +354,7 @@ def collect(sources: List[Tuple[str, Path, Path]], evaluation: Path, out: Path, 
             about = packages.setdefault(one["package"], [one["licence"], 0])
             about[1] += 1
             counts[f"kept {one['language']}"] += 1
+            counts[form] += 1
             counts["kept"] += 1
             counts["held out"] += row["held_out"]
         for number, one in enumerate(snippets(evaluation / "conala_train.json", evaluated)):

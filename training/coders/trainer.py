@@ -22,7 +22,7 @@ from .states import Encoder, Graphs, Kept, keep, keep_texts, read_graphs, trimme
 AT_ONCE = 512
 #: Held-out functions of each form that queries are measured among.
 MEASURED = 2000
-FORMS = ("whole", "bare", "snippet")
+FORMS = ("asked", "whole", "bare", "snippet")
 
 
 @dataclass
@@ -32,21 +32,23 @@ class Recipe:
     seed: int = 1
     #: `ast`, `learned`, `mean` or `max`; `none` trains the projection without a graph.
     pooling: str = "ast"
-    width: int = 96
+    width: int = 64
     layers: int = 3
     ratio: float = 0.5
-    dropout: float = 0.1
+    dropout: float = 0.0
     #: Edges from parents to children as well.
     both: bool = False
     #: A share of the graph for each of the `dimensions`, or one that depends on the `input`.
     gate: str = "dimensions"
     #: Most nodes of a function.
     nodes: int = 64
-    batch: int = 512
-    epochs: float = 1
-    learning_rate: float = 2e-3
-    #: Of the projection, which starts from the encoder as it is.
-    projection_rate: float = 5e-4
+    batch: int = 256
+    #: Of the projection alone, which starts from the encoder as it is: quick, and where the graph begins.
+    projection_epochs: float = 6
+    #: Of everything.
+    epochs: float = 1.5
+    learning_rate: float = 6e-3
+    projection_rate: float = 2e-3
     decay: float = 0.01
     temperature: float = 0.05
     threads: int = 1
@@ -127,17 +129,30 @@ def train(recipe: Recipe, functions: Functions, show: bool = True) -> "tuple[Gra
     """A trained model, and what is told of the run."""
     torch.set_num_threads(recipe.threads)
     model = make(recipe, functions.graphs.vocabulary, functions.queries.shape[1])
+    began = time.monotonic()
+    with_graph, model.with_graph = model.with_graph, False
+    stage(recipe, model, functions, recipe.projection_epochs, recipe.projection_rate, False)
+    model.with_graph = with_graph
+    steps, losses = stage(recipe, model, functions, recipe.epochs, recipe.projection_rate / 2, show)
+    report = {
+        "recipe": asdict(recipe), "steps": steps, "seconds": round(time.monotonic() - began, 1),
+        "loss": round(float(np.mean(losses[-25:])), 4) if losses else None, "held_out": held_out(model, functions),
+    }
+    return model, report
+
+
+def stage(
+    recipe: Recipe, model: GraphCoder, functions: Functions, epochs: float, projection_rate: float, show: bool
+) -> "tuple[int, List[float]]":
+    """Trains what the model makes use of; returns how many steps it took, and their losses."""
     places = functions.places(False)
     batch = min(recipe.batch, len(places))
-    steps = max(1, round(recipe.epochs * len(places) / batch))
-    projection = list(model.project.parameters())
+    steps = round(epochs * len(places) / batch)
     others = [p for n, p in model.named_parameters() if not n.startswith("project.") and p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": projection, "lr": recipe.projection_rate, "weight_decay": 0.0},
-            {"params": others, "lr": recipe.learning_rate, "weight_decay": recipe.decay},
-        ]
-    )
+    groups = [{"params": list(model.project.parameters()), "lr": projection_rate, "weight_decay": 0.0}]
+    if model.with_graph:
+        groups.append({"params": others, "lr": recipe.learning_rate, "weight_decay": recipe.decay})
+    optimizer = torch.optim.AdamW(groups)
     rates = [group["lr"] for group in optimizer.param_groups]
     chance = np.random.default_rng(recipe.seed)
     began, order = time.monotonic(), np.empty(0, dtype=np.int64)
@@ -151,7 +166,8 @@ def train(recipe: Recipe, functions: Functions, show: bool = True) -> "tuple[Gra
             group["lr"] = rate * factor
         model.train()
         loss = contrast(
-            torch.from_numpy(functions.queries[taken]), model(batch_of(taken, functions.kept, functions.graphs, model.with_graph)),
+            torch.from_numpy(functions.queries[taken]),
+            model(batch_of(taken, functions.kept, functions.graphs, model.with_graph)),
             recipe.temperature,
         )
         optimizer.zero_grad()
@@ -161,8 +177,4 @@ def train(recipe: Recipe, functions: Functions, show: bool = True) -> "tuple[Gra
         losses.append(loss.item())
         if show and (step + 1) % 25 == 0:
             print(f"step {step + 1} of {steps}: loss {np.mean(losses[-25:]):.3f}, {time.monotonic() - began:.0f} s", flush=True)
-    report = {
-        "recipe": asdict(recipe), "steps": steps, "seconds": round(time.monotonic() - began, 1),
-        "loss": round(float(np.mean(losses[-25:])), 4), "held_out": held_out(model, functions),
-    }
-    return model, report
+    return steps, losses
