@@ -39,16 +39,19 @@ class Recipe:
     #: Edges from parents to children as well.
     both: bool = False
     #: A share of the graph for each of the `dimensions`, or one that depends on the `input`.
-    gate: str = "dimensions"
+    gate: str = "input"
+    #: How often functions count that are asked for in others' words, of which there are few.
+    repeat: int = 4
     #: Most nodes of a function.
     nodes: int = 64
     batch: int = 256
     #: Of the projection alone, which starts from the encoder as it is: quick, and where the graph begins.
-    projection_epochs: float = 6
+    projection_epochs: float = 1
     #: Of everything.
-    epochs: float = 1.5
+    epochs: float = 2
     learning_rate: float = 6e-3
-    projection_rate: float = 2e-3
+    #: Of the projection: little, or it forgets what was never asked in training.
+    projection_rate: float = 5e-4
     decay: float = 0.01
     temperature: float = 0.05
     threads: int = 1
@@ -146,6 +149,8 @@ def stage(
 ) -> "tuple[int, List[float]]":
     """Trains what the model makes use of; returns how many steps it took, and their losses."""
     places = functions.places(False)
+    few = [place for place in places if functions.forms[place] in ("asked", "snippet")]
+    places = np.concatenate([places, *[np.array(few, dtype=places.dtype)] * (recipe.repeat - 1)])
     batch = min(recipe.batch, len(places))
     steps = round(epochs * len(places) / batch)
     others = [p for n, p in model.named_parameters() if not n.startswith("project.") and p.requires_grad]
