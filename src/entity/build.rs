@@ -34,6 +34,8 @@ pub struct NameLimits {
     pub tokens: usize,
     /// Longest name or alias, in bytes.
     pub bytes: usize,
+    /// Most aliases that come with a name.
+    pub aliases: usize,
 }
 
 impl Default for NameLimits {
@@ -41,6 +43,7 @@ impl Default for NameLimits {
         NameLimits {
             tokens: 128,
             bytes: 4_096,
+            aliases: 1_000,
         }
     }
 }
@@ -355,6 +358,15 @@ pub(super) fn check_fields(new: &NewName, limits: NameLimits) -> Result<()> {
             ))
             .into());
     }
+    if new.aliases.len() > limits.aliases {
+        return Err(
+            Problem::new(Code::InvalidName, "the name has too many aliases")
+                .field("aliases")
+                .found(new.aliases.len())
+                .expected(format!("at most {}", limits.aliases))
+                .into(),
+        );
+    }
     if new
         .description
         .as_ref()
@@ -367,14 +379,13 @@ pub(super) fn check_fields(new: &NewName, limits: NameLimits) -> Result<()> {
                 .into(),
         );
     }
-    if new
-        .popularity
-        .is_some_and(|popularity| !popularity.is_finite() || popularity < 0.0)
+    if let Some(popularity) = new.popularity
+        && !(popularity.is_finite() && popularity >= 0.0)
     {
         return Err(
             Problem::new(Code::InvalidName, "the popularity cannot be used")
                 .field("popularity")
-                .found(format!("{:?}", new.popularity))
+                .found(popularity)
                 .expected("a finite number, 0 or more")
                 .into(),
         );

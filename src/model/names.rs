@@ -70,11 +70,17 @@ impl NameTokenizer {
     }
 
     /// The tokens of a text, whatever they are, with the bytes of the text each of them stands
-    /// for.
+    /// for, but for the white space before it.
     ///
     /// # Errors
     /// As [`NameTokenizer::tokens`].
     pub fn text_tokens(&self, text: &str) -> Result<Vec<(u32, (usize, usize))>> {
-        self.tokenizer.tokens_with_spans(text)
+        let mut tokens = self.tokenizer.tokens_with_spans(text)?;
+        // Tokenizers that count the space before a word to it disagree about whether the span has it.
+        for (_, (start, end)) in &mut tokens {
+            let rest = text[*start..*end].trim_start();
+            *start = *end - rest.len();
+        }
+        Ok(tokens)
     }
 }

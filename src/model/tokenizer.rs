@@ -128,6 +128,19 @@ impl TextTokenizer {
         })
     }
 
+    /// The same that takes what looks like a special token for any other characters.
+    pub(crate) fn without_special_tokens(mut self) -> TextTokenizer {
+        self.tokenizer.set_encode_special_tokens(true);
+        self
+    }
+
+    /// The id of a special token; None where there is none of this content.
+    pub(crate) fn special(&self, content: &str) -> Option<u32> {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let mut special = added.into_iter().filter(|(_, token)| token.special);
+        special.find(|(_, token)| token.content == content).map(|(id, _)| id)
+    }
+
     /// What every id is below.
     pub(crate) fn ids(&self) -> u32 {
         *self.ids.get_or_init(|| {

@@ -21,30 +21,34 @@ mod tests;
 
 pub use annotate::MAX_ANNOTATED;
 use annotate::annotate;
-use candidates::{Longer, Question, add_names, candidates, given, share_longer};
+use candidates::{Longer, Lookup, Question, share_longer};
 pub use fit::{Calibration, CalibrationBin, Example, FitReport, fit};
-use measure::{Wanted, add_written};
+use measure::{Wanted, longest};
 pub use mentions::Mentions;
 use mentions::detect;
 pub use request::{
     DisambiguateRequest, LinkMethod, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
-    MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
+    MAX_MENTIONS, MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
 };
-use request::{bytes_of, check_count, check_samples, check_text, check_threshold};
+use request::{
+    bytes_of, check_count, check_mentions, check_samples, check_text, check_threshold,
+};
 use weigh::best_first;
 pub use weigh::{
     CandidateMeasures, Evidence, Known, NoneMeasures, Origin, Shares, Thresholds, Way, Weighings,
     Weights,
 };
-use write::{draw, no_generator, search};
+use write::{draw, no_generator, read, search};
 
 use super::view::View;
 use crate::config::Entities;
 use crate::error::Result;
-use crate::model::{Generator, Registry, TextEncoder};
+use crate::model::{Cancellation, Generator, Registry, TextEncoder};
 
 /// Bytes around a marked mention in which longer ones are looked for.
 const AROUND: usize = 4_000;
+/// Bytes of a token that an encoder reads, at most, where a description is cut.
+const BYTES_PER_TOKEN: usize = 32;
 
 /// Links texts to the entities of catalogs. Any number of threads may use one at once; clones share
 /// the models.
@@ -54,6 +58,7 @@ pub struct EntityLinker {
     generator: Option<Generator>,
     weights: Weights,
     wanted: Wanted,
+    cancellation: Cancellation,
 }
 
 /// A mention that was found, in characters of the text, and what is known of it.
@@ -109,7 +114,21 @@ impl EntityLinker {
             },
             generator,
             weights,
+            cancellation: Cancellation::default(),
         }
+    }
+
+    /// The same for somebody who may leave: what is asked of it fails with Timeout, soon after, once
+    /// it is cancelled.
+    pub fn until(&self, cancellation: &Cancellation) -> EntityLinker {
+        EntityLinker {
+            cancellation: cancellation.clone(),
+            ..self.clone()
+        }
+    }
+
+    fn lookup<'a>(&self, view: &'a View) -> Lookup<'a> {
+        Lookup::new(view, self.encoder.max_tokens().saturating_mul(BYTES_PER_TOKEN))
     }
 
     /// The same with everything measured, whether it counts or not.
@@ -158,11 +177,13 @@ impl EntityLinker {
     pub fn found(&self, view: &View, request: &LinkRequest) -> Result<Vec<FoundMention>> {
         let text = &request.text;
         check_text("text", text)?;
+        let mut lookup = self.lookup(view);
         let mut written: Vec<Vec<String>> = Vec::new();
         let (stretches, questions) = match request.method {
             LinkMethod::Detect => {
                 let stretches = detect(view, text, request.mentions)?;
-                let questions = stretches.iter().map(|one| Question::found(view, one));
+                check_mentions("text", stretches.len())?;
+                let questions = stretches.iter().map(|one| lookup.found(one));
                 let mut questions = questions.collect::<Result<Vec<_>>>()?;
                 let longer = Longer::of(text, &questions);
                 for question in &mut questions {
@@ -172,9 +193,12 @@ impl EntityLinker {
             }
             LinkMethod::Annotate => {
                 let (mut stretches, mut questions) = (Vec::new(), Vec::new());
-                for one in annotate(view, self.generator.as_ref(), text)? {
-                    let mut question = Question::found(view, &one.stretch)?;
-                    written.push(add_names(view, &one.names, &mut question.candidates)?);
+                let annotated =
+                    annotate(view, self.generator.as_ref(), text, &self.cancellation)?;
+                for one in annotated {
+                    let mut question = lookup.found(&one.stretch)?;
+                    let ids = lookup.add_names(&one.names, &mut question.candidates)?;
+                    written.push(ids.iter().map(|id| id.as_ref().to_owned()).collect());
                     questions.push(question);
                     stretches.push(one.stretch);
                 }
@@ -230,9 +254,10 @@ impl EntityLinker {
         let (start, end) = bytes_of(&request.text, request.start, request.end)?;
         let tokens = view.tokenizer().tokens(&request.text[start..end])?;
         let tokens = tokens.unwrap_or_default();
+        let mut lookup = self.lookup(view);
         let (origin, candidates) = match request.candidates.is_empty() {
-            true => (Origin::Marked, candidates(view, &tokens)?),
-            false => (Origin::Given, given(view, &request.candidates, &tokens)?),
+            true => (Origin::Marked, lookup.candidates(&tokens)?),
+            false => (Origin::Given, lookup.given(&request.candidates, &tokens)?),
         };
         let mut question = Question {
             origin,
@@ -242,7 +267,7 @@ impl EntityLinker {
             candidates,
         };
         if origin == Origin::Marked {
-            self.look_further(view, &request.text, &mut question)?;
+            self.look_further(&mut lookup, view, &request.text, &mut question)?;
         }
         let evidence = self.evidence(view, &request.text, vec![question], self.wanted)?;
         // One question, one answer.
@@ -255,7 +280,13 @@ impl EntityLinker {
 
     /// Adds what a marked mention may mean besides what its words say: what longer mentions around
     /// it mean, and what a generator would write.
-    fn look_further(&self, view: &View, text: &str, question: &mut Question) -> Result<()> {
+    fn look_further(
+        &self,
+        lookup: &mut Lookup<'_>,
+        view: &View,
+        text: &str,
+        question: &mut Question,
+    ) -> Result<()> {
         let from = text.floor_char_boundary(question.start.saturating_sub(AROUND));
         // Not from the middle of a word.
         let from = match text[from..question.start].find(char::is_whitespace) {
@@ -268,13 +299,13 @@ impl EntityLinker {
             stretch.start += from;
             stretch.end += from;
             if text[stretch.start..stretch.end].contains(char::is_whitespace) {
-                around.push(Question::found(view, &stretch)?);
+                around.push(lookup.found(&stretch)?);
             }
         }
         share_longer(text, &Longer::of(text, &around), question);
         match &self.generator {
             Some(generator) if self.wanted.generated => {
-                add_written(view, generator, text, question)
+                self.add_written(lookup, view, generator, text, question)
             }
             _ => Ok(()),
         }
@@ -294,16 +325,22 @@ impl EntityLinker {
         let k = check_count("k", request.k.unwrap_or(10), 1)?;
         let samples = request.samples.map(check_samples).transpose()?;
         let mut entities = match (&self.generator, samples) {
-            (Some(generator), None) => search(view, generator, &request.query, k)?,
-            (Some(generator), Some(samples)) => draw(view, generator, &request.query, samples)?,
+            (Some(generator), None) => {
+                let mut generation = read(view, generator, &request.query, &self.cancellation)?;
+                search(view, longest(view, generator), &mut generation, k)?
+            }
+            (Some(generator), Some(samples)) => {
+                let mut generation = read(view, generator, &request.query, &self.cancellation)?;
+                draw(view, generator.max_answer(), &mut generation, samples)?
+            }
             (None, Some(_)) => {
                 return Err(no_generator("samples", "no samples, or").into());
             }
             (None, None) => {
                 let stretches = detect(view, &request.query, Mentions::All)?;
-                let questions = stretches
-                    .iter()
-                    .map(|stretch| Question::found(view, stretch));
+                check_mentions("query", stretches.len())?;
+                let mut lookup = self.lookup(view);
+                let questions = stretches.iter().map(|stretch| lookup.found(stretch));
                 let questions = questions.collect::<Result<Vec<_>>>()?;
                 let known = self.evidence(view, &request.query, questions, self.wanted)?;
                 let shares = known
