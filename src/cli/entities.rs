@@ -1,8 +1,10 @@
 //! `gleaner entities`: build, list, show and change catalogs of names, and link texts to them.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +14,7 @@ use serde_json::json;
 use super::Context;
 use crate::entity::{
     AddReport, BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs,
-    NameRecord, NewName, RejectedName,
+    NameRecord, NewName, RejectedFrom, RejectedName,
 };
 use crate::error::{Error, Result};
 use crate::ingest::{Items, NameOptions, read_aliases, read_names};
@@ -165,7 +167,12 @@ impl EntitiesCommand {
                 })
             }
             EntitiesCommand::Compact { catalog } => {
-                context.print(&catalogs.compact(&catalog)?, report_in_words)
+                let bar = progress_bar();
+                let report = catalogs.compact(&catalog, &mut |progress| {
+                    bar.set_message(progress_in_words(progress));
+                });
+                bar.finish_and_clear();
+                context.print(&report?, report_in_words)
             }
             EntitiesCommand::Delete { catalog } => {
                 catalogs.delete(&catalog)?;
@@ -194,8 +201,8 @@ impl Build {
         let reading = NameOptions {
             underscores: self.underscores,
         };
-        let mut names = files(&self.names, |file| read_names(file, reading))?;
-        let mut aliases = files(&self.aliases, |file| read_aliases(file, reading))?;
+        let (mut names, of_names) = files(&self.names, |file| read_names(file, reading))?;
+        let (mut aliases, of_aliases) = files(&self.aliases, |file| read_aliases(file, reading))?;
         let mut rejects = Rejects::open(self.rejects.as_deref())?;
         let bar = progress_bar();
         let report = catalogs.build(
@@ -204,7 +211,14 @@ impl Build {
             BuildInput {
                 names: &mut names,
                 aliases: &mut aliases,
-                rejects: &mut |rejected| rejects.add(&rejected),
+                rejects: &mut |rejected| {
+                    let read = match rejected.from {
+                        RejectedFrom::Names => &of_names,
+                        RejectedFrom::Aliases => &of_aliases,
+                    };
+                    let (file, row) = read.place(rejected.row);
+                    rejects.add(&file, row, &rejected)
+                },
                 progress: &mut |progress| bar.set_message(progress_in_words(progress)),
             },
         );
@@ -236,14 +250,40 @@ impl Add {
     }
 }
 
+/// How many rows of which files have come.
+#[derive(Clone)]
+struct RowsOf(Rc<RefCell<Vec<(PathBuf, u64)>>>);
+
+impl RowsOf {
+    /// The file of a row that is counted over all of them, and its number there.
+    fn place(&self, row: u64) -> (PathBuf, u64) {
+        let mut left = row;
+        for (file, rows) in self.0.borrow().iter() {
+            if left <= *rows {
+                return (file.clone(), left);
+            }
+            left -= rows;
+        }
+        (PathBuf::new(), row)
+    }
+}
+
 /// What files hold, one after the other; each is opened when its turn comes, but looked at first.
 fn files<T: 'static>(
     paths: &[PathBuf],
     open: impl Fn(&Path) -> Result<Items<T>>,
-) -> Result<Items<T>> {
+) -> Result<(Items<T>, RowsOf)> {
     let opened = paths.iter().map(|path| open(path));
     let opened = opened.collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(opened.into_iter().flatten()))
+    let of = RowsOf(Rc::new(RefCell::new(
+        paths.iter().map(|path| (path.clone(), 0)).collect(),
+    )));
+    let counted = of.clone();
+    let items = opened.into_iter().enumerate().flat_map(move |(at, items)| {
+        let counted = counted.clone();
+        items.inspect(move |_| counted.0.borrow_mut()[at].1 += 1)
+    });
+    Ok((Box::new(items), of))
 }
 
 /// Where what could not be taken is written; without a file the first ones are logged.
@@ -267,18 +307,25 @@ impl Rejects {
         })
     }
 
-    fn add(&mut self, rejected: &RejectedName) -> Result<()> {
+    fn add(&mut self, file: &Path, row: u64, rejected: &RejectedName) -> Result<()> {
         match &mut self.out {
             Some(out) => {
                 let line = json!({
-                    "row": rejected.row, "name": rejected.name, "problem": rejected.problem,
+                    "file": file.display().to_string(), "row": row, "name": rejected.name, "problem": rejected.problem,
                 });
                 writeln!(out, "{line}").map_err(cannot_write)
             }
             None => {
                 self.logged += 1;
                 if self.logged <= LOGGED {
-                    tracing::warn!(name = rejected.name, "not taken: {}", rejected.problem);
+                    let file = file.display().to_string();
+                    tracing::warn!(
+                        file,
+                        row,
+                        name = rejected.name,
+                        "not taken: {}",
+                        rejected.problem
+                    );
                 }
                 Ok(())
             }
@@ -314,6 +361,7 @@ pub(super) fn progress_bar() -> ProgressBar {
 fn progress_in_words(progress: BuildProgress) -> String {
     match progress {
         BuildProgress::Names(names) => format!("{names} names read"),
+        BuildProgress::Sorted(names) => format!("{names} names sorted"),
         BuildProgress::Aliases(aliases) => format!("names sorted, {aliases} aliases read"),
         BuildProgress::Writing => "writing".into(),
     }

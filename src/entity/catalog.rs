@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::build::{NameLimits, Tally};
 use super::change::{AddReport, apply, check, no_entity, replay};
 use super::generation::{
-    CHANGES, LOCK, MANIFEST, Manifest, NAMES, Place, busy, cannot_read, lock_file, read_manifest,
+    CHANGES, LockError, MANIFEST, Manifest, NAMES, Place, busy, cannot_read, lock_building,
+    lock_changes, read_manifest,
 };
 use super::log::{self, Change, Removal};
 use super::overlay::Overlay;
@@ -35,12 +36,14 @@ use super::view::View;
 use super::{NameRecord, NewAlias, NewName, RejectedName};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{check_name, sync_parent};
-use crate::model::NameTokenizer;
+use crate::model::{Generator, NameTokenizer};
 
 /// Most names of one request to add some.
 pub const MAX_ADDED: usize = 10_000;
 /// Additions and removals from which on a catalog should be sealed anew.
 const MANY_CHANGES: usize = 100_000;
+/// What the folders of catalogs that were removed begin with: no name of a catalog does.
+const REMOVED: &str = ".removed-";
 
 /// What a catalog is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,6 +117,8 @@ pub struct BuildOptions {
 pub enum BuildProgress {
     /// So many names are read.
     Names(u64),
+    /// So many names are in order.
+    Sorted(u64),
     /// Names are sorted; so many aliases are read.
     Aliases(u64),
     /// The file is being written.
@@ -228,7 +233,7 @@ impl Catalogs {
     ///
     /// # Errors
     /// `invalid_request` for a name that cannot be used, `catalog_exists`, `task_running` while
-    /// another build of it goes on; what `input` gives; an operator's error where it cannot be
+    /// another build of it goes on, `invalid_name` where no name at all could be taken; what `input` gives; an operator's error where it cannot be
     /// written. There is no new catalog then, and the old one is as it was.
     pub fn build(
         &self,
@@ -241,17 +246,24 @@ impl Catalogs {
             return Err(exists(name));
         }
         let place = Place::prepare(&self.folder.join(name), &options.model_folder)?;
+        // No more than the generator writes, where the model is one.
+        let writes = Generator::max_answer_in(&options.model_folder)?;
+        let max_tokens = options.max_tokens.min(writes.unwrap_or(usize::MAX));
         let limits = NameLimits {
-            tokens: options.max_tokens,
+            tokens: max_tokens,
             ..NameLimits::default()
         };
         let (_, tally) = place.fill(limits, input)?;
+        // Nothing takes the place of a catalog, or is one, where something was to be.
+        if tally.names == 0 && (options.replace || tally.rejected > 0) {
+            return Err(nothing(&tally));
+        }
         let bytes = place.bytes()?;
         let _lock = self.lock(name)?;
         if !options.replace && self.folder.join(name).join(MANIFEST).exists() {
             return Err(exists(name));
         }
-        place.publish(&options.model, options.max_tokens)?;
+        place.publish(&options.model, max_tokens)?;
         Ok(report(name, &tally, bytes))
     }
 
@@ -260,13 +272,17 @@ impl Catalogs {
     ///
     /// # Errors
     /// As [`Catalogs::build`].
-    pub fn compact(&self, name: &str) -> Result<BuildReport> {
+    pub fn compact(
+        &self,
+        name: &str,
+        progress: &mut dyn FnMut(BuildProgress),
+    ) -> Result<BuildReport> {
         let folder = self.folder.join(name);
         let (view, manifest, sealed_up_to) = self.with(name, |opened| {
             Ok((opened.view.clone(), opened.manifest.clone(), opened.read))
         })?;
         let place = Place::prepare(&folder, &folder.join(&manifest.generation))?;
-        let tally = super::compact::compact(&view, &place.folder, manifest.limits())?;
+        let tally = super::compact::compact(&view, &place.folder, manifest.limits(), progress)?;
         let bytes = place.bytes()?;
         let _lock = self.lock(name)?;
         let now = read_manifest(&folder)?.ok_or_else(|| not_found(name))?;
@@ -313,24 +329,47 @@ impl Catalogs {
     /// Removes a catalog.
     ///
     /// # Errors
-    /// `catalog_not_found`; an operator's error where its files cannot be removed.
+    /// `catalog_not_found`, `task_running` while it is built or compacted; an operator's error where
+    /// its files cannot be removed.
     pub fn delete(&self, name: &str) -> Result<()> {
         let folder = self.place(name)?;
-        if read_manifest(&folder)?.is_none() {
-            return Err(not_found(name));
-        }
+        // Whatever it says: what is damaged can be removed too.
+        let there = || match folder.join(MANIFEST).exists() {
+            true => Ok(()),
+            false => Err(not_found(name)),
+        };
+        there()?;
+        let _building = lock_building(&folder).map_err(|error| gone(error, name))?;
         let _lock = self.lock(name)?;
+        there()?;
         let cannot = |e: std::io::Error| {
             Error::operator_from(format!("cannot remove {}", folder.display()), e)
         };
-        // It is gone with this file; the rest is no catalog any more.
-        match std::fs::remove_file(folder.join(MANIFEST)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(not_found(name)),
-            removed => removed.map_err(cannot)?,
-        }
-        sync_parent(&folder.join(MANIFEST))?;
+        // It is gone in one step; what is left of it has no name of a catalog, and cannot be in the
+        // way of another one of this name.
+        let removed = format!("{REMOVED}{}", uuid::Uuid::new_v4().simple());
+        std::fs::rename(&folder, self.folder.join(removed)).map_err(cannot)?;
+        sync_parent(&folder)?;
         self.slots.lock().remove(name);
-        std::fs::remove_dir_all(&folder).map_err(cannot)
+        self.sweep()
+    }
+
+    /// Removes what is left of catalogs that were removed, by a process that may have ended since.
+    fn sweep(&self) -> Result<()> {
+        let cannot =
+            |e| Error::operator_from(format!("cannot remove from {}", self.folder.display()), e);
+        for entry in std::fs::read_dir(&self.folder).map_err(cannot)? {
+            let entry = entry.map_err(cannot)?;
+            if !entry.file_name().to_string_lossy().starts_with(REMOVED) {
+                continue;
+            }
+            match std::fs::remove_dir_all(entry.path()) {
+                // Another one removes it too.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(cannot)?,
+            }
+        }
+        Ok(())
     }
 
     /// The names of an entity.
@@ -447,8 +486,7 @@ impl Catalogs {
     }
 
     fn lock(&self, name: &str) -> Result<File> {
-        lock_file(&self.folder.join(name).join(LOCK), true)?
-            .ok_or_else(|| Error::Bug("a lock that was waited for was not given".into()))
+        lock_changes(&self.folder.join(name)).map_err(|error| gone(error, name))
     }
 }
 
@@ -512,6 +550,21 @@ fn stamp(metadata: &Metadata) -> Stamp {
     (metadata.modified().ok(), metadata.len(), number)
 }
 
+fn gone(error: LockError, name: &str) -> Error {
+    match error {
+        LockError::Gone => not_found(name),
+        LockError::Failed(error) => error,
+    }
+}
+
+fn nothing(tally: &Tally) -> Error {
+    Problem::new(Code::InvalidName, "there is no name that can be taken")
+        .field("names")
+        .found(format!("{} names, all of them refused", tally.rejected))
+        .expected("at least one that the catalog can have; the rejects say what is wrong")
+        .into()
+}
+
 fn not_found(name: &str) -> Error {
     Problem::new(
         Code::CatalogNotFound,
@@ -530,6 +583,6 @@ fn exists(name: &str) -> Error {
     )
     .field("catalog")
     .found(name)
-    .expected("another name, or that it is to be replaced")
+    .expected("another name, or --replace on the command line")
     .into()
 }

@@ -21,7 +21,8 @@ use crate::error::{Code, Error, Problem, Result};
 pub struct AddReport {
     /// Names that are new.
     pub added: usize,
-    /// Names that were there with the same id, and are now as they came; they keep their aliases.
+    /// Names that were there with the same id: what came with them now is in the place of what was
+    /// known, what did not come stays, and aliases are added to those that there were.
     pub replaced: usize,
 }
 
@@ -113,6 +114,12 @@ fn add(view: &mut View, names: &[NewName], limits: NameLimits) -> Result<AddRepo
         let (tokens, mut aliases) = spell(view, new, limits)?;
         let id = new.id.clone().unwrap_or_else(|| new.name.clone());
         let before = view.name_of_id(&id, &new.name, &tokens)?;
+        let known = match before {
+            Some(number) => view.record(number)?,
+            None => None,
+        };
+        let (described, popular) =
+            known.map_or((None, None), |known| (known.description, known.popularity));
         let sealed = view.sealed.clone();
         let overlay = Arc::make_mut(&mut view.overlay);
         match before {
@@ -140,8 +147,13 @@ fn add(view: &mut View, names: &[NewName], limits: NameLimits) -> Result<AddRepo
             record: NameRecord {
                 name: new.name.clone(),
                 id,
-                description: new.description.clone().filter(|text| !text.is_empty()),
-                popularity: new.popularity,
+                // An empty one takes it away.
+                description: new
+                    .description
+                    .clone()
+                    .or(described)
+                    .filter(|text| !text.is_empty()),
+                popularity: new.popularity.or(popular),
             },
             tokens,
             aliases,

@@ -26,7 +26,7 @@ mod texts;
 mod trie;
 mod view;
 
-pub use build::{NameLimits, NewAlias, RejectedName};
+pub use build::{NameLimits, NewAlias, RejectedFrom, RejectedName};
 pub use catalog::{
     BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs, Incoming,
     MAX_ADDED, check_catalog_name,

@@ -145,8 +145,7 @@ impl Overlay {
     /// What was added under this alias.
     pub(super) fn aliased(&self, tokens: &[u32]) -> impl Iterator<Item = u32> + '_ {
         let node = self.aliases.walk(tokens);
-        node.into_iter()
-            .flat_map(|node| self.aliases.ends(node))
+        node.into_iter().flat_map(|node| self.aliases.ends(node))
     }
 
     /// Whether an alias goes on from here; for walking the aliases a token at a time.

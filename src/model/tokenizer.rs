@@ -138,7 +138,9 @@ impl TextTokenizer {
     pub(crate) fn special(&self, content: &str) -> Option<u32> {
         let added = self.tokenizer.get_added_tokens_decoder();
         let mut special = added.into_iter().filter(|(_, token)| token.special);
-        special.find(|(_, token)| token.content == content).map(|(id, _)| id)
+        special
+            .find(|(_, token)| token.content == content)
+            .map(|(id, _)| id)
     }
 
     /// What every id is below.

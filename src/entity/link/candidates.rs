@@ -153,13 +153,14 @@ impl<'a> Lookup<'a> {
         for (index, name) in names.iter().enumerate() {
             let numbers = self.view.names_called(name)?;
             if numbers.is_empty() {
-                return Err(
-                    Problem::new(Code::EntityNotFound, "a candidate is not in the catalog")
-                        .field(format!("candidates[{index}]"))
-                        .found(name)
-                        .expected("a name or an id of the catalog")
-                        .into(),
-                );
+                return Err(Problem::new(
+                    Code::EntityNotFound,
+                    "a candidate is not in the catalog",
+                )
+                .field(format!("candidates[{index}]"))
+                .found(name)
+                .expected("a name or an id of the catalog")
+                .into());
             }
             for number in numbers {
                 let count = counts.get(&number).copied().unwrap_or(0.0);

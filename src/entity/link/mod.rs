@@ -28,11 +28,9 @@ pub use mentions::Mentions;
 use mentions::detect;
 pub use request::{
     DisambiguateRequest, LinkMethod, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
-    MAX_MENTIONS, MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
+    MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
 };
-use request::{
-    bytes_of, check_count, check_mentions, check_samples, check_text, check_threshold,
-};
+use request::{bytes_of, check_count, check_mentions, check_samples, check_text, check_threshold};
 use weigh::best_first;
 pub use weigh::{
     CandidateMeasures, Evidence, Known, NoneMeasures, Origin, Shares, Thresholds, Way, Weighings,
@@ -128,7 +126,10 @@ impl EntityLinker {
     }
 
     fn lookup<'a>(&self, view: &'a View) -> Lookup<'a> {
-        Lookup::new(view, self.encoder.max_tokens().saturating_mul(BYTES_PER_TOKEN))
+        Lookup::new(
+            view,
+            self.encoder.max_tokens().saturating_mul(BYTES_PER_TOKEN),
+        )
     }
 
     /// The same with everything measured, whether it counts or not.
@@ -193,8 +194,7 @@ impl EntityLinker {
             }
             LinkMethod::Annotate => {
                 let (mut stretches, mut questions) = (Vec::new(), Vec::new());
-                let annotated =
-                    annotate(view, self.generator.as_ref(), text, &self.cancellation)?;
+                let annotated = annotate(view, self.generator.as_ref(), text, &self.cancellation)?;
                 for one in annotated {
                     let mut question = lookup.found(&one.stretch)?;
                     let ids = lookup.add_names(&one.names, &mut question.candidates)?;

@@ -172,7 +172,9 @@ pub(super) fn check_mentions(field: &str, found: usize) -> Result<()> {
         Problem::new(Code::LimitExceeded, "the text has too many mentions")
             .field(field)
             .found(format!("{found} mentions"))
-            .expected(format!("at most {MAX_MENTIONS} mentions; cut it into parts"))
+            .expected(format!(
+                "at most {MAX_MENTIONS} mentions; cut it into parts"
+            ))
             .into(),
     )
 }

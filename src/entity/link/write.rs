@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::decode::{
-    Asap, BeamOptions, Hypothesis, Scorer, UpTo, beam_search, log_sum_exp,
-};
+use super::super::decode::{Asap, BeamOptions, Hypothesis, Scorer, UpTo, beam_search, log_sum_exp};
 use super::super::view::{Node, View};
 use super::measure::{GENERATOR_TOKENS, check_tokenizer};
 use super::request::ScoredEntity;

@@ -1,9 +1,9 @@
 //! Writing answers: the batch of their beginnings, and what is remembered of them.
 
 use super::super::request::Cancellation;
-use super::{Inner, abandoned};
 use super::graph::{Cells, Feeds, Past, Sessions};
 use super::turn::Turn;
+use super::{Inner, abandoned};
 use crate::error::{Error, Result};
 
 /// Numbers that scoring given answers may take at once: logits, what was read of the input, and what
@@ -258,7 +258,11 @@ impl<'a> Generation<'a> {
         let hidden = self.states.shape.get(2).copied().unwrap_or(0);
         let remembered = self.sessions.remembering().map_or(0, |graph| {
             let of = |past: &Past| {
-                let tokens = if past.of_encoder { self.longest } else { length };
+                let tokens = if past.of_encoder {
+                    self.longest
+                } else {
+                    length
+                };
                 tokens * past.heads * past.size
             };
             graph.pasts.iter().map(of).sum()

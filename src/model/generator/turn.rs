@@ -89,7 +89,10 @@ mod tests {
         {
             let mut turn = turns.take(&Cancellation::default()).unwrap();
             *turn += 1;
-            assert!(matches!(turns.take(&Cancellation::default()), Err(Error::Bug(_))));
+            assert!(matches!(
+                turns.take(&Cancellation::default()),
+                Err(Error::Bug(_))
+            ));
         }
         std::thread::scope(|scope| {
             for _ in 0..4 {
