@@ -332,3 +332,39 @@ pub(super) fn busy(name: &str) -> Error {
     .found(name)
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_on_a_file_that_was_removed_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = folder.path().join("catalog");
+        std::fs::create_dir(&catalog).unwrap();
+        let first = lock_changes(&catalog).ok().unwrap();
+        let given = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let lock = lock_changes(&catalog);
+                given.store(true, Ordering::SeqCst);
+                lock.is_ok()
+            });
+            // It waits for the first one's file.
+            std::thread::sleep(Duration::from_millis(100));
+            std::fs::rename(&catalog, folder.path().join("removed")).unwrap();
+            std::fs::create_dir(&catalog).unwrap();
+            let second = lock_changes(&catalog).ok().unwrap();
+            drop(first);
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!given.load(Ordering::SeqCst), "two have the lock");
+            drop(second);
+            assert!(waits.join().unwrap());
+        });
+        std::fs::remove_dir_all(&catalog).unwrap();
+        assert!(matches!(lock_changes(&catalog), Err(LockError::Gone)));
+    }
+}

@@ -79,7 +79,7 @@ pub(super) fn read(path: &Path, from: u64) -> Result<(Vec<Change>, u64)> {
 /// The change of a line, where it is what was written.
 fn checked(line: &[u8]) -> Option<&[u8]> {
     let (sum, json) = line.split_at_checked(9)?;
-    let sum = std::str::from_utf8(&sum[..8]).ok()?;
+    let sum = std::str::from_utf8(sum.strip_suffix(b" ")?).ok()?;
     let sum = u32::from_str_radix(sum, 16).ok()?;
     (sum == crc32fast::hash(json)).then_some(json)
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use gleaner::entity::{BuildInput, Catalogs, NewAlias, NewName, Node, View};
+use gleaner::entity::{BuildInput, Catalogs, NewAlias, NewName, Node, RejectedFrom, View};
 use gleaner::error::{Code, Error, Result};
 use proptest::prelude::*;
 use serde_json::json;
@@ -258,6 +258,202 @@ fn a_build_says_what_it_did_not_take() {
 }
 
 #[test]
+fn rows_are_counted_with_those_that_cannot_be_read() {
+    let world = World::new();
+    let unreadable = || -> Result<NewName> {
+        Err(
+            gleaner::error::Problem::new(Code::InvalidName, "a column is not what it should be")
+                .field("popularity")
+                .found("much")
+                .into(),
+        )
+    };
+    let names = [
+        Ok(plain("red")),
+        unreadable(),
+        Ok(plain("")),
+        Ok(plain("river")),
+    ];
+    let aliases = [
+        Err(gleaner::error::Problem::new(Code::InvalidName, "a line is no alias").into()),
+        Ok(NewAlias {
+            alias: "\u{7}".into(),
+            name: "red".into(),
+            count: 1,
+        }),
+    ];
+    let mut rejected = Vec::new();
+    let input = BuildInput {
+        names: &mut names.into_iter(),
+        aliases: &mut aliases.into_iter(),
+        rejects: &mut |one| {
+            rejected.push((one.from, one.row, one.name));
+            Ok(())
+        },
+        progress: &mut |_| {},
+    };
+    let report = world
+        .catalogs()
+        .build("test", &world.options(), input)
+        .unwrap();
+    assert_eq!((report.names, report.rejected), (2, 4));
+    // What was found in another column is not the name.
+    let (names, aliases) = (RejectedFrom::Names, RejectedFrom::Aliases);
+    let expected = [
+        (names, 2, String::new()),
+        (names, 3, String::new()),
+        (aliases, 1, String::new()),
+        (aliases, 2, "\u{7}".to_owned()),
+    ];
+    assert_eq!(rejected, expected);
+}
+
+#[test]
+fn many_names_of_an_id_and_many_aliases_take_no_longer_each() {
+    let world = World::new();
+    world.build(&[of("q", "red")], &[]);
+    let catalogs = world.catalogs();
+    let many = |count: usize| -> Vec<String> {
+        let words = ["red", "river", "the", "cat", "Red", "in", "x", "city"];
+        (0..count)
+            .map(|mut number| {
+                let mut name = String::from("cat");
+                while number > 0 {
+                    name.push(' ');
+                    name.push_str(words[number % words.len()]);
+                    number /= words.len();
+                }
+                name
+            })
+            .collect()
+    };
+    // Names that the tokenizer tells apart or not, all of one id: each looks for itself among them.
+    let names: Vec<NewName> = many(4_000).iter().map(|name| of("q", name)).collect();
+    let names: BTreeMap<String, NewName> = names
+        .into_iter()
+        .map(|new| (new.name.clone(), new))
+        .collect();
+    let names: Vec<NewName> = names.into_values().collect();
+    let started = std::time::Instant::now();
+    for _ in 0..2 {
+        catalogs.add("test", names.clone()).unwrap();
+    }
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+    assert_eq!(catalogs.entity("test", "q").unwrap().len(), names.len() + 1);
+    let with = |count: usize| NewName {
+        aliases: many(count),
+        ..plain("river")
+    };
+    let error = catalogs.add("test", vec![with(1_001)]).unwrap_err();
+    assert_eq!(code(&error), Some(Code::InvalidName));
+    assert!(error.to_string().contains("names[0].aliases"), "{error}");
+    let (_, rejected) = world.build(&[plain("red"), with(1_001), with(1_000)], &[]);
+    let rows: Vec<u64> = rejected.iter().map(|one| one.row).collect();
+    assert_eq!(rows, [2]);
+}
+
+#[test]
+fn a_catalog_is_not_removed_while_it_is_built_and_is_removed_whatever_it_says() {
+    let world = World::new();
+    world.build(&[plain("red")], &[]);
+    let catalogs = world.catalogs();
+    let refused = |result: Result<()>| code(&result.unwrap_err());
+    let mut names = (0..3).map(|number| {
+        assert_eq!(
+            refused(world.catalogs().delete("test")),
+            Some(Code::TaskRunning)
+        );
+        let compacted = world.catalogs().compact("test", &mut |_| {});
+        assert_eq!(refused(compacted.map(drop)), Some(Code::TaskRunning));
+        // What is there can be changed meanwhile.
+        catalogs
+            .add("test", vec![of("new", &name(number))])
+            .unwrap();
+        Ok(plain(&name(number)))
+    });
+    let input = BuildInput {
+        names: &mut names,
+        aliases: &mut std::iter::empty(),
+        rejects: &mut |_| Ok(()),
+        progress: &mut |_| {},
+    };
+    world
+        .catalogs()
+        .build("test", &world.options(), input)
+        .unwrap();
+    let folder = world.folder.path().join("entities");
+    let manifest = folder.join("test/catalog.json");
+    for text in [None, Some(""), Some("{\"version\": 9}")] {
+        if let Some(text) = text {
+            world.build(&[plain("red")], &[]);
+            std::fs::write(&manifest, text).unwrap();
+        }
+        world.catalogs().delete("test").unwrap();
+        assert_eq!(
+            refused(catalogs.delete("test")),
+            Some(Code::CatalogNotFound)
+        );
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        let added = catalogs.add("test", vec![plain("red")]);
+        assert_eq!(refused(added.map(drop)), Some(Code::CatalogNotFound));
+    }
+    // What a process left that ended while it removed one is gone with the next.
+    std::fs::create_dir(folder.join(".removed-before")).unwrap();
+    world.build(&[plain("red")], &[]);
+    assert_eq!(catalogs.names().unwrap(), ["test"]);
+    catalogs.delete("test").unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_acknowledged_is_there_whoever_compacts_meanwhile() {
+    let world = World::new();
+    world.build(&[of("first", "red")], &[]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let compactions = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2_u8)
+            .map(|writer| {
+                // Of its own, as another process has them.
+                let catalogs = world.catalogs();
+                scope.spawn(move || {
+                    for number in 0..30_u8 {
+                        let id = format!("q{writer}-{number}");
+                        catalogs.add("test", vec![of(&id, &name(number))]).unwrap();
+                        if number % 3 == 0 {
+                            catalogs.remove("test", &id, None).unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let compactor = scope.spawn(|| {
+            let catalogs = world.catalogs();
+            let mut compactions = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                catalogs.compact("test", &mut |_| {}).unwrap();
+                compactions += 1;
+            }
+            compactions
+        });
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        compactor.join().unwrap()
+    });
+    assert!(compactions > 1, "{compactions}");
+    let mut expected = BTreeSet::from([("red".to_owned(), "first".to_owned())]);
+    for writer in 0..2 {
+        let kept = (0..30_u8).filter(|number| number % 3 != 0);
+        expected.extend(kept.map(|number| (name(number), format!("q{writer}-{number}"))));
+    }
+    assert_eq!(
+        everything(&world.catalogs().view("test").unwrap()),
+        expected
+    );
+}
+
+#[test]
 fn a_build_that_fails_leaves_the_catalog_as_it_was() {
     let world = World::new();
     world.build(&[plain("red")], &[]);
@@ -280,8 +476,9 @@ fn a_build_that_fails_leaves_the_catalog_as_it_was() {
     let entries = std::fs::read_dir(world.folder.path().join("entities/test")).unwrap();
     assert_eq!(entries.count(), 4);
     // Whoever holds a view goes on with it when the catalog is replaced.
+    let before = everything(&view);
     world.build(&[plain("blue"), plain("green")], &[]);
-    assert_eq!(everything(&view), everything(&view));
+    assert_eq!(everything(&view), before);
     assert_eq!(everything(&catalogs.view("test").unwrap()).len(), 2);
     let error = world.catalogs().view("none").err().unwrap();
     assert_eq!(code(&error), Some(Code::CatalogNotFound));
@@ -443,6 +640,46 @@ fn names_come_from_parquet_too() {
         .collect();
     assert_eq!(names, BTreeSet::from(["red river", "rio rojo"]));
     assert_eq!(place.json(&["entities", "show", "things"])["aliases"], 2);
+    // What has no names replaces nothing.
+    let replace = |file: &str| {
+        let build = [
+            "entities",
+            "build",
+            "things",
+            "--replace",
+            "--model",
+            "tiny",
+            "--names",
+        ];
+        [&build[..], &[file]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for (rows, code) in [
+        (json!([{"Name": "red"}, {"id": "q1"}]), Code::InvalidFile),
+        (json!([{"name": 7}, {"name": null}]), Code::InvalidName),
+        (json!([]), Code::InvalidName),
+    ] {
+        files::jsonl(&place.path("none.jsonl"), rows.as_array().unwrap());
+        let command = replace("none.jsonl");
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let refused = place.refused(code, &command);
+        assert!(
+            code != Code::InvalidFile || refused.contains("Name"),
+            "{refused}"
+        );
+        assert_eq!(place.json(&["entities", "show", "things"])["names"], 2);
+    }
+    files::jsonl(
+        &place.path("text.jsonl"),
+        &[json!({"name": "red", "popularity": "3.5"})],
+    );
+    let command = replace("text.jsonl");
+    place.ok(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    let shown = place.json(&["entities", "show", "things", "--id", "red"]);
+    assert_eq!(shown[0]["popularity"], 3.5);
     place.write("not.parquet", "PAR1 no, it is not");
     let build = [
         "entities",
