@@ -187,7 +187,12 @@ fn words_of_other_documents_are_rebuilt() {
         folder, catalog, ..
     } = theirs;
     drop(catalog);
-    let (_theirs, World { folder, catalog, .. }) = (folder, ours);
+    let (
+        _theirs,
+        World {
+            folder, catalog, ..
+        },
+    ) = (folder, ours);
     drop(catalog);
     std::fs::remove_dir_all(&to).unwrap();
     std::fs::create_dir(&to).unwrap();
