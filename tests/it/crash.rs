@@ -222,11 +222,19 @@ fn send(
     Some((response.status().as_u16(), body))
 }
 
-/// Writes until nobody answers.
-fn client(number: usize, base: &str, agent: &ureq::Agent, model: &mut Model, rng: &mut StdRng) {
+/// Writes until nobody answers, or the server is about to be killed: its port is free then, and
+/// another test's server may take it before the next request.
+fn client(
+    number: usize,
+    base: &str,
+    agent: &ureq::Agent,
+    stopping: &AtomicBool,
+    model: &mut Model,
+    rng: &mut StdRng,
+) {
     let documents = format!("{base}/crash/documents");
     let pick = |rng: &mut StdRng| format!("c{number}d{}", rng.random_range(0..IDS));
-    loop {
+    while !stopping.load(Ordering::SeqCst) {
         model.revision += 1;
         let revision = model.revision;
         let id = pick(rng);
@@ -584,7 +592,7 @@ fn run_and_kill(
             let mut rng = StdRng::seed_from_u64(rng.random());
             let stopping = &stopping;
             scope.spawn(move || {
-                client(number, &base, &agent, model, &mut rng);
+                client(number, &base, &agent, stopping, model, &mut rng);
                 assert!(
                     stopping.load(Ordering::SeqCst),
                     "nobody answers client {number}"
@@ -594,8 +602,8 @@ fn run_and_kill(
         if let Some(snapshots) = snapshots {
             let (base, agent) = (server.base.clone(), server.agent.clone());
             let rng = StdRng::seed_from_u64(rng.random());
-            let taken = &taken;
-            scope.spawn(move || snapshots.run(&base, &agent, taken, rng));
+            let (taken, stopping) = (&taken, &stopping);
+            scope.spawn(move || snapshots.run(&base, &agent, stopping, taken, rng));
         }
         let started = Instant::now();
         while wait_for_snapshot
