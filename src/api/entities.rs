@@ -153,24 +153,32 @@ fn created(app: &App, request: CatalogRequest) -> Result<BuildReport> {
         max_tokens: 128,
         replace: false,
     };
-    app.entities.build(
-        &request.name,
-        &options,
-        BuildInput {
-            names: &mut request.names.into_iter().map(Ok),
-            aliases: &mut std::iter::empty(),
-            // All of a request's names are taken or none.
-            rejects: &mut |rejected| {
-                let field = rejected.problem.field.clone().unwrap_or_default();
-                let row = rejected.row.saturating_sub(1);
-                Err(rejected
-                    .problem
-                    .field(format!("names[{row}].{field}"))
-                    .into())
+    app.entities
+        .build(
+            &request.name,
+            &options,
+            BuildInput {
+                names: &mut request.names.into_iter().map(Ok),
+                aliases: &mut std::iter::empty(),
+                // All of a request's names are taken or none.
+                rejects: &mut |rejected| {
+                    let field = rejected.problem.field.clone().unwrap_or_default();
+                    let row = rejected.row.saturating_sub(1);
+                    Err(rejected
+                        .problem
+                        .field(format!("names[{row}].{field}"))
+                        .into())
+                },
+                progress: &mut |_| {},
             },
-            progress: &mut |_| {},
-        },
-    )
+        )
+        .map_err(|error| match error {
+            // As the request calls it.
+            Error::User(problem) if problem.field.as_deref() == Some("catalog") => {
+                problem.field("name").into()
+            }
+            other => other,
+        })
 }
 
 pub(super) async fn show(

@@ -42,6 +42,8 @@ use crate::model::{Generator, NameTokenizer};
 pub const MAX_ADDED: usize = 10_000;
 /// Additions and removals from which on a catalog should be sealed anew.
 const MANY_CHANGES: usize = 100_000;
+/// Catalogs that are kept open: each has a tokenizer in memory, and what was added to it.
+const MOST_OPEN: usize = 16;
 /// What the folders of catalogs that were removed begin with: no name of a catalog does.
 const REMOVED: &str = ".removed-";
 
@@ -56,7 +58,7 @@ pub struct CatalogInfo {
     pub added: usize,
     /// Sealed names that were removed since.
     pub removed: usize,
-    /// Spellings of aliases, those of added names not counted.
+    /// Spellings of aliases; each that came with an added name is counted beside the sealed ones.
     pub aliases: usize,
     /// Whether ids are something else than the names.
     pub ids: bool,
@@ -155,10 +157,36 @@ struct Opened {
 
 type Slot = Arc<Mutex<Option<Opened>>>;
 
+/// Catalogs that were opened, and when each of them was asked for last.
+#[derive(Default)]
+struct Slots {
+    all: HashMap<String, (Slot, u64)>,
+    asked: u64,
+}
+
+impl Slots {
+    /// The slot of a catalog. Of too many the one that was asked for least lately is given up.
+    fn of(&mut self, name: &str) -> Slot {
+        self.asked += 1;
+        if !self.all.contains_key(name) && self.all.len() >= MOST_OPEN {
+            let idle = self.all.iter();
+            // One that somebody works on is kept: it would be opened twice.
+            let idle = idle.filter(|(_, (slot, _))| Arc::strong_count(slot) == 1);
+            let last = idle.min_by_key(|(_, (_, asked))| *asked);
+            if let Some(name) = last.map(|(name, _)| name.clone()) {
+                self.all.remove(&name);
+            }
+        }
+        let (slot, asked) = self.all.entry(name.to_owned()).or_default();
+        *asked = self.asked;
+        slot.clone()
+    }
+}
+
 /// The catalogs of one data folder.
 pub struct Catalogs {
     folder: PathBuf,
-    slots: Mutex<HashMap<String, Slot>>,
+    slots: Mutex<Slots>,
 }
 
 impl Catalogs {
@@ -216,7 +244,8 @@ impl Catalogs {
                 names: opened.view.len(),
                 added: overlay.additions(),
                 removed: overlay.removals(),
-                aliases: sealed.aliases().map_or(0, |aliases| aliases.trie.len()),
+                aliases: sealed.aliases().map_or(0, |aliases| aliases.trie.len())
+                    + overlay.aliases(),
                 ids: sealed.has_ids(),
                 bytes: sealed.bytes(),
                 mapped_bytes: sealed.bytes() - sealed.unmapped_bytes(),
@@ -255,7 +284,8 @@ impl Catalogs {
         };
         let (_, tally) = place.fill(limits, input)?;
         // Nothing takes the place of a catalog, or is one, where something was to be.
-        if tally.names == 0 && (options.replace || tally.rejected > 0) {
+        let there = self.folder.join(name).join(MANIFEST).exists();
+        if tally.names == 0 && (there || tally.rejected > 0) {
             return Err(nothing(&tally));
         }
         let bytes = place.bytes()?;
@@ -350,7 +380,7 @@ impl Catalogs {
         let removed = format!("{REMOVED}{}", uuid::Uuid::new_v4().simple());
         std::fs::rename(&folder, self.folder.join(removed)).map_err(cannot)?;
         sync_parent(&folder)?;
-        self.slots.lock().remove(name);
+        self.slots.lock().all.remove(name);
         self.sweep()
     }
 
@@ -430,17 +460,12 @@ impl Catalogs {
     /// Works on a catalog as it is now.
     fn with<T>(&self, name: &str, work: impl FnOnce(&mut Opened) -> Result<T>) -> Result<T> {
         let folder = self.place(name)?;
-        let slot = self
-            .slots
-            .lock()
-            .entry(name.to_owned())
-            .or_default()
-            .clone();
+        let slot = self.slots.lock().of(name);
         let mut slot = slot.lock();
         loop {
             // The stamp first: what is replaced meanwhile is read again the next time.
             let Some(stamp) = self.stamp(&folder)? else {
-                self.slots.lock().remove(name);
+                self.slots.lock().all.remove(name);
                 return Err(not_found(name));
             };
             if slot.as_ref().is_some_and(|opened| opened.stamp == stamp) {
@@ -585,4 +610,23 @@ fn exists(name: &str) -> Error {
     .found(name)
     .expected("another name, or --replace on the command line")
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_catalogs_are_kept_open_and_those_that_are_asked_for() {
+        let mut slots = Slots::default();
+        let (first, busy) = (slots.of("first"), slots.of("busy"));
+        let first = Arc::downgrade(&first);
+        for number in 0..100 {
+            slots.of(&format!("other-{number}"));
+            assert!(slots.all.len() <= MOST_OPEN);
+            // Asked for again and again.
+            assert!(Arc::ptr_eq(&slots.of("first"), &first.upgrade().unwrap()));
+        }
+        assert!(Arc::ptr_eq(&slots.of("busy"), &busy));
+    }
 }

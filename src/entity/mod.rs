@@ -34,8 +34,8 @@ pub use catalog::{
 pub use change::AddReport;
 pub use link::{
     Calibration, CalibrationBin, CandidateMeasures, DisambiguateRequest, EntityLinker, Evidence,
-    Example, FitReport, FoundMention, Known, LinkMethod, LinkRequest, LinkResponse, LinkedMention,
-    MAX_ANNOTATED, MAX_CANDIDATES, MAX_TEXT, Mentions, NoneMeasures, Origin,
+    Example, FitReport, FoundMention, Known, LinkDegraded, LinkMethod, LinkRequest, LinkResponse,
+    LinkedMention, MAX_ANNOTATED, MAX_CANDIDATES, MAX_TEXT, Mentions, NoneMeasures, Origin,
     RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity, Shares, Thresholds, Way,
     Weighings, Weights, fit,
 };

@@ -40,6 +40,8 @@ pub(super) struct Overlay {
     came_from: HashMap<u32, u32>,
     /// Tokens of the longest name that was ever added.
     longest: usize,
+    /// How many were added and are still there.
+    live: usize,
 }
 
 /// What names of ids are found by.
@@ -197,7 +199,12 @@ impl Overlay {
 
     /// How many names were added and are still there.
     pub(super) fn additions(&self) -> usize {
-        self.added.iter().filter(|added| !added.removed).count()
+        self.live
+    }
+
+    /// How many aliases what was added has, of what is still there.
+    pub(super) fn aliases(&self) -> usize {
+        self.added.iter().map(|added| added.aliases.len()).sum()
     }
 
     /// Numbers of what was added with this id.
@@ -229,6 +236,7 @@ impl Overlay {
         let key = key(&added.record.id, &added.record.name);
         self.by_name.entry(key).or_default().insert(what);
         self.longest = self.longest.max(added.tokens.len());
+        self.live += 1;
         self.added.push(added);
     }
 
@@ -240,6 +248,7 @@ impl Overlay {
         if std::mem::replace(&mut added.removed, true) {
             return;
         }
+        self.live -= 1;
         let tokens = std::mem::take(&mut added.tokens);
         let aliases = std::mem::take(&mut added.aliases);
         if let Some(ids) = self.by_id.get_mut(&added.record.id) {

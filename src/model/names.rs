@@ -18,9 +18,10 @@ pub struct NameTokenizer {
     splits_at_words: bool,
 }
 
-/// Words whose tokens together are those of the text they make, where tokens do not depend on
-/// what stands before.
-const PROBE: [&str; 3] = ["Red", "river", "mountains"];
+/// Words whose tokens together are those of the texts they make, where tokens do not depend on what
+/// stands before, be it a space or not.
+const PROBE: [&str; 3] = ["Red", "-", "river"];
+const PROBED: [&str; 2] = ["Red - river", "Red-river"];
 
 impl NameTokenizer {
     /// Reads the `tokenizer.json` of a folder.
@@ -35,7 +36,10 @@ impl NameTokenizer {
             splits_at_words: {
                 let apart: Result<Vec<Vec<u32>>> =
                     PROBE.iter().map(|word| tokenizer.whole("", word)).collect();
-                apart?.concat() == tokenizer.whole("", &PROBE.join(" "))?
+                let apart = apart?.concat();
+                let together = PROBED.iter().map(|text| tokenizer.whole("", text));
+                let together = together.collect::<Result<Vec<_>>>()?;
+                together.iter().all(|tokens| *tokens == apart)
             },
             sha256: sha256_of(&read(folder, TOKENIZER)?),
             tokenizer,

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gleaner::entity::{BuildInput, Catalogs, NewAlias, NewName, Node, RejectedFrom, View};
 use gleaner::error::{Code, Error, Result};
@@ -597,6 +598,7 @@ fn the_life_of_a_catalog_on_the_command_line() {
     place.ok(&["entities", "add", "things", "--names", "more.jsonl"]);
     let info = place.json(&["entities", "show", "things"]);
     assert_eq!((&info["names"], &info["added"]), (&json!(5), &json!(2)));
+    assert_eq!(info["aliases"], 3);
     assert_eq!(info["model"], "tiny");
     let shown = place.json(&["entities", "show", "things", "--id", "7"]);
     assert_eq!(shown[0]["name"], "fire");
@@ -707,4 +709,87 @@ fn names_come_from_parquet_too() {
         place.json(&["entities", "list"]).as_array().unwrap().len(),
         1
     );
+}
+
+/// A command of the program that is killed after a while; whether it was done before.
+fn killed(place: &Place, args: &[&str], after: Duration) -> bool {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gleaner"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("GLEANER") || name.starts_with("XDG_") {
+            command.env_remove(&*name);
+        }
+    }
+    let command = command
+        .current_dir(place.folder())
+        .env("HOME", place.folder())
+        .args(args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(after);
+    let _ = child.kill();
+    child.wait().unwrap().success()
+}
+
+#[test]
+fn a_killed_command_has_done_its_work_or_nothing() {
+    let place = Place::with_model("tiny");
+    place.write("names.txt", "red\nriver\n");
+    let many: String = (0..3_000_u32)
+        .map(|number| format!("{}\n", name((number % 60) as u8)))
+        .collect();
+    place.write("many.txt", many);
+    let build = |file: &'static str| {
+        [
+            "entities",
+            "build",
+            "things",
+            "--names",
+            file,
+            "--model",
+            "tiny",
+            "--replace",
+        ]
+    };
+    place.ok(&build("names.txt"));
+    let catalogs = Catalogs::new(&place.config().data.folder);
+    let look = || everything(&catalogs.view("things").unwrap());
+    let mut known = look();
+    // From before the program has begun to after it has ended.
+    let started = std::time::Instant::now();
+    place.ok(&["entities", "list"]);
+    let whole = started.elapsed() * 3 / 2;
+    for round in 0..16_u32 {
+        let after = whole * round / 15;
+        let one = (name(round as u8), format!("q{round}"));
+        let add = [
+            "entities", "add", "things", "--name", &one.0, "--id", &one.1,
+        ];
+        let done = killed(&place, &add, after);
+        let found = look();
+        if done || found.contains(&one) {
+            known.insert(one);
+        }
+        assert_eq!(found, known, "round {round}");
+        killed(&place, &["entities", "compact", "things"], after);
+        assert_eq!(look(), known, "round {round}");
+        if round % 4 == 3 {
+            let (file, names) = match round % 8 {
+                3 => ("many.txt", (0..60).map(name).collect()),
+                _ => ("names.txt", vec!["red".to_owned(), "river".to_owned()]),
+            };
+            let new: BTreeSet<_> = names.into_iter().map(|name| (name.clone(), name)).collect();
+            let done = killed(&place, &build(file), after);
+            let found = look();
+            assert!(found == new || (!done && found == known), "round {round}");
+            known = found;
+        }
+    }
+    // What they left is gone with the next that ends well.
+    place.ok(&["entities", "compact", "things"]);
+    assert_eq!(look(), known);
+    let folder = place.config().data.folder.join("entities/things");
+    let folders = std::fs::read_dir(folder).unwrap().flatten();
+    assert_eq!(folders.filter(|entry| entry.path().is_dir()).count(), 1);
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use gleaner::config::Config;
 use gleaner::entity::{
-    BuildInput, BuildOptions, DisambiguateRequest, EntityLinker, LinkMethod, LinkRequest, Mentions,
-    NewName, RetrieveEntitiesRequest, RetrieveEntitiesResponse, View, Way, Weighings,
+    BuildInput, BuildOptions, DisambiguateRequest, EntityLinker, LinkDegraded, LinkMethod,
+    LinkRequest, Mentions, NewName, RetrieveEntitiesRequest, RetrieveEntitiesResponse, View, Way,
+    Weighings,
 };
 use gleaner::error::Code;
 use gleaner::model::{Cancellation, Generator, TextEncoder};
@@ -384,6 +385,7 @@ fn requests_that_cannot_be_answered_change_nothing() {
         (answer.status, answer.code().as_str()),
         (409, "catalog_exists")
     );
+    assert_eq!(answer.json()["error"]["field"], "name");
     assert_eq!(service.get("/v1/entities/more").status, 404);
     assert_eq!(service.get("/v1/entities/things").json()["names"], 3);
 }
@@ -466,13 +468,7 @@ fn what_a_generator_writes_is_in_the_catalog_whatever_it_reads() {
     let view = world.catalogs().view("test").unwrap();
     let encoder = TextEncoder::open(&world.model, &runtime()).unwrap();
     let generator = Generator::open(&folder, &runtime()).unwrap();
-    // Shipped weights may leave the generator aside.
-    let mut weighings = Weighings::shipped().unwrap();
-    let mut weights = weighings.used(false).1;
-    (weights.candidate.generated, weights.none.generated) = (0.5, 0.5);
-    weighings.with_generator = Way::All;
-    weighings.ways.insert(Way::All, weights);
-    let linker = EntityLinker::new(encoder, Some(generator), &weighings);
+    let linker = EntityLinker::new(encoder, Some(generator), &generating());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(150));
     let words = prop::sample::select(toy_generator::WORDS.to_vec());
     let texts = prop::collection::vec(words, 1..60).prop_map(|words| words.join(" "));
@@ -959,5 +955,50 @@ fn mentions_are_found_whatever_the_tokenizer_counts_to_a_word() {
             let expected = [("Paris", 8), ("New York", 23), ("Paris", 36), ("北京", 59)];
             assert_eq!(found, expected, "tokenizer {at}");
         }
+    }
+}
+
+#[test]
+fn a_catalog_of_another_spelling_is_linked_without_the_generator() {
+    let world = World::new();
+    let folder = world.folder.path().join("toy");
+    toy_generator::write(&folder);
+    // In the tokens of the encoder.
+    world.build(&[plain("red river"), plain("the city")], &[]);
+    let view = world.catalogs().view("test").unwrap();
+    let open = |generator: bool| {
+        let encoder = TextEncoder::open(&world.model, &runtime()).unwrap();
+        let generator = generator.then(|| Generator::open(&folder, &runtime()).unwrap());
+        EntityLinker::new(encoder, generator, &generating())
+    };
+    let (with, without) = (open(true), open(false));
+    let lost = |degraded: Option<LinkDegraded>| degraded.map(|degraded| degraded.lost);
+    let text = "a red river in the city";
+    let linked = with.link(&view, &link_request(text)).unwrap();
+    let alone = without.link(&view, &link_request(text)).unwrap();
+    assert_eq!(linked.mentions, alone.mentions);
+    assert_eq!(linked.mentions.len(), 2);
+    let marked = disambiguate_request("red river", 9, &[]);
+    let marked = with.disambiguate(&view, &marked).unwrap();
+    let query = with
+        .retrieve(&view, &retrieve_request(text, 5, None))
+        .unwrap();
+    assert_eq!(query.entities.len(), 2);
+    for degraded in [linked.degraded, marked.degraded, query.degraded] {
+        assert_eq!(lost(degraded), Some("generator".into()));
+    }
+    assert_eq!(lost(alone.degraded), None);
+    // What only a generator can do is refused.
+    let annotate = LinkRequest {
+        method: LinkMethod::Annotate,
+        ..link_request(text)
+    };
+    for refused in [
+        with.link(&view, &annotate).err(),
+        with.retrieve(&view, &retrieve_request(text, 5, Some(3)))
+            .err(),
+    ] {
+        let code = refused.and_then(|error| error.problem().map(|problem| problem.code));
+        assert_eq!(code, Some(Code::ModelMismatch));
     }
 }

@@ -6,7 +6,7 @@ use super::super::decode::{BeamOptions, beam_search, log_sum_exp, teacher_force}
 use super::super::view::View;
 use super::EntityLinker;
 use super::candidates::{Candidate, Lookup, Question};
-use super::weigh::{CandidateMeasures, Evidence, Known, NoneMeasures, Origin};
+use super::weigh::{CandidateMeasures, Evidence, Known, NoneMeasures, Origin, Weights};
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::{EncodeOptions, Generator, Input, Task};
 
@@ -23,6 +23,8 @@ const NEAR: usize = 8 * GENERATOR_TOKENS;
 const BEGINNING: usize = 600;
 /// Names that a generator writes where nobody says which there are.
 const BEAMS: usize = 10;
+/// As many names as a catalog may have that has few of them, by powers of ten.
+const MANY_NAMES: f32 = 7.0;
 /// The least logarithm of a probability that is told from others.
 const UNLIKELIEST: f32 = -30.0;
 
@@ -31,6 +33,24 @@ const UNLIKELIEST: f32 = -30.0;
 pub(super) struct Wanted {
     pub similarity: bool,
     pub generated: bool,
+}
+
+impl Wanted {
+    /// What these weights count.
+    pub(super) fn by(weights: &Weights) -> Wanted {
+        let Weights {
+            candidate, none, ..
+        } = weights;
+        let weighs = |values: &[f32]| values.iter().any(|&value| value != 0.0);
+        Wanted {
+            similarity: weighs(&[candidate.similarity, none.similarity]),
+            generated: weighs(&[
+                candidate.generated,
+                candidate.generated_mean,
+                none.generated,
+            ]),
+        }
+    }
 }
 
 impl EntityLinker {
@@ -57,10 +77,18 @@ impl EntityLinker {
             .enumerate()
             .map(|(at, question)| {
                 let of = |all: &Option<Vec<Vec<f32>>>| all.as_ref().map(|all| all[at].clone());
-                let one_word = !text[question.start..question.end]
-                    .trim()
-                    .contains(char::is_whitespace);
-                evidence(question, one_word, of(&similarities), of(&generated))
+                let words = text[question.start..question.end].trim();
+                let one_word = !words.contains(char::is_whitespace);
+                let few = match question.origin {
+                    Origin::Given => 0.0,
+                    Origin::Marked | Origin::Found => few(view.len()),
+                };
+                let mention = Mention {
+                    words,
+                    one_word,
+                    few,
+                };
+                evidence(question, &mention, of(&similarities), of(&generated))
             })
             .collect())
     }
@@ -119,17 +147,42 @@ impl EntityLinker {
     }
 }
 
+/// What is known of a mention beside its candidates.
+struct Mention<'a> {
+    words: &'a str,
+    one_word: bool,
+    /// How few names there are to be meant, 0 to 1.
+    few: f32,
+}
+
+/// How few names a catalog has: 1 for one, 0 for ten millions.
+fn few(names: usize) -> f32 {
+    (1.0 - (names.max(1) as f32).log10() / MANY_NAMES).clamp(0.0, 1.0)
+}
+
+/// Whether a name is spelled as a mention is: `Amazon`, and `Amazon (company)` too, where what
+/// stands in brackets only tells it from others of that name.
+fn is_spelled_so(candidate: &Candidate, question: &Question, mention: &str) -> bool {
+    *candidate.tokens == *question.tokens
+        || candidate
+            .name
+            .strip_suffix(')')
+            .and_then(|name| name.rsplit_once(" ("))
+            .is_some_and(|(name, _)| name.trim().to_lowercase() == mention.to_lowercase())
+}
+
 /// Puts measures together: cosines and logarithms of probabilities of the candidates.
 fn evidence(
     question: Question,
-    one_word: bool,
+    mention: &Mention<'_>,
     similarities: Option<Vec<f32>>,
     generated: Option<Vec<f32>>,
 ) -> Evidence {
     let yes = |is: bool| f32::from(u8::from(is));
     let total: f32 = question.candidates.iter().map(|c| c.weight).sum();
-    let spelled = |candidate: &Candidate| *candidate.tokens == *question.tokens;
+    let spelled = |candidate: &Candidate| is_spelled_so(candidate, &question, mention.words);
     let any = |values: &Option<Vec<f32>>| values.as_ref().is_some_and(|values| !values.is_empty());
+    let alias = yes(!question.candidates.iter().any(spelled));
     let none = NoneMeasures {
         given: yes(question.origin == Origin::Given),
         marked: yes(question.origin == Origin::Marked),
@@ -142,8 +195,10 @@ fn evidence(
             (Some(all), true) => log_sum_exp(all.iter().copied()).max(UNLIKELIEST),
             _ => 0.0,
         },
-        word: yes(one_word),
-        alias: yes(!question.candidates.iter().any(spelled)),
+        word: yes(mention.one_word),
+        alias,
+        alias_of_few: alias * mention.few,
+        few: mention.few,
         candidates: (question.candidates.len().max(1) as f32).ln(),
     };
     let measures = |at: usize, candidate: &Candidate| {

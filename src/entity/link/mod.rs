@@ -23,12 +23,12 @@ pub use annotate::MAX_ANNOTATED;
 use annotate::annotate;
 use candidates::{Longer, Lookup, Question, share_longer};
 pub use fit::{Calibration, CalibrationBin, Example, FitReport, fit};
-use measure::{Wanted, longest};
+use measure::{Wanted, check_tokenizer, longest};
 pub use mentions::Mentions;
 use mentions::detect;
 pub use request::{
-    DisambiguateRequest, LinkMethod, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
-    MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
+    DisambiguateRequest, LinkDegraded, LinkMethod, LinkRequest, LinkResponse, LinkedMention,
+    MAX_CANDIDATES, MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
 };
 use request::{bytes_of, check_count, check_mentions, check_samples, check_text, check_threshold};
 use weigh::best_first;
@@ -56,6 +56,8 @@ pub struct EntityLinker {
     generator: Option<Generator>,
     weights: Weights,
     wanted: Wanted,
+    /// Those where there is no generator for a catalog.
+    alone: Weights,
     cancellation: Cancellation,
 }
 
@@ -99,17 +101,10 @@ impl EntityLinker {
         weighings: &Weighings,
     ) -> EntityLinker {
         let (_, weights) = weighings.used(generator.is_some());
-        let weighs = |values: [f32; 2]| values.iter().any(|&value| value != 0.0);
-        let Weights {
-            candidate, none, ..
-        } = &weights;
         EntityLinker {
             encoder,
-            wanted: Wanted {
-                similarity: weighs([candidate.similarity, none.similarity]),
-                generated: weighs([candidate.generated, none.generated])
-                    || candidate.generated_mean != 0.0,
-            },
+            wanted: Wanted::by(&weights),
+            alone: weighings.used(false).1,
             generator,
             weights,
             cancellation: Cancellation::default(),
@@ -123,6 +118,28 @@ impl EntityLinker {
             cancellation: cancellation.clone(),
             ..self.clone()
         }
+    }
+
+    /// The same without its generator where that spells names in other tokens than a catalog's, and
+    /// what is told of that.
+    fn for_catalog(&self, view: &View) -> (EntityLinker, Option<LinkDegraded>) {
+        let fits = |generator: &Generator| check_tokenizer(view, generator).is_ok();
+        if self.generator.as_ref().is_none_or(fits) {
+            return (self.clone(), None);
+        }
+        let linker = EntityLinker {
+            generator: None,
+            weights: self.alone,
+            wanted: Wanted::by(&self.alone),
+            ..self.clone()
+        };
+        let degraded = LinkDegraded {
+            lost: "generator".into(),
+            reason: "the catalog's names are spelled in another tokenizer's tokens than the \
+                     generator's: build it with the generator's model"
+                .into(),
+        };
+        (linker, Some(degraded))
     }
 
     fn lookup<'a>(&self, view: &'a View) -> Lookup<'a> {
@@ -151,15 +168,20 @@ impl EntityLinker {
     /// The entities that a text speaks of.
     ///
     /// # Errors
-    /// InvalidRequest or LimitExceeded for a request that cannot be answered; ModelMismatch for a
-    /// catalog that was built with another tokenizer than the generator's; those of the models.
+    /// InvalidRequest or LimitExceeded for a request that cannot be answered; ModelMismatch where only
+    /// a generator can answer and the catalog was built with another tokenizer than its own; Timeout
+    /// once it was cancelled; those of the models.
     pub fn link(&self, view: &View, request: &LinkRequest) -> Result<LinkResponse> {
         let threshold = check_threshold(request.threshold)?;
-        let threshold = threshold.unwrap_or(self.weights.thresholds.found);
+        let (linker, degraded) = match request.method {
+            LinkMethod::Detect => self.for_catalog(view),
+            LinkMethod::Annotate => (self.clone(), None),
+        };
+        let threshold = threshold.unwrap_or(linker.weights.thresholds.found);
         check_count("alternatives", request.alternatives, 0)?;
         let mut mentions = Vec::new();
-        for found in self.found(view, request)? {
-            let mut shares = found.evidence.weigh(&self.weights);
+        for found in linker.found(view, request)? {
+            let mut shares = found.evidence.weigh(&linker.weights);
             // What was written is the answer; what else it may mean comes after.
             shares.entities.sort_by_key(|entity| {
                 !found.written.is_empty() && !found.written.contains(&entity.id)
@@ -168,7 +190,7 @@ impl EntityLinker {
             let alternatives = request.alternatives;
             mentions.push(answer(&request.text, span, shares, threshold, alternatives));
         }
-        Ok(LinkResponse { mentions })
+        Ok(LinkResponse { mentions, degraded })
     }
 
     /// The mentions of a text with what is known of them.
@@ -234,15 +256,17 @@ impl EntityLinker {
     ) -> Result<LinkedMention> {
         let threshold = check_threshold(request.threshold)?;
         let alternatives = check_count("alternatives", request.alternatives.unwrap_or(5), 0)?;
-        let evidence = self.marked(view, request)?;
-        let threshold = threshold.unwrap_or(self.weights.thresholds.of(evidence.origin));
-        Ok(answer(
+        let (linker, degraded) = self.for_catalog(view);
+        let evidence = linker.marked(view, request)?;
+        let threshold = threshold.unwrap_or(linker.weights.thresholds.of(evidence.origin));
+        let answer = answer(
             &request.text,
             (request.start, request.end),
-            evidence.weigh(&self.weights),
+            evidence.weigh(&linker.weights),
             threshold,
             alternatives,
-        ))
+        );
+        Ok(LinkedMention { degraded, ..answer })
     }
 
     /// What is known of a mention.
@@ -324,7 +348,12 @@ impl EntityLinker {
         check_text("query", &request.query)?;
         let k = check_count("k", request.k.unwrap_or(10), 1)?;
         let samples = request.samples.map(check_samples).transpose()?;
-        let mut entities = match (&self.generator, samples) {
+        // Only a generator draws.
+        let (linker, degraded) = match samples {
+            None => self.for_catalog(view),
+            Some(_) => (self.clone(), None),
+        };
+        let mut entities = match (&linker.generator, samples) {
             (Some(generator), None) => {
                 let mut generation = read(view, generator, &request.query, &self.cancellation)?;
                 search(view, longest(view, generator), &mut generation, k)?
@@ -339,13 +368,13 @@ impl EntityLinker {
             (None, None) => {
                 let stretches = detect(view, &request.query, Mentions::All)?;
                 check_mentions("query", stretches.len())?;
-                let mut lookup = self.lookup(view);
+                let mut lookup = linker.lookup(view);
                 let questions = stretches.iter().map(|stretch| lookup.found(stretch));
                 let questions = questions.collect::<Result<Vec<_>>>()?;
-                let known = self.evidence(view, &request.query, questions, self.wanted)?;
+                let known = linker.evidence(view, &request.query, questions, linker.wanted)?;
                 let shares = known
                     .iter()
-                    .map(|evidence| evidence.weigh(&self.weights).entities);
+                    .map(|evidence| evidence.weigh(&linker.weights).entities);
                 shares.flatten().collect()
             }
         };
@@ -353,7 +382,7 @@ impl EntityLinker {
         let mut seen = std::collections::HashSet::new();
         entities.retain(|entity| seen.insert(entity.id.clone()));
         entities.truncate(k);
-        Ok(RetrieveEntitiesResponse { entities })
+        Ok(RetrieveEntitiesResponse { entities, degraded })
     }
 }
 
@@ -381,7 +410,9 @@ fn answer(
         end,
         mention: text.chars().skip(start).take(end - start).collect(),
         entity: first,
+        threshold,
         none: shares.none,
         alternatives: others,
+        degraded: None,
     }
 }

@@ -120,13 +120,28 @@ pub struct LinkedMention {
     pub end: usize,
     /// Its text.
     pub mention: String,
-    /// What it means; null for none of the catalog.
+    /// What it means; null for none of the catalog. It is the likeliest entity where that has at
+    /// least the threshold, be none likelier or not.
     pub entity: Option<ScoredEntity>,
+    /// The score from which on an entity is answered.
+    pub threshold: f32,
     /// The share that falls to none of the catalog, 0 to 1.
     pub none: f32,
     /// What else it could mean, the likeliest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<ScoredEntity>,
+    /// What the answer had to do without; of a whole text it is told once, beside the mentions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<LinkDegraded>,
+}
+
+/// Something an answer had to do without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LinkDegraded {
+    /// What was lost: `generator`.
+    pub lost: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a text speaks of, in its order.
@@ -134,6 +149,9 @@ pub struct LinkedMention {
 pub struct LinkResponse {
     /// The mentions; none overlaps another.
     pub mentions: Vec<LinkedMention>,
+    /// What the answer had to do without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<LinkDegraded>,
 }
 
 /// Entities that a query asks about, the likeliest first.
@@ -143,6 +161,9 @@ pub struct RetrieveEntitiesResponse {
     /// entity of all that the search found, these and others, by the mean probability of a name's
     /// tokens: it says which is likelier, not whether any is right.
     pub entities: Vec<ScoredEntity>,
+    /// What the answer had to do without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<LinkDegraded>,
 }
 
 pub(super) fn check_text(field: &str, text: &str) -> Result<()> {

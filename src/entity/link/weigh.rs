@@ -82,8 +82,15 @@ measures! {
         generated,
         /// 1 where the mention is a single word.
         word,
-        /// 1 where no candidate's name is spelled as the mention is.
+        /// 1 where no candidate's name, left alone what stands in brackets behind it, is spelled as
+        /// the mention is.
         alias,
+        /// The same in a catalog of few names, where whoever made it chose its aliases: 1 for a
+        /// single name, 0 for ten millions and where the caller gave the candidates, falling with
+        /// the logarithm of the number of names.
+        alias_of_few,
+        /// 1 for a catalog of a single name, falling in the same way.
+        few,
         /// Logarithm of the number of candidates.
         candidates,
     }

@@ -141,6 +141,13 @@ impl Generator {
     /// InvalidModel for a file that is missing, broken or not what it should be; an operator's
     /// error where ONNX Runtime cannot be loaded.
     pub fn open(folder: &Path, options: &RuntimeOptions) -> Result<Generator> {
+        if !Generator::is_one(folder) {
+            let message = format!("the model in {} is no generator", folder.display());
+            return Err(invalid(ENCODER, message)
+                .found("no such file")
+                .expected("an encoder-decoder model as optimum exports it")
+                .into());
+        }
         let settings = Settings::read(folder)?;
         let max_answer = settings.max_answer();
         let lacking = |what: &'static str| {
