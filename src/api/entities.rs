@@ -36,6 +36,9 @@ pub struct CatalogRequest {
     /// its encoder where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Whether names are spelled as they are behind a space, for generators that write them there.
+    #[serde(default)]
+    pub after_space: bool,
 }
 
 /// Names to add to a catalog; all of them are added or none.
@@ -151,6 +154,7 @@ fn created(app: &App, request: CatalogRequest) -> Result<BuildReport> {
         model_folder: registry.folder(&model)?,
         model,
         max_tokens: 128,
+        after_space: request.after_space,
         replace: false,
     };
     app.entities

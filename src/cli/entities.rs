@@ -86,6 +86,10 @@ pub(super) struct Build {
     /// Underscores in the files stand for spaces, as in the addresses of DBpedia and Wikipedia.
     #[arg(long)]
     underscores: bool,
+    /// Spell names as they are behind a space, where the tokenizer has other tokens for them there: for
+    /// generators that annotate texts and were trained to write ` [ Name ]`, as GENRE's BART was.
+    #[arg(long)]
+    after_space: bool,
     /// Longest name, in tokens.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_tokens: u16,
@@ -196,6 +200,7 @@ impl Build {
             model_folder: registry.folder(&model)?,
             model,
             max_tokens: usize::from(self.max_tokens),
+            after_space: self.after_space,
             replace: self.replace,
         };
         let reading = NameOptions {

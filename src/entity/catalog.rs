@@ -72,6 +72,8 @@ pub struct CatalogInfo {
     pub max_tokens: usize,
     /// The model whose tokenizer spells the names.
     pub model: String,
+    /// Whether they are spelled as they are behind a space.
+    pub after_space: bool,
     /// Hash of its `tokenizer.json`.
     pub tokenizer_sha256: String,
     /// When the names were sealed.
@@ -110,6 +112,8 @@ pub struct BuildOptions {
     pub model_folder: PathBuf,
     /// Longest name in tokens.
     pub max_tokens: usize,
+    /// Whether names are spelled as they are behind a space, for generators that write them there.
+    pub after_space: bool,
     /// Whether a catalog of the name is replaced; it answers until the new one is there.
     pub replace: bool,
 }
@@ -252,6 +256,7 @@ impl Catalogs {
                 nodes: sealed.trie.nodes(),
                 max_tokens: opened.manifest.max_tokens,
                 model: opened.manifest.model.clone(),
+                after_space: opened.manifest.after_space,
                 tokenizer_sha256: tokenizer.sha256().to_owned(),
                 built_at: opened.manifest.built_at,
             })
@@ -282,7 +287,7 @@ impl Catalogs {
             tokens: max_tokens,
             ..NameLimits::default()
         };
-        let (_, tally) = place.fill(limits, input)?;
+        let (_, tally) = place.fill(limits, options.after_space, input)?;
         // Nothing takes the place of a catalog, or is one, where something was to be.
         let there = self.folder.join(name).join(MANIFEST).exists();
         if tally.names == 0 && (there || tally.rejected > 0) {
@@ -293,7 +298,7 @@ impl Catalogs {
         if !options.replace && self.folder.join(name).join(MANIFEST).exists() {
             return Err(exists(name));
         }
-        place.publish(&options.model, max_tokens)?;
+        place.publish(&options.model, max_tokens, options.after_space)?;
         Ok(report(name, &tally, bytes))
     }
 
@@ -322,7 +327,7 @@ impl Catalogs {
         // What was changed meanwhile is changed in the new generation too.
         let (changes, _) = log::read(&folder.join(&now.generation).join(CHANGES), sealed_up_to)?;
         log::append(&place.folder.join(CHANGES), 0, &changes)?;
-        place.publish(&manifest.model, manifest.max_tokens)?;
+        place.publish(&manifest.model, manifest.max_tokens, manifest.after_space)?;
         Ok(report(name, &tally, bytes))
     }
 
@@ -542,6 +547,7 @@ fn open(folder: &Path, manifest: Manifest, stamp: Stamp) -> Result<Opened> {
         }
         other => other,
     })?;
+    let tokenizer = tokenizer.after_space(manifest.after_space);
     Ok(Opened {
         stamp,
         manifest,

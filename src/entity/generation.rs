@@ -37,6 +37,8 @@ pub(super) struct Manifest {
     /// Name of the model whose tokenizer it has.
     pub model: String,
     pub max_tokens: usize,
+    #[serde(default)]
+    pub after_space: bool,
     pub built_at: DateTime<Utc>,
 }
 
@@ -97,9 +99,10 @@ impl Place {
     pub(super) fn fill(
         &self,
         limits: NameLimits,
+        after_space: bool,
         input: BuildInput<'_>,
     ) -> Result<(Sealed, Tally)> {
-        let tokenizer = NameTokenizer::open(&self.folder)?;
+        let tokenizer = NameTokenizer::open(&self.folder)?.after_space(after_space);
         let mut builder = Builder::new(&self.folder, &tokenizer, limits);
         let mut rejected = 0;
         let mut rows = Rows::of(RejectedFrom::Names);
@@ -127,12 +130,18 @@ impl Place {
     }
 
     /// Makes this the generation that counts. The caller holds the catalog's lock.
-    pub(super) fn publish(mut self, model: &str, max_tokens: usize) -> Result<()> {
+    pub(super) fn publish(
+        mut self,
+        model: &str,
+        max_tokens: usize,
+        after_space: bool,
+    ) -> Result<()> {
         let manifest = Manifest {
             version: VERSION,
             generation: self.generation.clone(),
             model: model.to_owned(),
             max_tokens,
+            after_space,
             built_at: Utc::now(),
         };
         let path = self.catalog.join(MANIFEST);

@@ -16,6 +16,7 @@ pub struct NameTokenizer {
     vocabulary: u32,
     sha256: String,
     splits_at_words: bool,
+    after_space: bool,
 }
 
 /// Words whose tokens together are those of the texts they make, where tokens do not depend on what
@@ -43,7 +44,20 @@ impl NameTokenizer {
             },
             sha256: sha256_of(&read(folder, TOKENIZER)?),
             tokenizer,
+            after_space: false,
         })
+    }
+
+    /// The same that spells names as they are behind a space, in the middle of a text, where `yes`.
+    /// Some tokenizers (GPT's, BART's) have other tokens for a word there than at the beginning.
+    pub fn after_space(mut self, yes: bool) -> NameTokenizer {
+        self.after_space = yes;
+        self
+    }
+
+    /// Whether names are spelled as they are behind a space.
+    pub fn is_after_space(&self) -> bool {
+        self.after_space
     }
 
     /// What every token is below.
@@ -68,9 +82,27 @@ impl NameTokenizer {
     /// # Errors
     /// InvalidRequest for a text that the tokenizer refuses, which published ones never do.
     pub fn tokens(&self, name: &str) -> Result<Option<Vec<u32>>> {
-        let tokens = self.tokenizer.whole("", name)?;
+        let tokens = match self.after_space {
+            true => self.tokenizer.whole("", &format!(" {name}"))?,
+            false => self.tokenizer.whole("", name)?,
+        };
         let known = tokens.iter().all(|token| !self.unusable.contains(token));
         Ok(known.then_some(tokens))
+    }
+
+    /// The tokens of a text as names are spelled, as [`NameTokenizer::text_tokens`].
+    ///
+    /// # Errors
+    /// As [`NameTokenizer::tokens`].
+    pub(crate) fn alone_tokens(&self, text: &str) -> Result<Vec<(u32, (usize, usize))>> {
+        if !self.after_space {
+            return self.text_tokens(text);
+        }
+        let mut tokens = self.text_tokens(&format!(" {text}"))?;
+        for (_, (start, end)) in &mut tokens {
+            (*start, *end) = (start.saturating_sub(1), end.saturating_sub(1));
+        }
+        Ok(tokens)
     }
 
     /// The tokens of a text, whatever they are, with the bytes of the text each of them stands

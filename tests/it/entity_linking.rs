@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use gleaner::config::Config;
+use gleaner::entity::decode::Marks;
 use gleaner::entity::{
     BuildInput, BuildOptions, DisambiguateRequest, EntityLinker, LinkDegraded, LinkMethod,
     LinkRequest, Mentions, NewName, RetrieveEntitiesRequest, RetrieveEntitiesResponse, View, Way,
@@ -1000,5 +1001,85 @@ fn a_catalog_of_another_spelling_is_linked_without_the_generator() {
     ] {
         let code = refused.and_then(|error| error.problem().map(|problem| problem.code));
         assert_eq!(code, Some(Code::ModelMismatch));
+    }
+}
+
+#[test]
+fn texts_are_annotated_with_words_as_they_are_spelled_behind_a_space() {
+    let world = World::new();
+    let folder = world.folder.path().join("toy");
+    // As GPT's and BART's: the space before a word is of its token.
+    toy_generator::write_with(&folder, |_, tokenizer| {
+        let mut vocabulary = serde_json::Map::new();
+        for (id, word) in toy_generator::WORDS.iter().enumerate() {
+            let word = if id < 3 {
+                (*word).to_owned()
+            } else {
+                format!("Ġ{word}")
+            };
+            vocabulary.insert(word, json!(id));
+        }
+        tokenizer["model"]["vocab"] = vocabulary.into();
+        tokenizer["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": false,
+                                            "trim_offsets": false, "use_regex": true});
+    });
+    let names = ["red river", "the city", "cat"];
+    let options = BuildOptions {
+        model: "toy".into(),
+        model_folder: folder.clone(),
+        after_space: true,
+        ..world.options()
+    };
+    let input = BuildInput {
+        names: &mut names.iter().map(|name| Ok(plain(name))),
+        aliases: &mut std::iter::empty(),
+        rejects: &mut |rejected| panic!("{rejected:?}"),
+        progress: &mut |_| {},
+    };
+    let catalogs = world.catalogs();
+    catalogs.build("test", &options, input).unwrap();
+    catalogs.add("test", vec![plain("river")]).unwrap();
+    for _ in 0..2 {
+        let view = world.catalogs().view("test").unwrap();
+        let id = |word: &str| {
+            toy_generator::WORDS
+                .iter()
+                .position(|other| *other == word)
+                .unwrap() as u32
+        };
+        let spelled = view.tokenizer().tokens("red river").unwrap();
+        assert_eq!(spelled, Some(vec![id("red"), id("river")]));
+        let marks = Marks::of(view.tokenizer()).unwrap().unwrap();
+        assert_eq!(
+            [marks.open, marks.close, marks.left, marks.right],
+            [3, 4, 5, 6]
+        );
+        let encoder = TextEncoder::open(&world.model, &runtime()).unwrap();
+        let generator = Generator::open(&folder, &runtime()).unwrap();
+        let linker = EntityLinker::new(encoder, Some(generator), &generating());
+        let mut annotated = 0;
+        for number in 0..40 {
+            let words = ["red river", "the city", "in", "x", "cat"];
+            let at = |by: usize| words[number / by % words.len()];
+            let text = format!("x {} {} . {} in", at(1), at(5), at(3));
+            let request = LinkRequest {
+                method: LinkMethod::Annotate,
+                ..link_request(&text)
+            };
+            for mention in linker.link(&view, &request).unwrap().mentions {
+                assert_eq!(mention.mention.trim(), mention.mention, "{text}");
+                annotated += 1;
+            }
+            // Detected they are as they are spelled there.
+            let found = linker.link(&view, &link_request(&text)).unwrap().mentions;
+            let found: Vec<&str> = found.iter().map(|one| one.mention.as_str()).collect();
+            let there = [at(1), at(5), at(3)]
+                .into_iter()
+                .filter(|word| names.contains(word));
+            assert_eq!(found, there.collect::<Vec<_>>(), "{text}");
+        }
+        assert!(annotated > 5, "{annotated}");
+        assert!(catalogs.info("test").unwrap().after_space);
+        catalogs.compact("test", &mut |_| {}).unwrap();
     }
 }

@@ -99,6 +99,7 @@ fn catalog(data: &Path, name: &str, model: &Path, names: &[&str]) -> View {
                 model: "small".into(),
                 model_folder: model.to_path_buf(),
                 max_tokens: 16,
+                after_space: false,
                 replace: false,
             },
             BuildInput {

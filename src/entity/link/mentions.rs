@@ -85,7 +85,7 @@ pub(super) fn detect(view: &View, text: &str, which: Mentions) -> Result<Vec<Str
         } else {
             // What a name is spelled with where it stands alone.
             let end = text.floor_char_boundary((start + WINDOW).min(text.len()));
-            let alone = view.tokenizer().text_tokens(&text[start..end])?;
+            let alone = view.tokenizer().alone_tokens(&text[start..end])?;
             follow(&mut alone.iter().map(|&(token, (_, end))| (token, start + end)));
         }
         if let Some((end, length)) = longest {
