@@ -14,7 +14,7 @@ use serde_json::json;
 use super::Context;
 use crate::entity::{
     AddReport, BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs,
-    NameRecord, NewName, RejectedFrom, RejectedName,
+    NameRecord, NewAlias, NewName, RejectedFrom, RejectedName,
 };
 use crate::error::{Error, Result};
 use crate::ingest::{Items, NameOptions, read_aliases, read_names};
@@ -47,6 +47,8 @@ pub(super) enum EntitiesCommand {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Write the names of a catalog to a file that build takes, and its aliases to another.
+    Export(Export),
     /// Seal what was added and removed since a catalog was built.
     Compact {
         /// Name of the catalog.
@@ -99,6 +101,19 @@ pub(super) struct Build {
     /// Write what cannot be taken here, a JSON object a line.
     #[arg(long, value_name = "FILE.jsonl")]
     rejects: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Name of the catalog.
+    catalog: String,
+    /// Where the names are written, a JSON object a line.
+    #[arg(long, value_name = "FILE.jsonl")]
+    names: PathBuf,
+    /// Where the aliases are written: lines of an alias, a name and a count, with tabs between. They
+    /// are as the tokenizer reads them, in small letters where it makes no difference.
+    #[arg(long, value_name = "FILE.tsv")]
+    aliases: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +179,7 @@ impl EntitiesCommand {
                 lines.join("\n")
             }),
             EntitiesCommand::Add(add) => add.run(context, &catalogs),
+            EntitiesCommand::Export(export) => export.run(context, &catalogs),
             EntitiesCommand::Remove { catalog, id, name } => {
                 let removed = catalogs.remove(&catalog, &id, name.as_deref())?;
                 context.print(&Removed { catalog, removed }, |removed| {
@@ -230,6 +246,59 @@ impl Build {
         bar.finish_and_clear();
         rejects.finish()?;
         context.print(&report?, report_in_words)
+    }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    names: u64,
+    aliases: u64,
+    /// Aliases that the tokenizer cannot read back.
+    left_out: u64,
+}
+
+impl Export {
+    fn run(self, context: &Context, catalogs: &Catalogs) -> Result<()> {
+        let cannot = |file: &Path| {
+            let message = format!("cannot write {}", file.display());
+            move |e: std::io::Error| Error::operator_from(message.clone(), e)
+        };
+        let create = |file: &Path| File::create(file).map(BufWriter::new).map_err(cannot(file));
+        // What is asked for is there before anything is written over.
+        catalogs.view(&self.catalog)?;
+        let mut names = create(&self.names)?;
+        let mut aliases = self.aliases.as_deref().map(create).transpose()?;
+        let mut exported = Exported {
+            names: 0,
+            aliases: 0,
+            left_out: 0,
+        };
+        let mut count = 0;
+        exported.left_out = catalogs.export(
+            &self.catalog,
+            &mut |name| {
+                exported.names += 1;
+                let line = serde_json::to_string(&name)
+                    .map_err(|e| Error::Bug(format!("a name does not serialise: {e}")))?;
+                writeln!(names, "{line}").map_err(cannot(&self.names))
+            },
+            &mut |alias| match (&mut aliases, &self.aliases) {
+                (Some(out), Some(file)) => {
+                    count += 1;
+                    let NewAlias { alias, name, count } = alias;
+                    writeln!(out, "{alias}\t{name}\t{count}").map_err(cannot(file))
+                }
+                _ => Ok(()),
+            },
+        )?;
+        exported.aliases = count;
+        names.flush().map_err(cannot(&self.names))?;
+        if let (Some(out), Some(file)) = (&mut aliases, &self.aliases) {
+            out.flush().map_err(cannot(file))?;
+        }
+        context.print(&exported, |exported| {
+            format!("{} names, {} aliases", exported.names, exported.aliases)
+        })
     }
 }
 

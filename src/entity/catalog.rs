@@ -331,6 +331,21 @@ impl Catalogs {
         Ok(report(name, &tally, bytes))
     }
 
+    /// Gives every name, and then every alias of one with how often it means it, as a build takes
+    /// them: ids where they are not the names, aliases as the tokenizer reads them. Returns how many
+    /// aliases it cannot read back; they are left out.
+    ///
+    /// # Errors
+    /// As [`Catalogs::view`]; those of `names` and `aliases`.
+    pub fn export(
+        &self,
+        name: &str,
+        names: &mut dyn FnMut(NewName) -> Result<()>,
+        aliases: &mut dyn FnMut(NewAlias) -> Result<()>,
+    ) -> Result<u64> {
+        super::export::export(&self.view(name)?, names, aliases)
+    }
+
     /// Adds names, durably; they are visible at once. All of them are added or none.
     ///
     /// # Errors

@@ -86,7 +86,7 @@ pub(super) fn compact(
     named.write(&folder.join(NAMES)).map(|(_, tally)| tally)
 }
 
-fn as_new(record: NameRecord) -> NewName {
+pub(super) fn as_new(record: NameRecord) -> NewName {
     NewName {
         id: (record.id != record.name).then_some(record.id),
         name: record.name,

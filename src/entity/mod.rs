@@ -15,6 +15,7 @@ mod change;
 mod column;
 mod compact;
 pub mod decode;
+mod export;
 mod file;
 mod generation;
 mod link;

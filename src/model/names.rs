@@ -90,6 +90,15 @@ impl NameTokenizer {
         Ok(known.then_some(tokens))
     }
 
+    /// A text that tokens are read as; its own tokens may be others where the tokenizer cannot say.
+    ///
+    /// # Errors
+    /// InvalidRequest for tokens that the tokenizer refuses.
+    pub(crate) fn text_of(&self, tokens: &[u32]) -> Result<String> {
+        let text = self.tokenizer.decode(tokens)?;
+        Ok(text.trim().to_owned())
+    }
+
     /// The tokens of a text as names are spelled, as [`NameTokenizer::text_tokens`].
     ///
     /// # Errors

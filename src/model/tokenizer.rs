@@ -341,6 +341,14 @@ impl TextTokenizer {
         Ok(tokens)
     }
 
+    /// The text of token ids.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::encode`].
+    pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, false).map_err(refused)
+    }
+
     /// The tokens that stand for no text: special ones, and the one for what is not known.
     pub(crate) fn specials_in_vocabulary(&self) -> HashSet<u32> {
         let added = self.tokenizer.get_added_tokens_decoder();

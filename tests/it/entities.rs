@@ -793,3 +793,63 @@ fn a_killed_command_has_done_its_work_or_nothing() {
     let folders = std::fs::read_dir(folder).unwrap().flatten();
     assert_eq!(folders.filter(|entry| entry.path().is_dir()).count(), 1);
 }
+
+#[test]
+fn what_is_exported_builds_the_same_catalog() {
+    let place = Place::with_model("tiny");
+    let names = [
+        json!({"name": "red river", "id": "q1", "description": "water", "popularity": 2.5}),
+        json!({"name": "Red River", "id": "q2"}),
+        json!({"name": "the cat", "aliases": ["the water"]}),
+        json!({"name": "gone", "id": "q3", "aliases": ["the cat"]}),
+    ];
+    files::jsonl(&place.path("names.jsonl"), &names);
+    place.write("aliases.tsv", "Stream\tthe cat\t7\n");
+    let build = |catalog: &str, names: &str, aliases: &str| {
+        place.ok(&[
+            "entities",
+            "build",
+            catalog,
+            "--model",
+            "tiny",
+            "--names",
+            names,
+            "--aliases",
+            aliases,
+        ])
+    };
+    build("things", "names.jsonl", "aliases.tsv");
+    place.ok(&["entities", "remove", "things", "q3"]);
+    place.ok(&[
+        "entities", "add", "things", "--name", "city", "--id", "q4", "--alias", "town",
+    ]);
+    let export = [
+        "entities",
+        "export",
+        "things",
+        "--names",
+        "out.jsonl",
+        "--aliases",
+        "out.tsv",
+    ];
+    let exported = place.json(&export);
+    assert_eq!(exported, json!({"names": 4, "aliases": 3, "left_out": 0}));
+    build("again", "out.jsonl", "out.tsv");
+    let catalogs = Catalogs::new(&place.config().data.folder);
+    let views = ["things", "again"].map(|name| catalogs.view(name).unwrap());
+    assert_eq!(everything(&views[0]), everything(&views[1]));
+    for alias in ["the water", "stream", "town", "the cat"] {
+        let [one, other] = views.each_ref().map(|view| aliased(view, alias));
+        assert_eq!(one, other, "{alias}");
+        assert_eq!(one.is_empty(), alias == "the cat");
+    }
+    for id in ["q1", "q2", "the cat", "q4"] {
+        let [one, other] = ["things", "again"].map(|name| catalogs.entity(name, id).unwrap());
+        assert_eq!(one, other);
+    }
+    place.refused(
+        Code::CatalogNotFound,
+        &["entities", "export", "none", "--names", "names.jsonl"],
+    );
+    assert!(!std::fs::read(place.path("names.jsonl")).unwrap().is_empty());
+}

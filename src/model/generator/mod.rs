@@ -217,7 +217,7 @@ impl Generator {
     /// `max_tokens`: the middle is kept whole where it fits, and of the sides what is next to it.
     /// Where `config.json` says so (`beginning_tokens`), the first tokens of `before` stay as well,
     /// with the end's token behind them, if there is room for twice as many: what a text is about is
-    /// said there.
+    /// said there. What looks like a special token is read as any other characters are.
     ///
     /// # Errors
     /// InvalidRequest for a text that the tokenizer refuses.
