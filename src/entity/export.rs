@@ -1,6 +1,7 @@
 //! Names and aliases as a build takes them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::compact::as_new;
 use super::view::View;
@@ -53,11 +54,14 @@ pub(super) fn export(
         let mut sequences = sealed.trie.sequences();
         while let Some((tokens, sequence)) = sequences.next() {
             for alias in sealed.of(sequence).filter_map(|alias| view.live(alias)) {
-                if !known.contains_key(&alias.name) {
-                    let record = view.record(alias.name)?;
-                    known.insert(alias.name, record.map(|record| record.name));
-                }
-                if let Some(Some(name)) = known.get(&alias.name) {
+                let name = match known.entry(alias.name) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        let record = view.record(alias.name)?;
+                        new.insert(record.map(|record| record.name))
+                    }
+                };
+                if let Some(name) = name {
                     give(tokens, name, alias.count)?;
                 }
             }
