@@ -146,6 +146,7 @@ fn build(
             model: name.into_owned(),
             model_folder: model.to_path_buf(),
             max_tokens: 128,
+            after_space: false,
             replace: true,
         },
         BuildInput {

@@ -56,7 +56,8 @@ class Service:
 
     def __init__(self, program: Path, folder: Path, generator: str) -> None:
         self.program, self.folder, self.generator = program, folder, generator
-        lines = ["[data]", f'folder = "{folder / "data"}"', "[entities]"]
+        # The weights of the source, which may be newer than the program's.
+        lines = ["[data]", f'folder = "{folder / "data"}"', "[entities]", f"weights = {json.dumps(str(WEIGHTS))}"]
         if generator:
             lines.append(f'generator = "{generator}"')
         (folder / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -106,9 +107,36 @@ def covered(documents: Path, candidates: Path, out: Path) -> None:
             file.write(json.dumps(document) + "\n")
 
 
+def curated(documents: Sequence[Path], aliases: Path, out: Path) -> int:
+    """Writes a catalog such as people make by hand: half of the names that the documents mark, by their
+    hash, each with the aliases that lead to it, and of names of several words the last one for every second.
+    The other half is what a text means and such a catalog does not have. Returns how many names."""
+    names: Dict[str, List[str]] = {}
+    for file in documents:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            for label in json.loads(line)["labels"]:
+                name = (label.get("name") or "").strip()
+                if name and zlib.crc32(name.encode("utf-8")) % 2 == 0:
+                    names.setdefault(name.lower(), [name])
+    with gzip.open(aliases, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            alias, _, name = line.rstrip("\n").partition("\t")
+            known = names.get(name.split("\t", 1)[0].replace("_", " "))
+            if known is not None:
+                known.append(alias.replace("_", " "))
+    with out.open("w", encoding="utf-8") as file:
+        for name, *others in names.values():
+            last = name.split()[-1]
+            if last != name and zlib.crc32(last.encode("utf-8")) % 2 == 0:
+                others.append(last)
+            file.write(json.dumps({"name": name, "aliases": sorted(set(others))}) + "\n")
+    return len(names)
+
+
 def fit(service: Service, data: Path) -> None:
     linking, folder = data / "linking", service.folder
-    count = held_out([linking / f"{name}.jsonl" for name in TRAINING], folder / "held-out.jsonl")
+    training = [linking / f"{name}.jsonl" for name in TRAINING]
+    count = held_out(training, folder / "held-out.jsonl")
     covered(folder / "held-out.jsonl", data / "mention_candidates.tsv.gz", folder / "covered.jsonl")
     service.build(data)
     given, found = folder / "given.jsonl", folder / "found.jsonl"
@@ -116,9 +144,16 @@ def fit(service: Service, data: Path) -> None:
     service.run("eval", "entities", "--mentions", str(folder / "covered.jsonl"), *titles, "--evidence", str(given))
     linked = ["--mentions", str(folder / "held-out.jsonl"), "--catalog", "titles", "--link"]
     service.run("eval", "entities", *linked, "--evidence", str(found))
-    description = f"the mentions of {count} documents of {', '.join(TRAINING)}"
+    some = folder / "curated.jsonl"
+    names = curated(training, data / "aliases.tsv.gz", some)
+    arguments = ["--names", str(some), *(["--model", service.generator] if service.generator else [])]
+    service.run("entities", "build", "curated", *arguments)
+    few = folder / "few.jsonl"
+    linked = ["--mentions", str(folder / "held-out.jsonl"), "--catalog", "curated", "--link"]
+    service.run("eval", "entities", *linked, "--evidence", str(few))
+    description = f"the mentions of {count} documents of {', '.join(TRAINING)}, among all names and {names} of their own"
     report = service.run(
-        "entities", "fit", str(given), str(found), "--out", str(WEIGHTS), "--description", description
+        "entities", "fit", str(given), str(found), str(few), "--out", str(WEIGHTS), "--description", description
     )
     for way, one in report["ways"].items():
         print(f"{NAMES[way]:22} accuracy {percent(one['accuracy']):>5}  ECE {one['calibration']['ece']:.3f}")

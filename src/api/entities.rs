@@ -9,16 +9,19 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::around::Deadline;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::extract::Names;
 use super::json;
 use super::state::App;
+use super::tasks::{self, TaskKind};
 use crate::entity::{
     AddReport, BuildInput, BuildOptions, BuildReport, CatalogInfo, DisambiguateRequest,
     EntityLinker, LinkRequest, MAX_ADDED, NameRecord, NewName, RetrieveEntitiesRequest,
 };
 use crate::error::{Code, Error, Problem, Result};
+use crate::model::Cancellation;
 
 /// A catalog to build of a few names; larger ones are built on the command line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +36,9 @@ pub struct CatalogRequest {
     /// its encoder where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Whether names are spelled as they are behind a space, for generators that write them there.
+    #[serde(default)]
+    pub after_space: bool,
 }
 
 /// Names to add to a catalog; all of them are added or none.
@@ -65,6 +71,23 @@ async fn ask(
     let work = app.clone();
     let permit = app.searches.enter(1).await?;
     Ok(permit.run(move || answer(&work)).await?)
+}
+
+/// Links something when its turn has come, as long as the caller waits for it.
+async fn work(
+    app: Arc<App>,
+    answer: impl FnOnce(&App, &EntityLinker) -> Result<Response> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let permit = app.linkings.enter(1).await?;
+    let cancellation = Cancellation::default();
+    // Dropped with this future when the caller leaves or its time is up.
+    let _leaving = cancellation.on_drop();
+    let work = app.clone();
+    let answer = move || {
+        let linker = linker(&work)?.until(&cancellation);
+        answer(&work, &linker)
+    };
+    Ok(permit.run(answer).await?)
 }
 
 /// Changes something when its turn has come.
@@ -131,26 +154,35 @@ fn created(app: &App, request: CatalogRequest) -> Result<BuildReport> {
         model_folder: registry.folder(&model)?,
         model,
         max_tokens: 128,
+        after_space: request.after_space,
         replace: false,
     };
-    app.entities.build(
-        &request.name,
-        &options,
-        BuildInput {
-            names: &mut request.names.into_iter().map(Ok),
-            aliases: &mut std::iter::empty(),
-            // All of a request's names are taken or none.
-            rejects: &mut |rejected| {
-                let field = rejected.problem.field.clone().unwrap_or_default();
-                let row = rejected.row.saturating_sub(1);
-                Err(rejected
-                    .problem
-                    .field(format!("names[{row}].{field}"))
-                    .into())
+    app.entities
+        .build(
+            &request.name,
+            &options,
+            BuildInput {
+                names: &mut request.names.into_iter().map(Ok),
+                aliases: &mut std::iter::empty(),
+                // All of a request's names are taken or none.
+                rejects: &mut |rejected| {
+                    let field = rejected.problem.field.clone().unwrap_or_default();
+                    let row = rejected.row.saturating_sub(1);
+                    Err(rejected
+                        .problem
+                        .field(format!("names[{row}].{field}"))
+                        .into())
+                },
+                progress: &mut |_| {},
             },
-            progress: &mut |_| {},
-        },
-    )
+        )
+        .map_err(|error| match error {
+            // As the request calls it.
+            Error::User(problem) if problem.field.as_deref() == Some("catalog") => {
+                problem.field("name").into()
+            }
+            other => other,
+        })
 }
 
 pub(super) async fn show(
@@ -173,10 +205,21 @@ pub(super) async fn remove(
 pub(super) async fn compact(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
+    deadline: Deadline,
 ) -> Result<Response, ApiError> {
-    let compact =
-        move |app: &App| json::answer::<BuildReport>(StatusCode::OK, &app.entities.compact(&name)?);
-    change(app, compact).await
+    let (entities, catalog) = (app.entities.clone(), name.clone());
+    let compact = move || {
+        let report: BuildReport = entities.compact(&catalog, &mut |_| {})?;
+        tasks::outcome(StatusCode::OK, &report)
+    };
+    // Refused at once where there is nothing to compact.
+    let named = name.clone();
+    ask(app.clone(), move |app| {
+        app.entities.view(&named)?;
+        Ok(done())
+    })
+    .await?;
+    tasks::run(&app, TaskKind::CompactCatalog, &name, deadline, compact).await
 }
 
 pub(super) async fn add(
@@ -214,36 +257,36 @@ pub(super) async fn link(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let link = move |app: &App| {
+    let link = move |app: &App, linker: &EntityLinker| {
         let request: LinkRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
         let view = app.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker(app)?.link(&view, &request)?)
+        json::answer(StatusCode::OK, &linker.link(&view, &request)?)
     };
-    ask(app, link).await
+    work(app, link).await
 }
 
 pub(super) async fn disambiguate(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let disambiguate = move |app: &App| {
+    let disambiguate = move |app: &App, linker: &EntityLinker| {
         let request: DisambiguateRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
         let view = app.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker(app)?.disambiguate(&view, &request)?)
+        json::answer(StatusCode::OK, &linker.disambiguate(&view, &request)?)
     };
-    ask(app, disambiguate).await
+    work(app, disambiguate).await
 }
 
 pub(super) async fn retrieve(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let retrieve = move |app: &App| {
+    let retrieve = move |app: &App, linker: &EntityLinker| {
         let request: RetrieveEntitiesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
         let view = app.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker(app)?.retrieve(&view, &request)?)
+        json::answer(StatusCode::OK, &linker.retrieve(&view, &request)?)
     };
-    ask(app, retrieve).await
+    work(app, retrieve).await
 }
 
 /// What links, opened with the first request. That its models cannot be used is the operator's to

@@ -56,6 +56,8 @@ pub(super) struct App {
     pub timeout: Duration,
     /// Searching and reading.
     pub searches: Gate,
+    /// Linking texts to entities, which takes seconds: others' searches are not to wait for it.
+    pub linkings: Gate,
     /// Everything that changes something.
     pub writes: Gate,
     /// Listing and removing snapshots, which waits for an object store.
@@ -97,6 +99,7 @@ impl App {
             opening: Mutex::default(),
             preparing: Gate::new(1, server.queue, Duration::from_secs(3_600)),
             searches: Gate::new(server.permits(), server.queue, patience),
+            linkings: Gate::new((server.permits() / 2).max(1), server.queue, patience),
             writes: Gate::new(server.permits(), server.queue, patience),
             snapshot_lists: Gate::new(2, server.queue, patience),
             query_encodings: Gate::new(ENCODINGS, server.queue, patience),

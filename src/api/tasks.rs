@@ -48,7 +48,7 @@ pub struct TaskAnswer {
     pub id: String,
     /// What is done.
     pub kind: TaskKind,
-    /// To which index, as the request named it.
+    /// To which index or catalog of entities, as the request named it.
     pub index: String,
     /// Whether it goes on.
     pub state: TaskState,
@@ -78,6 +78,9 @@ pub enum TaskKind {
     Reindex,
     /// Fits a combiner on an index's feedback.
     Fit,
+    /// Seals what was added to a catalog of entities and removed from it.
+    #[serde(rename = "compact_catalog")]
+    CompactCatalog,
 }
 
 /// Whether a task goes on.
@@ -147,14 +150,19 @@ impl Tasks {
         let twin = |task: &&Task| {
             (task.kind, task.index.as_str(), task.ended.is_none()) == (kind, index, true)
         };
-        if matches!(kind, TaskKind::Compact | TaskKind::Fit)
-            && let Some(twin) = all.iter().find(twin)
+        if matches!(
+            kind,
+            TaskKind::Compact | TaskKind::Fit | TaskKind::CompactCatalog
+        ) && let Some(twin) = all.iter().find(twin)
         {
             return Err(Problem::new(
                 Code::TaskRunning,
                 match kind {
                     TaskKind::Fit => {
                         format!("a combiner of index {index:?} is being fitted already")
+                    }
+                    TaskKind::CompactCatalog => {
+                        format!("catalog {index:?} is being compacted already")
                     }
                     _ => format!("index {index:?} is being compacted already"),
                 },

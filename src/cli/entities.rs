@@ -1,8 +1,10 @@
 //! `gleaner entities`: build, list, show and change catalogs of names, and link texts to them.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +14,7 @@ use serde_json::json;
 use super::Context;
 use crate::entity::{
     AddReport, BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs,
-    NameRecord, NewName, RejectedName,
+    NameRecord, NewAlias, NewName, RejectedFrom, RejectedName,
 };
 use crate::error::{Error, Result};
 use crate::ingest::{Items, NameOptions, read_aliases, read_names};
@@ -45,6 +47,8 @@ pub(super) enum EntitiesCommand {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Write the names of a catalog to a file that build takes, and its aliases to another.
+    Export(Export),
     /// Seal what was added and removed since a catalog was built.
     Compact {
         /// Name of the catalog.
@@ -84,6 +88,10 @@ pub(super) struct Build {
     /// Underscores in the files stand for spaces, as in the addresses of DBpedia and Wikipedia.
     #[arg(long)]
     underscores: bool,
+    /// Spell names as they are behind a space, where the tokenizer has other tokens for them there: for
+    /// generators that annotate texts and were trained to write ` [ Name ]`, as GENRE's BART was.
+    #[arg(long)]
+    after_space: bool,
     /// Longest name, in tokens.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_tokens: u16,
@@ -93,6 +101,19 @@ pub(super) struct Build {
     /// Write what cannot be taken here, a JSON object a line.
     #[arg(long, value_name = "FILE.jsonl")]
     rejects: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Name of the catalog.
+    catalog: String,
+    /// Where the names are written, a JSON object a line.
+    #[arg(long, value_name = "FILE.jsonl")]
+    names: PathBuf,
+    /// Where the aliases are written: lines of an alias, a name and a count, with tabs between. They
+    /// are as the tokenizer reads them, in small letters where it makes no difference.
+    #[arg(long, value_name = "FILE.tsv")]
+    aliases: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +179,7 @@ impl EntitiesCommand {
                 lines.join("\n")
             }),
             EntitiesCommand::Add(add) => add.run(context, &catalogs),
+            EntitiesCommand::Export(export) => export.run(context, &catalogs),
             EntitiesCommand::Remove { catalog, id, name } => {
                 let removed = catalogs.remove(&catalog, &id, name.as_deref())?;
                 context.print(&Removed { catalog, removed }, |removed| {
@@ -165,7 +187,12 @@ impl EntitiesCommand {
                 })
             }
             EntitiesCommand::Compact { catalog } => {
-                context.print(&catalogs.compact(&catalog)?, report_in_words)
+                let bar = progress_bar();
+                let report = catalogs.compact(&catalog, &mut |progress| {
+                    bar.set_message(progress_in_words(progress));
+                });
+                bar.finish_and_clear();
+                context.print(&report?, report_in_words)
             }
             EntitiesCommand::Delete { catalog } => {
                 catalogs.delete(&catalog)?;
@@ -189,13 +216,14 @@ impl Build {
             model_folder: registry.folder(&model)?,
             model,
             max_tokens: usize::from(self.max_tokens),
+            after_space: self.after_space,
             replace: self.replace,
         };
         let reading = NameOptions {
             underscores: self.underscores,
         };
-        let mut names = files(&self.names, |file| read_names(file, reading))?;
-        let mut aliases = files(&self.aliases, |file| read_aliases(file, reading))?;
+        let (mut names, of_names) = files(&self.names, |file| read_names(file, reading))?;
+        let (mut aliases, of_aliases) = files(&self.aliases, |file| read_aliases(file, reading))?;
         let mut rejects = Rejects::open(self.rejects.as_deref())?;
         let bar = progress_bar();
         let report = catalogs.build(
@@ -204,13 +232,73 @@ impl Build {
             BuildInput {
                 names: &mut names,
                 aliases: &mut aliases,
-                rejects: &mut |rejected| rejects.add(&rejected),
+                rejects: &mut |rejected| {
+                    let read = match rejected.from {
+                        RejectedFrom::Names => &of_names,
+                        RejectedFrom::Aliases => &of_aliases,
+                    };
+                    let (file, row) = read.place(rejected.row);
+                    rejects.add(&file, row, &rejected)
+                },
                 progress: &mut |progress| bar.set_message(progress_in_words(progress)),
             },
         );
         bar.finish_and_clear();
         rejects.finish()?;
         context.print(&report?, report_in_words)
+    }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    names: u64,
+    aliases: u64,
+    /// Aliases that the tokenizer cannot read back.
+    left_out: u64,
+}
+
+impl Export {
+    fn run(self, context: &Context, catalogs: &Catalogs) -> Result<()> {
+        let cannot = |file: &Path| {
+            let message = format!("cannot write {}", file.display());
+            move |e: std::io::Error| Error::operator_from(message.clone(), e)
+        };
+        let create = |file: &Path| File::create(file).map(BufWriter::new).map_err(cannot(file));
+        // What is asked for is there before anything is written over.
+        catalogs.view(&self.catalog)?;
+        let mut names = create(&self.names)?;
+        let mut aliases = self.aliases.as_deref().map(create).transpose()?;
+        let mut exported = Exported {
+            names: 0,
+            aliases: 0,
+            left_out: 0,
+        };
+        let mut count = 0;
+        exported.left_out = catalogs.export(
+            &self.catalog,
+            &mut |name| {
+                exported.names += 1;
+                let line = serde_json::to_string(&name)
+                    .map_err(|e| Error::Bug(format!("a name does not serialise: {e}")))?;
+                writeln!(names, "{line}").map_err(cannot(&self.names))
+            },
+            &mut |alias| match (&mut aliases, &self.aliases) {
+                (Some(out), Some(file)) => {
+                    count += 1;
+                    let NewAlias { alias, name, count } = alias;
+                    writeln!(out, "{alias}\t{name}\t{count}").map_err(cannot(file))
+                }
+                _ => Ok(()),
+            },
+        )?;
+        exported.aliases = count;
+        names.flush().map_err(cannot(&self.names))?;
+        if let (Some(out), Some(file)) = (&mut aliases, &self.aliases) {
+            out.flush().map_err(cannot(file))?;
+        }
+        context.print(&exported, |exported| {
+            format!("{} names, {} aliases", exported.names, exported.aliases)
+        })
     }
 }
 
@@ -236,14 +324,40 @@ impl Add {
     }
 }
 
+/// How many rows of which files have come.
+#[derive(Clone)]
+struct RowsOf(Rc<RefCell<Vec<(PathBuf, u64)>>>);
+
+impl RowsOf {
+    /// The file of a row that is counted over all of them, and its number there.
+    fn place(&self, row: u64) -> (PathBuf, u64) {
+        let mut left = row;
+        for (file, rows) in self.0.borrow().iter() {
+            if left <= *rows {
+                return (file.clone(), left);
+            }
+            left -= rows;
+        }
+        (PathBuf::new(), row)
+    }
+}
+
 /// What files hold, one after the other; each is opened when its turn comes, but looked at first.
 fn files<T: 'static>(
     paths: &[PathBuf],
     open: impl Fn(&Path) -> Result<Items<T>>,
-) -> Result<Items<T>> {
+) -> Result<(Items<T>, RowsOf)> {
     let opened = paths.iter().map(|path| open(path));
     let opened = opened.collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(opened.into_iter().flatten()))
+    let of = RowsOf(Rc::new(RefCell::new(
+        paths.iter().map(|path| (path.clone(), 0)).collect(),
+    )));
+    let counted = of.clone();
+    let items = opened.into_iter().enumerate().flat_map(move |(at, items)| {
+        let counted = counted.clone();
+        items.inspect(move |_| counted.0.borrow_mut()[at].1 += 1)
+    });
+    Ok((Box::new(items), of))
 }
 
 /// Where what could not be taken is written; without a file the first ones are logged.
@@ -267,18 +381,25 @@ impl Rejects {
         })
     }
 
-    fn add(&mut self, rejected: &RejectedName) -> Result<()> {
+    fn add(&mut self, file: &Path, row: u64, rejected: &RejectedName) -> Result<()> {
         match &mut self.out {
             Some(out) => {
                 let line = json!({
-                    "row": rejected.row, "name": rejected.name, "problem": rejected.problem,
+                    "file": file.display().to_string(), "row": row, "name": rejected.name, "problem": rejected.problem,
                 });
                 writeln!(out, "{line}").map_err(cannot_write)
             }
             None => {
                 self.logged += 1;
                 if self.logged <= LOGGED {
-                    tracing::warn!(name = rejected.name, "not taken: {}", rejected.problem);
+                    let file = file.display().to_string();
+                    tracing::warn!(
+                        file,
+                        row,
+                        name = rejected.name,
+                        "not taken: {}",
+                        rejected.problem
+                    );
                 }
                 Ok(())
             }
@@ -314,6 +435,7 @@ pub(super) fn progress_bar() -> ProgressBar {
 fn progress_in_words(progress: BuildProgress) -> String {
     match progress {
         BuildProgress::Names(names) => format!("{names} names read"),
+        BuildProgress::Sorted(names) => format!("{names} names sorted"),
         BuildProgress::Aliases(aliases) => format!("names sorted, {aliases} aliases read"),
         BuildProgress::Writing => "writing".into(),
     }

@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::Context;
 use crate::entity::{
-    Catalogs, DisambiguateRequest, EntityLinker, LinkMethod, LinkRequest, LinkedMention, Mentions,
-    RetrieveEntitiesRequest, ScoredEntity,
+    Catalogs, DisambiguateRequest, EntityLinker, LinkDegraded, LinkMethod, LinkRequest,
+    LinkedMention, Mentions, RetrieveEntitiesRequest, ScoredEntity,
 };
 use crate::error::{Code, Error, Problem, Result};
 use crate::model::Registry;
@@ -119,7 +119,7 @@ impl Link {
         let linked = linker(context)?.link(&view, &request)?;
         context.print(&linked, |linked| {
             let lines: Vec<String> = linked.mentions.iter().map(in_words).collect();
-            lines.join("\n")
+            without(linked.degraded.as_ref(), lines.join("\n"))
         })
     }
 }
@@ -148,7 +148,9 @@ impl Disambiguate {
             alternatives: Some(self.answers.alternatives),
         };
         let linked = linker(context)?.disambiguate(&view, &request)?;
-        context.print(&linked, in_words)
+        context.print(&linked, |linked| {
+            without(linked.degraded.as_ref(), in_words(linked))
+        })
     }
 }
 
@@ -164,8 +166,16 @@ impl Retrieve {
         let found = linker(context)?.retrieve(&view, &request)?;
         context.print(&found, |found| {
             let lines: Vec<String> = found.entities.iter().map(entity_in_words).collect();
-            lines.join("\n")
+            without(found.degraded.as_ref(), lines.join("\n"))
         })
+    }
+}
+
+/// An answer with what it had to do without.
+fn without(degraded: Option<&LinkDegraded>, words: String) -> String {
+    match degraded {
+        None => words,
+        Some(LinkDegraded { lost, reason }) => format!("without the {lost}: {reason}\n{words}"),
     }
 }
 
@@ -177,9 +187,10 @@ fn in_words(mention: &LinkedMention) -> String {
         entity,
         none,
         alternatives,
+        ..
     } = mention;
     let meant = match entity {
-        Some(entity) => entity_in_words(entity),
+        Some(entity) => format!("{}; none {none:.2}", entity_in_words(entity)),
         // Something was likelier, but not likely enough.
         None if alternatives.iter().any(|other| other.score > *none) => {
             "none of the catalog: nothing is sure enough".into()

@@ -128,6 +128,7 @@ impl EvalEntities {
             model_folder: registry.folder(spelled_by)?,
             model: spelled_by.to_owned(),
             max_tokens: 128,
+            after_space: false,
             replace: false,
         };
         let mut rejected = 0;

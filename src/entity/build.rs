@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::catalog::BuildProgress;
 use super::file;
 use super::sealed::{About, AliasShape, Aliases, Groups, Sealed, hash_of};
 use super::sorter::Sorter;
@@ -34,6 +35,8 @@ pub struct NameLimits {
     pub tokens: usize,
     /// Longest name or alias, in bytes.
     pub bytes: usize,
+    /// Most aliases that come with a name.
+    pub aliases: usize,
 }
 
 impl Default for NameLimits {
@@ -41,6 +44,7 @@ impl Default for NameLimits {
         NameLimits {
             tokens: 128,
             bytes: 4_096,
+            aliases: 1_000,
         }
     }
 }
@@ -95,12 +99,23 @@ impl NameLimits {
     }
 }
 
+/// What a build has not taken something of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectedFrom {
+    /// The names, with the aliases that come with them.
+    Names,
+    /// The aliases that come apart.
+    Aliases,
+}
+
 /// A name that was not taken, and why.
 #[derive(Debug)]
 pub struct RejectedName {
-    /// Which one, counted from 1 in the order they came.
+    /// Which one, counted from 1 in the order they came, those that could not be read counted.
     pub row: u64,
-    /// The name or alias.
+    /// Of what.
+    pub from: RejectedFrom,
+    /// The name or alias; empty where it could not be read.
     pub name: String,
     /// What is wrong with it.
     pub problem: Problem,
@@ -128,9 +143,6 @@ pub(super) struct Builder<'a> {
     names: Sorter,
     aliases: Sorter,
     rows: u32,
-    /// Names that came, taken or not.
-    seen: u64,
-    alias_rows: u64,
     /// Rows that aliases refer to.
     referred: bool,
     has_ids: bool,
@@ -155,8 +167,6 @@ impl<'a> Builder<'a> {
             names: Sorter::new(folder, "names", MEMORY),
             aliases: Sorter::new(folder, "aliases", MEMORY / 2),
             rows: 0,
-            seen: 0,
-            alias_rows: 0,
             referred: false,
             has_ids: false,
             has_descriptions: false,
@@ -173,23 +183,24 @@ impl<'a> Builder<'a> {
     /// An operator's error where the disk is full; LimitExceeded past [`MAX_NAMES`].
     pub(super) fn add(
         &mut self,
-        batch: &[NewName],
+        batch: &[(u64, NewName)],
         rejects: &mut dyn FnMut(RejectedName) -> Result<()>,
     ) -> Result<()> {
         let (tokenizer, limits) = (self.tokenizer, self.limits);
         let spelled: Vec<_> = batch
             .par_iter()
             .with_min_len(256)
-            .map(|new| check_fields(new, limits).and_then(|()| limits.spell(tokenizer, &new.name)))
+            .map(|(_, new)| {
+                check_fields(new, limits).and_then(|()| limits.spell(tokenizer, &new.name))
+            })
             .collect();
-        for (new, spelled) in batch.iter().zip(spelled) {
-            self.seen += 1;
-            let row = self.seen;
+        for (&(row, ref new), spelled) in batch.iter().zip(spelled) {
             match spelled {
                 Err(Error::User(problem)) => {
                     self.tally.rejected += 1;
                     rejects(RejectedName {
                         row,
+                        from: RejectedFrom::Names,
                         name: new.name.clone(),
                         problem: *problem,
                     })?;
@@ -253,6 +264,7 @@ impl<'a> Builder<'a> {
                     self.tally.rejected += 1;
                     rejects(RejectedName {
                         row,
+                        from: RejectedFrom::Names,
                         name: alias.clone(),
                         problem: problem.field("aliases"),
                     })?;
@@ -283,7 +295,11 @@ impl<'a> Builder<'a> {
     }
 
     /// Sorts the names and builds the trie; aliases by name can be added then.
-    pub(super) fn sort_names(mut self, folder: &Path) -> Result<Named<'a>> {
+    pub(super) fn sort_names(
+        mut self,
+        folder: &Path,
+        progress: &mut dyn FnMut(BuildProgress),
+    ) -> Result<Named<'a>> {
         let empty = Sorter::new(folder, "names", 0);
         let mut sorted = std::mem::replace(&mut self.names, empty)
             .finish()
@@ -294,7 +310,12 @@ impl<'a> Builder<'a> {
         // Of names that are spelled alike, which is which.
         let mut twins: Vec<(Twin, (u16, u32))> = Vec::new();
         let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
+        let mut came = 0;
         while let Some((key, payload)) = sorted.next().map_err(cannot_sort)? {
+            if came % (BATCH as u64) == 0 {
+                progress(BuildProgress::Sorted(came));
+            }
+            came += 1;
             let row = Row::decode(&payload)?;
             let new_spelling = last.as_ref().is_none_or(|(before, _)| *before != key);
             let same = !new_spelling
@@ -355,6 +376,15 @@ pub(super) fn check_fields(new: &NewName, limits: NameLimits) -> Result<()> {
             ))
             .into());
     }
+    if new.aliases.len() > limits.aliases {
+        return Err(
+            Problem::new(Code::InvalidName, "the name has too many aliases")
+                .field("aliases")
+                .found(new.aliases.len())
+                .expected(format!("at most {}", limits.aliases))
+                .into(),
+        );
+    }
     if new
         .description
         .as_ref()
@@ -367,14 +397,13 @@ pub(super) fn check_fields(new: &NewName, limits: NameLimits) -> Result<()> {
                 .into(),
         );
     }
-    if new
-        .popularity
-        .is_some_and(|popularity| !popularity.is_finite() || popularity < 0.0)
+    if let Some(popularity) = new.popularity
+        && !(popularity.is_finite() && popularity >= 0.0)
     {
         return Err(
             Problem::new(Code::InvalidName, "the popularity cannot be used")
                 .field("popularity")
-                .found(format!("{:?}", new.popularity))
+                .found(popularity)
                 .expected("a finite number, 0 or more")
                 .into(),
         );
@@ -566,23 +595,23 @@ impl Named<'_> {
     /// go to `rejects`.
     pub(super) fn add_aliases(
         &mut self,
-        batch: &[NewAlias],
+        batch: &[(u64, NewAlias)],
         rejects: &mut dyn FnMut(RejectedName) -> Result<()>,
     ) -> Result<()> {
         let (tokenizer, limits) = (self.builder.tokenizer, self.builder.limits);
         let spelled: Vec<_> = batch
             .par_iter()
             .with_min_len(256)
-            .map(|new| {
+            .map(|(_, new)| {
                 let alias = limits.spell(tokenizer, &new.alias)?;
                 Ok((alias, tokenizer.tokens(&new.name)?))
             })
             .collect();
-        for (new, spelled) in batch.iter().zip(spelled) {
-            self.builder.alias_rows += 1;
+        for (&(row, ref new), spelled) in batch.iter().zip(spelled) {
             let mut reject = |problem: Problem| {
                 rejects(RejectedName {
-                    row: self.builder.alias_rows,
+                    row,
+                    from: RejectedFrom::Aliases,
                     name: new.alias.clone(),
                     problem,
                 })

@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::build::{NameLimits, Tally};
 use super::change::{AddReport, apply, check, no_entity, replay};
 use super::generation::{
-    CHANGES, LOCK, MANIFEST, Manifest, NAMES, Place, busy, cannot_read, lock_file, read_manifest,
+    CHANGES, LockError, MANIFEST, Manifest, NAMES, Place, busy, cannot_read, lock_building,
+    lock_changes, read_manifest,
 };
 use super::log::{self, Change, Removal};
 use super::overlay::Overlay;
@@ -35,12 +36,16 @@ use super::view::View;
 use super::{NameRecord, NewAlias, NewName, RejectedName};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{check_name, sync_parent};
-use crate::model::NameTokenizer;
+use crate::model::{Generator, NameTokenizer};
 
 /// Most names of one request to add some.
 pub const MAX_ADDED: usize = 10_000;
 /// Additions and removals from which on a catalog should be sealed anew.
 const MANY_CHANGES: usize = 100_000;
+/// Catalogs that are kept open: each has a tokenizer in memory, and what was added to it.
+const MOST_OPEN: usize = 16;
+/// What the folders of catalogs that were removed begin with: no name of a catalog does.
+const REMOVED: &str = ".removed-";
 
 /// What a catalog is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +58,7 @@ pub struct CatalogInfo {
     pub added: usize,
     /// Sealed names that were removed since.
     pub removed: usize,
-    /// Spellings of aliases, those of added names not counted.
+    /// Spellings of aliases; each that came with an added name is counted beside the sealed ones.
     pub aliases: usize,
     /// Whether ids are something else than the names.
     pub ids: bool,
@@ -67,6 +72,8 @@ pub struct CatalogInfo {
     pub max_tokens: usize,
     /// The model whose tokenizer spells the names.
     pub model: String,
+    /// Whether they are spelled as they are behind a space.
+    pub after_space: bool,
     /// Hash of its `tokenizer.json`.
     pub tokenizer_sha256: String,
     /// When the names were sealed.
@@ -105,6 +112,8 @@ pub struct BuildOptions {
     pub model_folder: PathBuf,
     /// Longest name in tokens.
     pub max_tokens: usize,
+    /// Whether names are spelled as they are behind a space, for generators that write them there.
+    pub after_space: bool,
     /// Whether a catalog of the name is replaced; it answers until the new one is there.
     pub replace: bool,
 }
@@ -114,6 +123,8 @@ pub struct BuildOptions {
 pub enum BuildProgress {
     /// So many names are read.
     Names(u64),
+    /// So many names are in order.
+    Sorted(u64),
     /// Names are sorted; so many aliases are read.
     Aliases(u64),
     /// The file is being written.
@@ -150,10 +161,36 @@ struct Opened {
 
 type Slot = Arc<Mutex<Option<Opened>>>;
 
+/// Catalogs that were opened, and when each of them was asked for last.
+#[derive(Default)]
+struct Slots {
+    all: HashMap<String, (Slot, u64)>,
+    asked: u64,
+}
+
+impl Slots {
+    /// The slot of a catalog. Of too many the one that was asked for least lately is given up.
+    fn of(&mut self, name: &str) -> Slot {
+        self.asked += 1;
+        if !self.all.contains_key(name) && self.all.len() >= MOST_OPEN {
+            let idle = self.all.iter();
+            // One that somebody works on is kept: it would be opened twice.
+            let idle = idle.filter(|(_, (slot, _))| Arc::strong_count(slot) == 1);
+            let last = idle.min_by_key(|(_, (_, asked))| *asked);
+            if let Some(name) = last.map(|(name, _)| name.clone()) {
+                self.all.remove(&name);
+            }
+        }
+        let (slot, asked) = self.all.entry(name.to_owned()).or_default();
+        *asked = self.asked;
+        slot.clone()
+    }
+}
+
 /// The catalogs of one data folder.
 pub struct Catalogs {
     folder: PathBuf,
-    slots: Mutex<HashMap<String, Slot>>,
+    slots: Mutex<Slots>,
 }
 
 impl Catalogs {
@@ -211,13 +248,15 @@ impl Catalogs {
                 names: opened.view.len(),
                 added: overlay.additions(),
                 removed: overlay.removals(),
-                aliases: sealed.aliases().map_or(0, |aliases| aliases.trie.len()),
+                aliases: sealed.aliases().map_or(0, |aliases| aliases.trie.len())
+                    + overlay.aliases(),
                 ids: sealed.has_ids(),
                 bytes: sealed.bytes(),
                 mapped_bytes: sealed.bytes() - sealed.unmapped_bytes(),
                 nodes: sealed.trie.nodes(),
                 max_tokens: opened.manifest.max_tokens,
                 model: opened.manifest.model.clone(),
+                after_space: opened.manifest.after_space,
                 tokenizer_sha256: tokenizer.sha256().to_owned(),
                 built_at: opened.manifest.built_at,
             })
@@ -228,7 +267,7 @@ impl Catalogs {
     ///
     /// # Errors
     /// `invalid_request` for a name that cannot be used, `catalog_exists`, `task_running` while
-    /// another build of it goes on; what `input` gives; an operator's error where it cannot be
+    /// another build of it goes on, `invalid_name` where no name at all could be taken; what `input` gives; an operator's error where it cannot be
     /// written. There is no new catalog then, and the old one is as it was.
     pub fn build(
         &self,
@@ -241,17 +280,25 @@ impl Catalogs {
             return Err(exists(name));
         }
         let place = Place::prepare(&self.folder.join(name), &options.model_folder)?;
+        // No more than the generator writes, where the model is one.
+        let writes = Generator::max_answer_in(&options.model_folder)?;
+        let max_tokens = options.max_tokens.min(writes.unwrap_or(usize::MAX));
         let limits = NameLimits {
-            tokens: options.max_tokens,
+            tokens: max_tokens,
             ..NameLimits::default()
         };
-        let (_, tally) = place.fill(limits, input)?;
+        let (_, tally) = place.fill(limits, options.after_space, input)?;
+        // Nothing takes the place of a catalog, or is one, where something was to be.
+        let there = self.folder.join(name).join(MANIFEST).exists();
+        if tally.names == 0 && (there || tally.rejected > 0) {
+            return Err(nothing(&tally));
+        }
         let bytes = place.bytes()?;
         let _lock = self.lock(name)?;
         if !options.replace && self.folder.join(name).join(MANIFEST).exists() {
             return Err(exists(name));
         }
-        place.publish(&options.model, options.max_tokens)?;
+        place.publish(&options.model, max_tokens, options.after_space)?;
         Ok(report(name, &tally, bytes))
     }
 
@@ -260,13 +307,17 @@ impl Catalogs {
     ///
     /// # Errors
     /// As [`Catalogs::build`].
-    pub fn compact(&self, name: &str) -> Result<BuildReport> {
+    pub fn compact(
+        &self,
+        name: &str,
+        progress: &mut dyn FnMut(BuildProgress),
+    ) -> Result<BuildReport> {
         let folder = self.folder.join(name);
         let (view, manifest, sealed_up_to) = self.with(name, |opened| {
             Ok((opened.view.clone(), opened.manifest.clone(), opened.read))
         })?;
         let place = Place::prepare(&folder, &folder.join(&manifest.generation))?;
-        let tally = super::compact::compact(&view, &place.folder, manifest.limits())?;
+        let tally = super::compact::compact(&view, &place.folder, manifest.limits(), progress)?;
         let bytes = place.bytes()?;
         let _lock = self.lock(name)?;
         let now = read_manifest(&folder)?.ok_or_else(|| not_found(name))?;
@@ -276,8 +327,23 @@ impl Catalogs {
         // What was changed meanwhile is changed in the new generation too.
         let (changes, _) = log::read(&folder.join(&now.generation).join(CHANGES), sealed_up_to)?;
         log::append(&place.folder.join(CHANGES), 0, &changes)?;
-        place.publish(&manifest.model, manifest.max_tokens)?;
+        place.publish(&manifest.model, manifest.max_tokens, manifest.after_space)?;
         Ok(report(name, &tally, bytes))
+    }
+
+    /// Gives every name, and then every alias of one with how often it means it, as a build takes
+    /// them: ids where they are not the names, aliases as the tokenizer reads them. Returns how many
+    /// aliases it cannot read back; they are left out.
+    ///
+    /// # Errors
+    /// As [`Catalogs::view`]; those of `names` and `aliases`.
+    pub fn export(
+        &self,
+        name: &str,
+        names: &mut dyn FnMut(NewName) -> Result<()>,
+        aliases: &mut dyn FnMut(NewAlias) -> Result<()>,
+    ) -> Result<u64> {
+        super::export::export(&self.view(name)?, names, aliases)
     }
 
     /// Adds names, durably; they are visible at once. All of them are added or none.
@@ -313,24 +379,47 @@ impl Catalogs {
     /// Removes a catalog.
     ///
     /// # Errors
-    /// `catalog_not_found`; an operator's error where its files cannot be removed.
+    /// `catalog_not_found`, `task_running` while it is built or compacted; an operator's error where
+    /// its files cannot be removed.
     pub fn delete(&self, name: &str) -> Result<()> {
         let folder = self.place(name)?;
-        if read_manifest(&folder)?.is_none() {
-            return Err(not_found(name));
-        }
+        // Whatever it says: what is damaged can be removed too.
+        let there = || match folder.join(MANIFEST).exists() {
+            true => Ok(()),
+            false => Err(not_found(name)),
+        };
+        there()?;
+        let _building = lock_building(&folder).map_err(|error| gone(error, name))?;
         let _lock = self.lock(name)?;
+        there()?;
         let cannot = |e: std::io::Error| {
             Error::operator_from(format!("cannot remove {}", folder.display()), e)
         };
-        // It is gone with this file; the rest is no catalog any more.
-        match std::fs::remove_file(folder.join(MANIFEST)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(not_found(name)),
-            removed => removed.map_err(cannot)?,
+        // It is gone in one step; what is left of it has no name of a catalog, and cannot be in the
+        // way of another one of this name.
+        let removed = format!("{REMOVED}{}", uuid::Uuid::new_v4().simple());
+        std::fs::rename(&folder, self.folder.join(removed)).map_err(cannot)?;
+        sync_parent(&folder)?;
+        self.slots.lock().all.remove(name);
+        self.sweep()
+    }
+
+    /// Removes what is left of catalogs that were removed, by a process that may have ended since.
+    fn sweep(&self) -> Result<()> {
+        let cannot =
+            |e| Error::operator_from(format!("cannot remove from {}", self.folder.display()), e);
+        for entry in std::fs::read_dir(&self.folder).map_err(cannot)? {
+            let entry = entry.map_err(cannot)?;
+            if !entry.file_name().to_string_lossy().starts_with(REMOVED) {
+                continue;
+            }
+            match std::fs::remove_dir_all(entry.path()) {
+                // Another one removes it too.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(cannot)?,
+            }
         }
-        sync_parent(&folder.join(MANIFEST))?;
-        self.slots.lock().remove(name);
-        std::fs::remove_dir_all(&folder).map_err(cannot)
+        Ok(())
     }
 
     /// The names of an entity.
@@ -391,17 +480,12 @@ impl Catalogs {
     /// Works on a catalog as it is now.
     fn with<T>(&self, name: &str, work: impl FnOnce(&mut Opened) -> Result<T>) -> Result<T> {
         let folder = self.place(name)?;
-        let slot = self
-            .slots
-            .lock()
-            .entry(name.to_owned())
-            .or_default()
-            .clone();
+        let slot = self.slots.lock().of(name);
         let mut slot = slot.lock();
         loop {
             // The stamp first: what is replaced meanwhile is read again the next time.
             let Some(stamp) = self.stamp(&folder)? else {
-                self.slots.lock().remove(name);
+                self.slots.lock().all.remove(name);
                 return Err(not_found(name));
             };
             if slot.as_ref().is_some_and(|opened| opened.stamp == stamp) {
@@ -447,8 +531,7 @@ impl Catalogs {
     }
 
     fn lock(&self, name: &str) -> Result<File> {
-        lock_file(&self.folder.join(name).join(LOCK), true)?
-            .ok_or_else(|| Error::Bug("a lock that was waited for was not given".into()))
+        lock_changes(&self.folder.join(name)).map_err(|error| gone(error, name))
     }
 }
 
@@ -479,6 +562,7 @@ fn open(folder: &Path, manifest: Manifest, stamp: Stamp) -> Result<Opened> {
         }
         other => other,
     })?;
+    let tokenizer = tokenizer.after_space(manifest.after_space);
     Ok(Opened {
         stamp,
         manifest,
@@ -512,6 +596,21 @@ fn stamp(metadata: &Metadata) -> Stamp {
     (metadata.modified().ok(), metadata.len(), number)
 }
 
+fn gone(error: LockError, name: &str) -> Error {
+    match error {
+        LockError::Gone => not_found(name),
+        LockError::Failed(error) => error,
+    }
+}
+
+fn nothing(tally: &Tally) -> Error {
+    Problem::new(Code::InvalidName, "there is no name that can be taken")
+        .field("names")
+        .found(format!("{} names, all of them refused", tally.rejected))
+        .expected("at least one that the catalog can have; the rejects say what is wrong")
+        .into()
+}
+
 fn not_found(name: &str) -> Error {
     Problem::new(
         Code::CatalogNotFound,
@@ -530,6 +629,25 @@ fn exists(name: &str) -> Error {
     )
     .field("catalog")
     .found(name)
-    .expected("another name, or that it is to be replaced")
+    .expected("another name, or --replace on the command line")
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_catalogs_are_kept_open_and_those_that_are_asked_for() {
+        let mut slots = Slots::default();
+        let (first, busy) = (slots.of("first"), slots.of("busy"));
+        let first = Arc::downgrade(&first);
+        for number in 0..100 {
+            slots.of(&format!("other-{number}"));
+            assert!(slots.all.len() <= MOST_OPEN);
+            // Asked for again and again.
+            assert!(Arc::ptr_eq(&slots.of("first"), &first.upgrade().unwrap()));
+        }
+        assert!(Arc::ptr_eq(&slots.of("busy"), &busy));
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! A change is checked first, then written to the log, then made; what was checked can be made.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use crate::error::{Code, Error, Problem, Result};
 pub struct AddReport {
     /// Names that are new.
     pub added: usize,
-    /// Names that were there with the same id, and are now as they came; they keep their aliases.
+    /// Names that were there with the same id: what came with them now is in the place of what was
+    /// known, what did not come stays, and aliases are added to those that there were.
     pub replaced: usize,
 }
 
@@ -87,13 +89,14 @@ fn spell(view: &View, new: &NewName, limits: NameLimits) -> Result<(Vec<u32>, Ve
     check_fields(new, limits)?;
     let tokens = limits.spell(&view.tokenizer, &new.name)?;
     let mut aliases = Vec::new();
+    let mut known = HashSet::new();
     for alias in &new.aliases {
         let spelled = limits.spell(&view.tokenizer, alias);
         let tokens = spelled.map_err(|error| match error {
             Error::User(problem) => problem.field("aliases").into(),
             other => other,
         })?;
-        if !aliases.contains(&tokens) {
+        if known.insert(tokens.clone()) {
             aliases.push(tokens);
         }
     }
@@ -102,10 +105,21 @@ fn spell(view: &View, new: &NewName, limits: NameLimits) -> Result<(Vec<u32>, Ve
 
 fn add(view: &mut View, names: &[NewName], limits: NameLimits) -> Result<AddReport> {
     let mut report = AddReport::default();
+    // What was checked once is not refused where the limit is another one by now.
+    let limits = NameLimits {
+        aliases: usize::MAX,
+        ..limits
+    };
     for new in names {
         let (tokens, mut aliases) = spell(view, new, limits)?;
         let id = new.id.clone().unwrap_or_else(|| new.name.clone());
-        let before = same(view, &id, &new.name)?;
+        let before = view.name_of_id(&id, &new.name, &tokens)?;
+        let known = match before {
+            Some(number) => view.record(number)?,
+            None => None,
+        };
+        let (described, popular) =
+            known.map_or((None, None), |known| (known.description, known.popularity));
         let sealed = view.sealed.clone();
         let overlay = Arc::make_mut(&mut view.overlay);
         match before {
@@ -133,8 +147,13 @@ fn add(view: &mut View, names: &[NewName], limits: NameLimits) -> Result<AddRepo
             record: NameRecord {
                 name: new.name.clone(),
                 id,
-                description: new.description.clone().filter(|text| !text.is_empty()),
-                popularity: new.popularity,
+                // An empty one takes it away.
+                description: new
+                    .description
+                    .clone()
+                    .or(described)
+                    .filter(|text| !text.is_empty()),
+                popularity: new.popularity.or(popular),
             },
             tokens,
             aliases,
@@ -142,19 +161,6 @@ fn add(view: &mut View, names: &[NewName], limits: NameLimits) -> Result<AddRepo
         });
     }
     Ok(report)
-}
-
-/// Number of the name of an id.
-fn same(view: &View, id: &str, name: &str) -> Result<Option<u32>> {
-    for number in view.names_of_id(id)? {
-        if view
-            .record(number)?
-            .is_some_and(|record| record.name == name)
-        {
-            return Ok(Some(number));
-        }
-    }
-    Ok(None)
 }
 
 /// Numbers and tokens of the names that a removal is about.

@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::build::{Builder, NameLimits, Tally};
+use super::build::{BATCH, Builder, NameLimits, Tally};
+use super::catalog::BuildProgress;
 use super::generation::NAMES;
 use super::view::View;
 use super::{NameRecord, NewName};
 use crate::error::Result;
 
 /// Writes the names of a view into `folder`.
-pub(super) fn compact(view: &View, folder: &Path, limits: NameLimits) -> Result<Tally> {
+pub(super) fn compact(
+    view: &View,
+    folder: &Path,
+    limits: NameLimits,
+    progress: &mut dyn FnMut(BuildProgress),
+) -> Result<Tally> {
     let View {
         sealed,
         overlay,
@@ -20,12 +26,17 @@ pub(super) fn compact(view: &View, folder: &Path, limits: NameLimits) -> Result<
     // Names keep neither numbers nor rows: their aliases find them by what they are.
     let mut records = sealed.reader();
     let mut sequences = sealed.trie.sequences();
+    let mut count = 0;
     while let Some((tokens, sequence)) = sequences.next() {
         for number in sealed.names_of(sequence) {
             if !overlay.is_removed(number)
                 && let Some(record) = records.get(number)?
             {
                 builder.put(tokens, &as_new(record))?;
+                count += 1;
+                if count % (BATCH as u64) == 0 {
+                    progress(BuildProgress::Names(count));
+                }
             }
         }
     }
@@ -33,7 +44,8 @@ pub(super) fn compact(view: &View, folder: &Path, limits: NameLimits) -> Result<
     for added in live() {
         builder.put(&added.tokens, &as_new(added.record.clone()))?;
     }
-    let mut named = builder.sort_names(folder)?;
+    let mut named = builder.sort_names(folder, progress)?;
+    let mut count = 0;
     let mut numbers: HashMap<u32, Option<u32>> = HashMap::new();
     if let Some(aliases) = sealed.aliases() {
         let mut sequences = aliases.trie.sequences();
@@ -54,6 +66,10 @@ pub(super) fn compact(view: &View, folder: &Path, limits: NameLimits) -> Result<
                 };
                 if let Some(number) = number {
                     named.put_alias(tokens, number, alias.count)?;
+                    count += 1;
+                    if count % (BATCH as u64) == 0 {
+                        progress(BuildProgress::Aliases(count));
+                    }
                 }
             }
         }
@@ -66,10 +82,11 @@ pub(super) fn compact(view: &View, folder: &Path, limits: NameLimits) -> Result<
             named.put_alias(alias, number, 1)?;
         }
     }
+    progress(BuildProgress::Writing);
     named.write(&folder.join(NAMES)).map(|(_, tally)| tally)
 }
 
-fn as_new(record: NameRecord) -> NewName {
+pub(super) fn as_new(record: NameRecord) -> NewName {
     NewName {
         id: (record.id != record.name).then_some(record.id),
         name: record.name,

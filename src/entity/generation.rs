@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::RejectedName;
-use super::build::{BATCH, Builder, NameLimits, Tally};
+use super::build::{BATCH, Builder, NameLimits, RejectedFrom, Tally};
 use super::catalog::{BuildInput, BuildProgress, Incoming};
 use super::sealed::Sealed;
 use crate::error::{Code, Error, Problem, Result};
@@ -37,6 +37,8 @@ pub(super) struct Manifest {
     /// Name of the model whose tokenizer it has.
     pub model: String,
     pub max_tokens: usize,
+    #[serde(default)]
+    pub after_space: bool,
     pub built_at: DateTime<Utc>,
 }
 
@@ -65,9 +67,15 @@ impl Place {
         let cannot = |e: std::io::Error| {
             Error::operator_from(format!("cannot write {}", catalog.display()), e)
         };
-        std::fs::create_dir_all(catalog).map_err(cannot)?;
-        let name = catalog.file_name().unwrap_or_default().to_string_lossy();
-        let building = lock_file(&catalog.join(BUILDING), false)?.ok_or_else(|| busy(&name))?;
+        let building = loop {
+            std::fs::create_dir_all(catalog).map_err(cannot)?;
+            match lock_building(catalog) {
+                // Removed by who gave up building it, or removed the catalog.
+                Err(LockError::Gone) => {}
+                Err(LockError::Failed(error)) => return Err(error),
+                Ok(building) => break building,
+            }
+        };
         let generation = uuid::Uuid::new_v4().simple().to_string();
         let folder = catalog.join(&generation);
         std::fs::create_dir(&folder).map_err(cannot)?;
@@ -91,23 +99,22 @@ impl Place {
     pub(super) fn fill(
         &self,
         limits: NameLimits,
+        after_space: bool,
         input: BuildInput<'_>,
     ) -> Result<(Sealed, Tally)> {
-        let tokenizer = NameTokenizer::open(&self.folder)?;
+        let tokenizer = NameTokenizer::open(&self.folder)?.after_space(after_space);
         let mut builder = Builder::new(&self.folder, &tokenizer, limits);
         let mut rejected = 0;
-        let mut count = 0;
-        while let Some(batch) = batch(input.names, &mut rejected, input.rejects)? {
-            count += batch.len() as u64;
+        let mut rows = Rows::of(RejectedFrom::Names);
+        while let Some(batch) = rows.batch(input.names, &mut rejected, input.rejects)? {
             builder.add(&batch, input.rejects)?;
-            (input.progress)(BuildProgress::Names(count));
+            (input.progress)(BuildProgress::Names(rows.count));
         }
-        let mut named = builder.sort_names(&self.folder)?;
-        let mut count = 0;
-        while let Some(batch) = batch(input.aliases, &mut rejected, input.rejects)? {
-            count += batch.len() as u64;
+        let mut named = builder.sort_names(&self.folder, input.progress)?;
+        let mut rows = Rows::of(RejectedFrom::Aliases);
+        while let Some(batch) = rows.batch(input.aliases, &mut rejected, input.rejects)? {
             named.add_aliases(&batch, input.rejects)?;
-            (input.progress)(BuildProgress::Aliases(count));
+            (input.progress)(BuildProgress::Aliases(rows.count));
         }
         (input.progress)(BuildProgress::Writing);
         let (sealed, mut tally) = named.write(&self.folder.join(NAMES))?;
@@ -123,12 +130,18 @@ impl Place {
     }
 
     /// Makes this the generation that counts. The caller holds the catalog's lock.
-    pub(super) fn publish(mut self, model: &str, max_tokens: usize) -> Result<()> {
+    pub(super) fn publish(
+        mut self,
+        model: &str,
+        max_tokens: usize,
+        after_space: bool,
+    ) -> Result<()> {
         let manifest = Manifest {
             version: VERSION,
             generation: self.generation.clone(),
             model: model.to_owned(),
             max_tokens,
+            after_space,
             built_at: Utc::now(),
         };
         let path = self.catalog.join(MANIFEST);
@@ -179,31 +192,49 @@ impl Drop for Place {
     }
 }
 
-/// The next names or aliases; None at the end.
-fn batch<T>(
-    incoming: Incoming<'_, T>,
-    rejected: &mut u64,
-    rejects: &mut dyn FnMut(RejectedName) -> Result<()>,
-) -> Result<Option<Vec<T>>> {
-    let mut batch = Vec::new();
-    for next in &mut *incoming {
-        match next {
-            Ok(new) => batch.push(new),
-            Err(Error::User(problem)) if problem.code == Code::InvalidName => {
-                *rejected += 1;
-                rejects(RejectedName {
-                    row: 0,
-                    name: problem.found.clone().unwrap_or_default(),
-                    problem: *problem,
-                })?;
-            }
-            Err(error) => return Err(error),
-        }
-        if batch.len() >= BATCH {
-            break;
-        }
+/// Names or aliases as they come, numbered from 1.
+struct Rows {
+    count: u64,
+    from: RejectedFrom,
+}
+
+impl Rows {
+    fn of(from: RejectedFrom) -> Rows {
+        Rows { count: 0, from }
     }
-    Ok((!batch.is_empty()).then_some(batch))
+
+    /// The next ones with their numbers; None at the end.
+    fn batch<T>(
+        &mut self,
+        incoming: Incoming<'_, T>,
+        rejected: &mut u64,
+        rejects: &mut dyn FnMut(RejectedName) -> Result<()>,
+    ) -> Result<Option<Vec<(u64, T)>>> {
+        let mut batch = Vec::new();
+        for next in &mut *incoming {
+            self.count += 1;
+            match next {
+                Ok(new) => batch.push((self.count, new)),
+                Err(Error::User(problem)) if problem.code == Code::InvalidName => {
+                    *rejected += 1;
+                    // What was found is the name where that is what is wrong.
+                    let names = matches!(problem.field.as_deref(), Some("name" | "alias"));
+                    let name = problem.found.clone().filter(|_| names);
+                    rejects(RejectedName {
+                        row: self.count,
+                        from: self.from,
+                        name: name.unwrap_or_default(),
+                        problem: *problem,
+                    })?;
+                }
+                Err(error) => return Err(error),
+            }
+            if batch.len() >= BATCH {
+                break;
+            }
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    }
 }
 
 /// What counts; None where there is no catalog.
@@ -228,20 +259,70 @@ pub(super) fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
     }
 }
 
-/// Locks a file; None where another has it and it is not waited for.
-pub(super) fn lock_file(path: &Path, wait: bool) -> Result<Option<File>> {
-    let cannot =
-        |e: std::io::Error| Error::operator_from(format!("cannot lock {}", path.display()), e);
-    let file = File::create(path).map_err(cannot)?;
-    if wait {
-        file.lock().map_err(cannot)?;
-        return Ok(Some(file));
+/// Why a file is not locked.
+pub(super) enum LockError {
+    /// Its folder is not there any more.
+    Gone,
+    Failed(Error),
+}
+
+/// Locks a catalog for a change, after whoever has it.
+pub(super) fn lock_changes(catalog: &Path) -> Result<File, LockError> {
+    lock_file(&catalog.join(LOCK), true)
+}
+
+/// Locks a catalog against builds, compactions and its removal.
+///
+/// # Errors
+/// `task_running` where one of them goes on.
+pub(super) fn lock_building(catalog: &Path) -> Result<File, LockError> {
+    lock_file(&catalog.join(BUILDING), false)
+}
+
+fn lock_file(path: &Path, wait: bool) -> Result<File, LockError> {
+    let cannot = |e: std::io::Error| match e.kind() {
+        ErrorKind::NotFound => LockError::Gone,
+        _ => LockError::Failed(Error::operator_from(
+            format!("cannot lock {}", path.display()),
+            e,
+        )),
+    };
+    loop {
+        let file = File::create(path).map_err(cannot)?;
+        if wait {
+            file.lock().map_err(cannot)?;
+        } else {
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let catalog = path.parent().and_then(Path::file_name);
+                    let name = catalog.unwrap_or_default().to_string_lossy();
+                    return Err(LockError::Failed(busy(&name)));
+                }
+                Err(std::fs::TryLockError::Error(e)) => return Err(cannot(e)),
+            }
+        }
+        // Whoever had it may have removed the file: then this is a lock on nothing.
+        let own = file.metadata().map_err(cannot)?;
+        match std::fs::metadata(path) {
+            Ok(there) if same_file(&own, &there) => return Ok(file),
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(cannot(e)),
+        }
     }
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(e)) => Err(cannot(e)),
-    }
+}
+
+#[cfg(unix)]
+fn same_file(a: &std::fs::Metadata, b: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// There is no telling them apart; files that are locked cannot be removed there.
+#[cfg(not(unix))]
+fn same_file(_: &std::fs::Metadata, _: &std::fs::Metadata) -> bool {
+    true
 }
 
 pub(super) fn cannot_read(
@@ -252,8 +333,47 @@ pub(super) fn cannot_read(
 }
 
 pub(super) fn busy(name: &str) -> Error {
-    Problem::new(Code::TaskRunning, "the catalog is being built already")
-        .field("catalog")
-        .found(name)
-        .into()
+    Problem::new(
+        Code::TaskRunning,
+        "the catalog is being built or compacted already",
+    )
+    .field("catalog")
+    .found(name)
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_on_a_file_that_was_removed_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = folder.path().join("catalog");
+        std::fs::create_dir(&catalog).unwrap();
+        let first = lock_changes(&catalog).ok().unwrap();
+        let given = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let lock = lock_changes(&catalog);
+                given.store(true, Ordering::SeqCst);
+                lock.is_ok()
+            });
+            // It waits for the first one's file.
+            std::thread::sleep(Duration::from_millis(100));
+            std::fs::rename(&catalog, folder.path().join("removed")).unwrap();
+            std::fs::create_dir(&catalog).unwrap();
+            let second = lock_changes(&catalog).ok().unwrap();
+            drop(first);
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!given.load(Ordering::SeqCst), "two have the lock");
+            drop(second);
+            assert!(waits.join().unwrap());
+        });
+        std::fs::remove_dir_all(&catalog).unwrap();
+        assert!(matches!(lock_changes(&catalog), Err(LockError::Gone)));
+    }
 }

@@ -1,8 +1,9 @@
 //! What was changed in a catalog since its names were sealed, as a file that only grows.
 //!
 //! A change is a line: eight hexadecimal digits of a CRC-32, a space, JSON. It is synced before it
-//! counts. A line that a crash cut short was never acknowledged: readers stop before it, the next
-//! writer removes it. A line that is broken in the middle of the file is damage.
+//! counts. A line that a crash cut short, before its end, was never acknowledged: readers stop before
+//! it, the next writer removes it. A whole line that is not what was written is damage, the last one
+//! too; one that was written so and says something unknown is of another version.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -57,30 +58,30 @@ pub(super) fn read(path: &Path, from: u64) -> Result<(Vec<Change>, u64)> {
     let mut changes = Vec::new();
     let mut at = 0;
     while let Some(line) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let end = line.iter().position(|&byte| byte == b'\n');
-        let Some(change) = end.and_then(|end| parse(&line[..end])) else {
-            let last = end.is_none_or(|end| at + end + 1 == bytes.len());
-            if last {
-                break;
-            }
-            return Err(Error::operator(format!(
-                "{} is damaged at byte {}",
-                path.display(),
-                from + at as u64
-            ))
-            .advice("build the catalog again from its names"));
+        let Some(end) = line.iter().position(|&byte| byte == b'\n') else {
+            break;
         };
-        changes.push(change);
-        at += end.map_or(line.len(), |end| end + 1);
+        let place = from + at as u64;
+        let json = checked(&line[..end]).ok_or_else(|| {
+            Error::operator(format!("{} is damaged at byte {place}", path.display()))
+                .advice("build the catalog again from its names")
+        })?;
+        changes.push(serde_json::from_slice(json).map_err(|e| {
+            let message = format!("{} has a change at byte {place} that", path.display());
+            Error::operator_from(format!("{message} this version does not know"), e)
+                .advice("use the version that wrote it, or build the catalog again from its names")
+        })?);
+        at += end + 1;
     }
     Ok((changes, from + at as u64))
 }
 
-fn parse(line: &[u8]) -> Option<Change> {
+/// The change of a line, where it is what was written.
+fn checked(line: &[u8]) -> Option<&[u8]> {
     let (sum, json) = line.split_at_checked(9)?;
-    let sum = std::str::from_utf8(&sum[..8]).ok()?;
+    let sum = std::str::from_utf8(sum.strip_suffix(b" ")?).ok()?;
     let sum = u32::from_str_radix(sum, 16).ok()?;
-    (sum == crc32fast::hash(json)).then(|| serde_json::from_slice(json).ok())?
+    (sum == crc32fast::hash(json)).then_some(json)
 }
 
 /// Writes changes behind the place `end`, where the last whole one ends, and syncs them; returns
@@ -168,5 +169,30 @@ mod tests {
         bytes[20] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         assert!(matches!(read(&path, 0), Err(Error::Operator(_))));
+    }
+
+    #[test]
+    fn a_last_line_that_is_whole_is_never_taken_for_one_that_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let first = append(&path, 0, &[add("one")]).unwrap() as usize;
+        append(&path, first as u64, &[add("two")]).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for at in first..whole.len() - 1 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            let error = read(&path, 0).unwrap_err();
+            assert!(error.to_string().contains("damaged"), "byte {at}: {error}");
+        }
+        // What a later version may write.
+        let json = br#"{"rename":{"id":"q1"}}"#;
+        let line = format!("{:08x} ", crc32fast::hash(json)).into_bytes();
+        let bytes = [&whole[..], &line, json, b"\n"].concat();
+        std::fs::write(&path, &bytes).unwrap();
+        let error = read(&path, 0).unwrap_err();
+        assert!(matches!(error, Error::Operator(_)));
+        assert!(error.to_string().contains("does not know"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 }

@@ -15,6 +15,7 @@ mod change;
 mod column;
 mod compact;
 pub mod decode;
+mod export;
 mod file;
 mod generation;
 mod link;
@@ -26,7 +27,7 @@ mod texts;
 mod trie;
 mod view;
 
-pub use build::{NameLimits, NewAlias, RejectedName};
+pub use build::{NameLimits, NewAlias, RejectedFrom, RejectedName};
 pub use catalog::{
     BuildInput, BuildOptions, BuildProgress, BuildReport, CatalogInfo, Catalogs, Incoming,
     MAX_ADDED, check_catalog_name,
@@ -34,8 +35,8 @@ pub use catalog::{
 pub use change::AddReport;
 pub use link::{
     Calibration, CalibrationBin, CandidateMeasures, DisambiguateRequest, EntityLinker, Evidence,
-    Example, FitReport, FoundMention, Known, LinkMethod, LinkRequest, LinkResponse, LinkedMention,
-    MAX_ANNOTATED, MAX_CANDIDATES, MAX_TEXT, Mentions, NoneMeasures, Origin,
+    Example, FitReport, FoundMention, Known, LinkDegraded, LinkMethod, LinkRequest, LinkResponse,
+    LinkedMention, MAX_ANNOTATED, MAX_CANDIDATES, MAX_TEXT, Mentions, NoneMeasures, Origin,
     RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity, Shares, Thresholds, Way,
     Weighings, Weights, fit,
 };

@@ -4,7 +4,8 @@
 //! Removals of sealed names are noted, and with them the nodes of the sealed trie below which no
 //! name is left, so that a decoder is never led to where nothing is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::sealed::Sealed;
 use super::trie::Trie;
@@ -24,7 +25,9 @@ pub(super) struct Added {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Overlay {
     pub added: Vec<Added>,
-    by_id: HashMap<String, Vec<u32>>,
+    by_id: HashMap<String, BTreeSet<u32>>,
+    /// By a hash of id and name.
+    by_name: HashMap<u64, BTreeSet<u32>>,
     names: Paths,
     aliases: Paths,
     /// Numbers of sealed names that are removed.
@@ -33,6 +36,19 @@ pub(super) struct Overlay {
     dead: HashSet<u32>,
     /// Sealed names that were added anew: the aliases of the one mean the other.
     moved: HashMap<u32, u32>,
+    /// The same the other way round.
+    came_from: HashMap<u32, u32>,
+    /// Tokens of the longest name that was ever added.
+    longest: usize,
+    /// How many were added and are still there.
+    live: usize,
+}
+
+/// What names of ids are found by.
+fn key(id: &str, name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (id, name).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A trie that grows.
@@ -43,7 +59,7 @@ struct Paths(Vec<Path>);
 struct Path {
     children: BTreeMap<u32, u32>,
     /// What ends here, as numbers of what was added.
-    ends: Vec<u32>,
+    ends: BTreeSet<u32>,
     /// How many names end here or below.
     live: u32,
 }
@@ -74,15 +90,12 @@ impl Paths {
             node = child as usize;
             self.0[node].live += 1;
         }
-        self.0[node].ends.push(what);
+        self.0[node].ends.insert(what);
     }
 
     fn remove(&mut self, tokens: &[u32], what: u32) {
         let Some(end) = self.walk(tokens) else { return };
-        let ends = &mut self.0[end as usize].ends;
-        let before = ends.len();
-        ends.retain(|&other| other != what);
-        if ends.len() == before {
+        if !self.0[end as usize].ends.remove(&what) {
             return;
         }
         let mut node = 0;
@@ -96,8 +109,9 @@ impl Paths {
         }
     }
 
-    fn ends(&self, node: u32) -> &[u32] {
-        self.0.get(node as usize).map_or(&[], |path| &path.ends)
+    fn ends(&self, node: u32) -> impl Iterator<Item = u32> + '_ {
+        let path = self.0.get(node as usize);
+        path.into_iter().flat_map(|path| &path.ends).copied()
     }
 }
 
@@ -126,16 +140,14 @@ impl Overlay {
     }
 
     /// What was added and is spelled so.
-    pub(super) fn ends(&self, node: u32) -> &[u32] {
+    pub(super) fn ends(&self, node: u32) -> impl Iterator<Item = u32> + '_ {
         self.names.ends(node)
     }
 
     /// What was added under this alias.
     pub(super) fn aliased(&self, tokens: &[u32]) -> impl Iterator<Item = u32> + '_ {
         let node = self.aliases.walk(tokens);
-        node.into_iter()
-            .flat_map(|node| self.aliases.ends(node))
-            .copied()
+        node.into_iter().flat_map(|node| self.aliases.ends(node))
     }
 
     /// Whether an alias goes on from here; for walking the aliases a token at a time.
@@ -151,8 +163,14 @@ impl Overlay {
             .then_some(0)
     }
 
-    pub(super) fn alias_ends(&self, node: u32) -> &[u32] {
-        self.aliases.ends(node)
+    /// Whether an alias ends here.
+    pub(super) fn alias_ends(&self, node: u32) -> bool {
+        self.aliases.ends(node).next().is_some()
+    }
+
+    /// Tokens of the longest name that was added.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
     }
 
     /// Whether no sealed name is removed.
@@ -181,12 +199,27 @@ impl Overlay {
 
     /// How many names were added and are still there.
     pub(super) fn additions(&self) -> usize {
-        self.added.iter().filter(|added| !added.removed).count()
+        self.live
+    }
+
+    /// How many aliases what was added has, of what is still there.
+    pub(super) fn aliases(&self) -> usize {
+        self.added.iter().map(|added| added.aliases.len()).sum()
     }
 
     /// Numbers of what was added with this id.
-    pub(super) fn of_id(&self, id: &str) -> &[u32] {
-        self.by_id.get(id).map_or(&[], Vec::as_slice)
+    pub(super) fn of_id(&self, id: &str) -> impl Iterator<Item = u32> + '_ {
+        self.by_id.get(id).into_iter().flatten().copied()
+    }
+
+    /// The name of an id among what was added.
+    pub(super) fn name_of_id(&self, id: &str, name: &str) -> Option<u32> {
+        let alike = self.by_name.get(&key(id, name))?;
+        let is = |&&what: &&u32| {
+            let added = self.added.get(what as usize);
+            added.is_some_and(|added| added.record.id == id && added.record.name == name)
+        };
+        alike.iter().find(is).copied()
     }
 
     /// Adds a name.
@@ -199,7 +232,11 @@ impl Overlay {
         self.by_id
             .entry(added.record.id.clone())
             .or_default()
-            .push(what);
+            .insert(what);
+        let key = key(&added.record.id, &added.record.name);
+        self.by_name.entry(key).or_default().insert(what);
+        self.longest = self.longest.max(added.tokens.len());
+        self.live += 1;
         self.added.push(added);
     }
 
@@ -211,10 +248,15 @@ impl Overlay {
         if std::mem::replace(&mut added.removed, true) {
             return;
         }
+        self.live -= 1;
         let tokens = std::mem::take(&mut added.tokens);
         let aliases = std::mem::take(&mut added.aliases);
         if let Some(ids) = self.by_id.get_mut(&added.record.id) {
-            ids.retain(|&other| other != what);
+            ids.remove(&what);
+        }
+        let key = key(&added.record.id, &added.record.name);
+        if let Some(alike) = self.by_name.get_mut(&key) {
+            alike.remove(&what);
         }
         self.names.remove(&tokens, what);
         for alias in &aliases {
@@ -249,14 +291,17 @@ impl Overlay {
 
     /// Notes that a sealed name was added anew, as the next name that is added.
     pub(super) fn moves_to_next(&mut self, number: u32) {
-        self.moved.insert(number, self.added.len() as u32);
+        let next = self.added.len() as u32;
+        self.moved.insert(number, next);
+        self.came_from.insert(next, number);
     }
 
     /// Notes that what was added is added anew, as the next name that is added.
     pub(super) fn replaced_by_next(&mut self, what: u32) {
         let next = self.added.len() as u32;
-        for to in self.moved.values_mut().filter(|to| **to == what) {
-            *to = next;
+        if let Some(number) = self.came_from.remove(&what) {
+            self.moved.insert(number, next);
+            self.came_from.insert(next, number);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A catalog at one instant: sealed names, what was added, without what was removed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::overlay::Overlay;
@@ -19,6 +20,8 @@ pub struct Node {
 }
 
 const NOWHERE: u32 = u32::MAX;
+/// Names that are looked at one by one.
+const FEW: usize = 8;
 
 /// A catalog at one instant. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +45,11 @@ impl View {
     /// Whether there is no name.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Tokens of the longest name, or more where it was removed.
+    pub fn longest(&self) -> usize {
+        self.sealed.trie.depth().max(self.overlay.longest())
     }
 
     /// The empty prefix.
@@ -105,7 +113,7 @@ impl View {
 
     /// Whether a name ends at a place.
     pub fn ends(&self, node: Node) -> bool {
-        self.sealed_at(node).next().is_some() || !self.added_at(node).is_empty()
+        self.sealed_at(node).next().is_some() || self.added_at(node).next().is_some()
     }
 
     fn sealed_at(&self, node: Node) -> impl Iterator<Item = u32> + '_ {
@@ -116,17 +124,15 @@ impl View {
         names.filter(|&name| !self.overlay.is_removed(name))
     }
 
-    fn added_at(&self, node: Node) -> &[u32] {
-        match node.added {
-            NOWHERE => &[],
-            added => self.overlay.ends(added),
-        }
+    fn added_at(&self, node: Node) -> impl Iterator<Item = u32> + '_ {
+        let added = (node.added != NOWHERE).then_some(node.added);
+        added.into_iter().flat_map(|added| self.overlay.ends(added))
     }
 
     /// Numbers of the names that end at a place: several where the tokenizer sees no difference.
     pub fn names_at(&self, node: Node) -> Vec<u32> {
         let sealed = self.sealed.len() as u32;
-        let added = self.added_at(node).iter().map(|what| sealed + what);
+        let added = self.added_at(node).map(|what| sealed + what);
         self.sealed_at(node).chain(added).collect()
     }
 
@@ -185,8 +191,59 @@ impl View {
             }
         }
         let sealed = self.sealed.len() as u32;
-        found.extend(self.overlay.of_id(id).iter().map(|what| sealed + what));
+        found.extend(self.overlay.of_id(id).map(|what| sealed + what));
         Ok(found)
+    }
+
+    /// Numbers of the names that are called so: all of an id, or those of that name itself.
+    ///
+    /// # Errors
+    /// As [`View::record`].
+    pub fn names_called(&self, id_or_name: &str) -> Result<Vec<u32>> {
+        let mut numbers = self.names_of_id(id_or_name)?;
+        if let Some(tokens) = self.tokenizer.tokens(id_or_name)? {
+            for number in self.names_spelled(&tokens) {
+                let record = self.record(number)?;
+                if record.is_some_and(|record| record.name == id_or_name) {
+                    numbers.push(number);
+                }
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    /// Number of the name of an id, where the tokens of the name are known. Takes no longer where
+    /// the id has many names, or many ids this one.
+    ///
+    /// # Errors
+    /// As [`View::record`].
+    pub(super) fn name_of_id(&self, id: &str, name: &str, tokens: &[u32]) -> Result<Option<u32>> {
+        if let Some(what) = self.overlay.name_of_id(id, name) {
+            return Ok(Some(self.sealed.len() as u32 + what));
+        }
+        let trie = &self.sealed.trie;
+        let sequence = trie.walk(tokens).and_then(|node| trie.sequence(node));
+        let Some(sequence) = sequence else {
+            return Ok(None);
+        };
+        let spelled = self.sealed.names_of(sequence);
+        // Few are spelled alike, but for different entities of one name.
+        let numbers: Vec<u32> = match self.sealed.has_ids() && spelled.len() > FEW {
+            true => {
+                let of_id = self.sealed.maybe_of_id(id).iter().copied();
+                of_id.filter(|number| spelled.contains(number)).collect()
+            }
+            false => spelled.collect(),
+        };
+        for number in numbers {
+            let record = self.record(number)?;
+            if record.is_some_and(|record| record.id == id && record.name == name) {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     }
 
     /// Where aliases begin, to follow them a token at a time.
@@ -213,7 +270,7 @@ impl View {
             aliases.of(sequence).find_map(|alias| self.live(alias))
         };
         (node.sealed != NOWHERE && sealed().is_some())
-            || (node.added != NOWHERE && !self.overlay.alias_ends(node.added).is_empty())
+            || (node.added != NOWHERE && self.overlay.alias_ends(node.added))
     }
 
     /// An alias of a sealed name, or of what was added in its place.
@@ -238,12 +295,10 @@ impl View {
             found.extend(aliases.of(sequence).filter_map(|alias| self.live(alias)));
         }
         let sealed = self.sealed.len();
-        for what in self.overlay.aliased(tokens) {
-            let alias = Overlay::alias(what, sealed);
-            if !found.iter().any(|other| other.name == alias.name) {
-                found.push(alias);
-            }
-        }
+        let known: HashSet<u32> = found.iter().map(|alias| alias.name).collect();
+        let added = self.overlay.aliased(tokens);
+        let added = added.map(|what| Overlay::alias(what, sealed));
+        found.extend(added.filter(|alias| !known.contains(&alias.name)));
         found
     }
 }

@@ -221,7 +221,7 @@ fn nothing(origin: Origin) -> Evidence {
 /// none.
 ///
 /// # Errors
-/// Those of the linker.
+/// Those of the linker: any that a request is refused for is a fault of the collection.
 pub fn judge_marked(
     linker: &EntityLinker,
     view: &View,
@@ -247,7 +247,12 @@ pub fn judge_marked(
                 .collect();
             let mut names: Vec<String> = Vec::new();
             if let Some(given) = candidates.and_then(|table| table.get(mention.trim())) {
-                names.extend(given.iter().map(|(name, _)| name.clone()));
+                for (name, _) in given {
+                    // What the catalog could not take cannot be asked about; the others can.
+                    if !view.names_called(name)?.is_empty() {
+                        names.push(name.clone());
+                    }
+                }
                 names.truncate(MAX_CANDIDATES);
             }
             let request = DisambiguateRequest {
@@ -259,14 +264,14 @@ pub fn judge_marked(
                 threshold: None,
                 alternatives: None,
             };
-            let evidence = match candidates.is_some() && request.candidates.is_empty() {
-                true => nothing(Origin::Given),
-                false => match linker.marked(view, &request) {
-                    Ok(evidence) => evidence,
-                    // A mention without letters or digits.
-                    Err(error) if error.problem().is_some() => nothing(Origin::Marked),
-                    Err(error) => return Err(error),
-                },
+            // A mention without letters or digits is not asked about.
+            let says_something = mention.chars().any(char::is_alphanumeric);
+            let evidence = match candidates {
+                Some(_) if request.candidates.is_empty() || !says_something => {
+                    nothing(Origin::Given)
+                }
+                None if !says_something => nothing(Origin::Marked),
+                _ => linker.marked(view, &request)?,
             };
             examples.push(example(key, gold, evidence));
             each();

@@ -400,45 +400,58 @@ fn encoder_of(settings: &Settings, name: &str, embedding: &Embedding) -> Result<
 }
 
 /// Applies to the words what the log holds beyond their last commit; all documents
-/// anew where the log no longer reaches back that far.
+/// anew where the log no longer reaches back that far, or where the words hold others than
+/// the store: a document that only one of the two knows would be counted and not answered,
+/// or not be found.
 fn recover_words(
     store: &Store,
-    mut words: WordIndex,
+    words: WordIndex,
     definition: &Definition,
     live: &OrdinalSet,
     anew: impl FnOnce() -> Result<WordIndex>,
 ) -> Result<WordIndex> {
     let covered = words.covered();
     let last = store.last_seq();
-    if covered == last {
-        return Ok(words);
-    }
-    let mut applied = 0u64;
+    let mut reached = true;
     if covered > last || covered + 1 < store.oldest_seq() {
         info!(
             covered,
             last, "rebuilding the word index from the documents"
         );
-        // The directory is locked by its writer, so it is closed before it is removed.
-        drop(words);
-        words = anew()?;
-        store.for_each_document(|ordinal, _, source| {
-            if !live.contains(ordinal) {
-                return Ok(());
-            }
-            words.add(ordinal, &stored_document(definition, source)?)?;
-            applied += 1;
-            Ok(())
-        })?;
-    } else {
-        applied = replay_words(store, &words, definition)?;
+        reached = false;
+    } else if covered < last {
+        let operations = replay_words(store, &words, definition)?;
+        words.commit(last)?;
+        warn!(
+            index = definition.name,
+            operations, "the word index was behind the log and has been brought up to it"
+        );
     }
+    if reached {
+        let known = words.reader()?.live();
+        if *known == *live {
+            return Ok(words);
+        }
+        let (mut gone, mut missing) = ((*known).clone(), live.clone());
+        gone.and_not(live);
+        missing.and_not(&known);
+        tracing::error!(
+            index = definition.name,
+            gone = gone.len(),
+            missing = missing.len(),
+            "the word index holds other documents than the store: it is rebuilt"
+        );
+    }
+    // The directory is locked by its writer, so it is closed before it is removed.
+    drop(words);
+    let words = anew()?;
+    store.for_each_document(|ordinal, _, source| {
+        if !live.contains(ordinal) {
+            return Ok(());
+        }
+        words.add(ordinal, &stored_document(definition, source)?)
+    })?;
     words.commit(last)?;
-    warn!(
-        index = definition.name,
-        operations = applied,
-        "the word index was behind the log and has been brought up to it"
-    );
     Ok(words)
 }
 

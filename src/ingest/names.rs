@@ -7,13 +7,14 @@
 //! * A file of aliases has lines of an alias, a name and, where that is known, how often the alias
 //!   means it, with tabs between.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
 use super::text::{Text, stream_error};
-use super::{Format, Source, SourceOptions};
+use super::{Format, Row, Source, SourceOptions};
 use crate::entity::{NewAlias, NewName};
 use crate::error::{Code, Error, Problem, Result};
 
@@ -47,7 +48,7 @@ impl NameOptions {
 /// read.
 pub fn read_names(path: &Path, options: NameOptions) -> Result<Items<NewName>> {
     if Format::of(path).is_some() {
-        let source = Source::open(path, &SourceOptions::default())?;
+        let source = with_names(path, Source::open(path, &SourceOptions::default())?)?;
         return Ok(Box::new(source.map(move |row| {
             let row = row?;
             let within = |problem: Problem| Problem {
@@ -102,6 +103,38 @@ pub fn read_aliases(path: &Path, options: NameOptions) -> Result<Items<NewAlias>
     })))
 }
 
+/// Rows among which one has to have a name.
+const LOOKED_AT: usize = 1_000;
+
+/// The rows of a file, if it is one of names.
+fn with_names(
+    path: &Path,
+    mut source: Source,
+) -> Result<impl Iterator<Item = Result<Row>> + use<>> {
+    let mut first = Vec::new();
+    let mut columns = BTreeSet::new();
+    for row in source.by_ref().take(LOOKED_AT) {
+        let row = row?;
+        if let Ok(Json::Object(object)) = &row.json {
+            columns.extend(object.keys().cloned());
+        }
+        first.push(Ok(row));
+        if columns.contains("name") {
+            break;
+        }
+    }
+    if !columns.is_empty() && !columns.contains("name") {
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let message = format!("{} has no column of names", path.display());
+        return Err(Problem::new(Code::InvalidFile, message)
+            .field("name")
+            .found(format!("the columns {}", columns.join(", ")))
+            .expected("a column `name`")
+            .into());
+    }
+    Ok(first.into_iter().chain(source))
+}
+
 fn of_row(mut row: Map<String, Json>, options: NameOptions) -> Result<NewName, Problem> {
     let unfit = |field: &str, found: &Json, expected: &str| {
         Problem::new(Code::InvalidName, "a column is not what it should be")
@@ -136,11 +169,12 @@ fn of_row(mut row: Map<String, Json>, options: NameOptions) -> Result<NewName, P
     };
     let popularity = match row.remove("popularity") {
         None | Some(Json::Null) => None,
-        Some(found) => Some(
-            found
-                .as_f64()
-                .ok_or_else(|| unfit("popularity", &found, "a number"))? as f32,
-        ),
+        Some(found) => {
+            // Columns of text may hold numbers.
+            let written = || found.as_str()?.trim().parse().ok();
+            let number: Option<f64> = found.as_f64().or_else(written);
+            Some(number.ok_or_else(|| unfit("popularity", &found, "a number"))? as f32)
+        }
     };
     Ok(NewName {
         name: options.name(name),

@@ -360,13 +360,21 @@ pub fn check_names(folder: &Path, generator: &Generator) -> Result<Option<Parity
     let mut farthest = (0.0_f64, String::new());
     for at in 0..count {
         let (mention, names) = (&reference.mentions[at], &reference.names[at]);
-        let marked = format!(" [START_ENT] {mention} [END_ENT] ");
         let (before, after) = (&reference.before[at], &reference.after[at]);
-        let read = generator.window(before, &marked, after, generator.max_tokens())?;
+        let read = generator.marked_window(before, mention, after, generator.max_tokens())?;
         let spelled = names.iter().map(|name| tokenizer.tokens(name));
         let spelled: Vec<Vec<u32>> = spelled
             .map(|tokens| Ok(tokens?.unwrap_or_default()))
             .collect::<Result<_>>()?;
+        let most = generator.max_answer();
+        if let Some(long) = spelled.iter().find(|tokens| tokens.len() > most) {
+            return Err(
+                invalid(REFERENCE, "a name is longer than the generator writes")
+                    .found(format!("{} tokens", long.len()))
+                    .expected(format!("at most {most}"))
+                    .into(),
+            );
+        }
         let answers: Vec<(usize, &[u32])> = spelled.iter().map(|t| (0, t.as_slice())).collect();
         let mut found = vec![f64::NAN; names.len()];
         generator.read(&[read])?.force(&answers, |which, logits| {

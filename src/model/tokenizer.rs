@@ -136,6 +136,21 @@ impl TextTokenizer {
         })
     }
 
+    /// The same that takes what looks like a special token for any other characters.
+    pub(crate) fn without_special_tokens(mut self) -> TextTokenizer {
+        self.tokenizer.set_encode_special_tokens(true);
+        self
+    }
+
+    /// The id of a special token; None where there is none of this content.
+    pub(crate) fn special(&self, content: &str) -> Option<u32> {
+        let added = self.tokenizer.get_added_tokens_decoder();
+        let mut special = added.into_iter().filter(|(_, token)| token.special);
+        special
+            .find(|(_, token)| token.content == content)
+            .map(|(id, _)| id)
+    }
+
     /// What every id is below.
     pub(crate) fn ids(&self) -> u32 {
         *self.ids.get_or_init(|| {
@@ -357,6 +372,14 @@ impl TextTokenizer {
             base += piece.len();
         }
         Ok(tokens)
+    }
+
+    /// The text of token ids.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::encode`].
+    pub(crate) fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, false).map_err(refused)
     }
 
     /// The tokens that stand for no text: special ones, and the one for what is not known.

@@ -170,6 +170,41 @@ fn lost_or_damaged_word_files_are_rebuilt() {
     }
 }
 
+/// Words that cover the same log sequence, and yet are those of other documents.
+#[test]
+fn words_of_other_documents_are_rebuilt() {
+    let (theirs, ours) = (World::new(), World::new());
+    let both = vec![note("a", "first light", 0.0), note("b", "second", 50.0)];
+    put(&theirs.notes(), both);
+    let notes = ours.notes();
+    put(&notes, vec![note("a", "first light", 0.0)]);
+    notes.delete("a").unwrap();
+    notes.refresh().unwrap();
+    drop(notes);
+    let words_of = |world: &World| world.config.data.folder.join("indexes/notes/words");
+    let (from, to) = (words_of(&theirs), words_of(&ours));
+    let World {
+        folder, catalog, ..
+    } = theirs;
+    drop(catalog);
+    let (
+        _theirs,
+        World {
+            folder, catalog, ..
+        },
+    ) = (folder, ours);
+    drop(catalog);
+    std::fs::remove_dir_all(&to).unwrap();
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(&from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    let catalog = Arc::new(Catalog::new(&config_in(folder.path())).unwrap());
+    let answer = ask(&catalog.get("notes").unwrap(), &words("second"));
+    assert_eq!((ids(&answer).len(), answer.total.value), (0, 0));
+}
+
 #[test]
 fn a_second_process_is_told_that_the_index_is_in_use() {
     let world = World::new();

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use gleaner::entity::{BuildInput, Catalogs, NewAlias, NewName, Node, View};
+use gleaner::entity::{BuildInput, Catalogs, NewAlias, NewName, Node, RejectedFrom, View};
 use gleaner::error::{Code, Error, Result};
 use proptest::prelude::*;
 use serde_json::json;
@@ -98,7 +99,7 @@ proptest! {
                     prop_assert_eq!(removed.is_ok(), was);
                 }
                 Step::Compact => {
-                    let report = catalogs.compact("test").unwrap();
+                    let report = catalogs.compact("test", &mut |_| {}).unwrap();
                     prop_assert_eq!(report.names as usize, model.len());
                 }
                 Step::Reopen => catalogs = world.catalogs(),
@@ -181,12 +182,23 @@ fn aliases_stand_for_names_and_stay_with_them() {
     let report = catalogs.add("test", vec![anew.clone()]).unwrap();
     assert_eq!((report.added, report.replaced), (0, 1));
     catalogs.add("test", vec![of("q1", "river")]).unwrap();
-    assert_eq!(catalogs.entity("test", "q1").unwrap()[0].description, None);
+    // What does not come stays, what comes takes its place.
+    let record = catalogs.entity("test", "q1").unwrap().remove(0);
+    assert_eq!(record.description.as_deref(), Some("water that goes by"));
+    assert_eq!(record.popularity, Some(7.0));
+    let anew = NewName {
+        description: Some(String::new()),
+        popularity: Some(2.0),
+        ..of("q1", "river")
+    };
+    catalogs.add("test", vec![anew]).unwrap();
+    let record = catalogs.entity("test", "q1").unwrap().remove(0);
+    assert_eq!((record.description, record.popularity), (None, Some(2.0)));
     for _ in 0..2 {
         check(&catalogs);
         let view = catalogs.view("test").unwrap();
         assert_eq!(aliased(&view, "brook"), [("river".to_owned(), 1)]);
-        catalogs.compact("test").unwrap();
+        catalogs.compact("test", &mut |_| {}).unwrap();
     }
     catalogs.remove("test", "q1", None).unwrap();
     let view = catalogs.view("test").unwrap();
@@ -247,6 +259,202 @@ fn a_build_says_what_it_did_not_take() {
 }
 
 #[test]
+fn rows_are_counted_with_those_that_cannot_be_read() {
+    let world = World::new();
+    let unreadable = || -> Result<NewName> {
+        Err(
+            gleaner::error::Problem::new(Code::InvalidName, "a column is not what it should be")
+                .field("popularity")
+                .found("much")
+                .into(),
+        )
+    };
+    let names = [
+        Ok(plain("red")),
+        unreadable(),
+        Ok(plain("")),
+        Ok(plain("river")),
+    ];
+    let aliases = [
+        Err(gleaner::error::Problem::new(Code::InvalidName, "a line is no alias").into()),
+        Ok(NewAlias {
+            alias: "\u{7}".into(),
+            name: "red".into(),
+            count: 1,
+        }),
+    ];
+    let mut rejected = Vec::new();
+    let input = BuildInput {
+        names: &mut names.into_iter(),
+        aliases: &mut aliases.into_iter(),
+        rejects: &mut |one| {
+            rejected.push((one.from, one.row, one.name));
+            Ok(())
+        },
+        progress: &mut |_| {},
+    };
+    let report = world
+        .catalogs()
+        .build("test", &world.options(), input)
+        .unwrap();
+    assert_eq!((report.names, report.rejected), (2, 4));
+    // What was found in another column is not the name.
+    let (names, aliases) = (RejectedFrom::Names, RejectedFrom::Aliases);
+    let expected = [
+        (names, 2, String::new()),
+        (names, 3, String::new()),
+        (aliases, 1, String::new()),
+        (aliases, 2, "\u{7}".to_owned()),
+    ];
+    assert_eq!(rejected, expected);
+}
+
+#[test]
+fn many_names_of_an_id_and_many_aliases_take_no_longer_each() {
+    let world = World::new();
+    world.build(&[of("q", "red")], &[]);
+    let catalogs = world.catalogs();
+    let many = |count: usize| -> Vec<String> {
+        let words = ["red", "river", "the", "cat", "Red", "in", "x", "city"];
+        (0..count)
+            .map(|mut number| {
+                let mut name = String::from("cat");
+                while number > 0 {
+                    name.push(' ');
+                    name.push_str(words[number % words.len()]);
+                    number /= words.len();
+                }
+                name
+            })
+            .collect()
+    };
+    // Names that the tokenizer tells apart or not, all of one id: each looks for itself among them.
+    let names: Vec<NewName> = many(4_000).iter().map(|name| of("q", name)).collect();
+    let names: BTreeMap<String, NewName> = names
+        .into_iter()
+        .map(|new| (new.name.clone(), new))
+        .collect();
+    let names: Vec<NewName> = names.into_values().collect();
+    let started = std::time::Instant::now();
+    for _ in 0..2 {
+        catalogs.add("test", names.clone()).unwrap();
+    }
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+    assert_eq!(catalogs.entity("test", "q").unwrap().len(), names.len() + 1);
+    let with = |count: usize| NewName {
+        aliases: many(count),
+        ..plain("river")
+    };
+    let error = catalogs.add("test", vec![with(1_001)]).unwrap_err();
+    assert_eq!(code(&error), Some(Code::InvalidName));
+    assert!(error.to_string().contains("names[0].aliases"), "{error}");
+    let (_, rejected) = world.build(&[plain("red"), with(1_001), with(1_000)], &[]);
+    let rows: Vec<u64> = rejected.iter().map(|one| one.row).collect();
+    assert_eq!(rows, [2]);
+}
+
+#[test]
+fn a_catalog_is_not_removed_while_it_is_built_and_is_removed_whatever_it_says() {
+    let world = World::new();
+    world.build(&[plain("red")], &[]);
+    let catalogs = world.catalogs();
+    let refused = |result: Result<()>| code(&result.unwrap_err());
+    let mut names = (0..3).map(|number| {
+        assert_eq!(
+            refused(world.catalogs().delete("test")),
+            Some(Code::TaskRunning)
+        );
+        let compacted = world.catalogs().compact("test", &mut |_| {});
+        assert_eq!(refused(compacted.map(drop)), Some(Code::TaskRunning));
+        // What is there can be changed meanwhile.
+        catalogs
+            .add("test", vec![of("new", &name(number))])
+            .unwrap();
+        Ok(plain(&name(number)))
+    });
+    let input = BuildInput {
+        names: &mut names,
+        aliases: &mut std::iter::empty(),
+        rejects: &mut |_| Ok(()),
+        progress: &mut |_| {},
+    };
+    world
+        .catalogs()
+        .build("test", &world.options(), input)
+        .unwrap();
+    let folder = world.folder.path().join("entities");
+    let manifest = folder.join("test/catalog.json");
+    for text in [None, Some(""), Some("{\"version\": 9}")] {
+        if let Some(text) = text {
+            world.build(&[plain("red")], &[]);
+            std::fs::write(&manifest, text).unwrap();
+        }
+        world.catalogs().delete("test").unwrap();
+        assert_eq!(
+            refused(catalogs.delete("test")),
+            Some(Code::CatalogNotFound)
+        );
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        let added = catalogs.add("test", vec![plain("red")]);
+        assert_eq!(refused(added.map(drop)), Some(Code::CatalogNotFound));
+    }
+    // What a process left that ended while it removed one is gone with the next.
+    std::fs::create_dir(folder.join(".removed-before")).unwrap();
+    world.build(&[plain("red")], &[]);
+    assert_eq!(catalogs.names().unwrap(), ["test"]);
+    catalogs.delete("test").unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_acknowledged_is_there_whoever_compacts_meanwhile() {
+    let world = World::new();
+    world.build(&[of("first", "red")], &[]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let compactions = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2_u8)
+            .map(|writer| {
+                // Of its own, as another process has them.
+                let catalogs = world.catalogs();
+                scope.spawn(move || {
+                    for number in 0..30_u8 {
+                        let id = format!("q{writer}-{number}");
+                        catalogs.add("test", vec![of(&id, &name(number))]).unwrap();
+                        if number % 3 == 0 {
+                            catalogs.remove("test", &id, None).unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let compactor = scope.spawn(|| {
+            let catalogs = world.catalogs();
+            let mut compactions = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                catalogs.compact("test", &mut |_| {}).unwrap();
+                compactions += 1;
+            }
+            compactions
+        });
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        compactor.join().unwrap()
+    });
+    assert!(compactions > 1, "{compactions}");
+    let mut expected = BTreeSet::from([("red".to_owned(), "first".to_owned())]);
+    for writer in 0..2 {
+        let kept = (0..30_u8).filter(|number| number % 3 != 0);
+        expected.extend(kept.map(|number| (name(number), format!("q{writer}-{number}"))));
+    }
+    assert_eq!(
+        everything(&world.catalogs().view("test").unwrap()),
+        expected
+    );
+}
+
+#[test]
 fn a_build_that_fails_leaves_the_catalog_as_it_was() {
     let world = World::new();
     world.build(&[plain("red")], &[]);
@@ -269,8 +477,9 @@ fn a_build_that_fails_leaves_the_catalog_as_it_was() {
     let entries = std::fs::read_dir(world.folder.path().join("entities/test")).unwrap();
     assert_eq!(entries.count(), 4);
     // Whoever holds a view goes on with it when the catalog is replaced.
+    let before = everything(&view);
     world.build(&[plain("blue"), plain("green")], &[]);
-    assert_eq!(everything(&view), everything(&view));
+    assert_eq!(everything(&view), before);
     assert_eq!(everything(&catalogs.view("test").unwrap()).len(), 2);
     let error = world.catalogs().view("none").err().unwrap();
     assert_eq!(code(&error), Some(Code::CatalogNotFound));
@@ -389,6 +598,7 @@ fn the_life_of_a_catalog_on_the_command_line() {
     place.ok(&["entities", "add", "things", "--names", "more.jsonl"]);
     let info = place.json(&["entities", "show", "things"]);
     assert_eq!((&info["names"], &info["added"]), (&json!(5), &json!(2)));
+    assert_eq!(info["aliases"], 3);
     assert_eq!(info["model"], "tiny");
     let shown = place.json(&["entities", "show", "things", "--id", "7"]);
     assert_eq!(shown[0]["name"], "fire");
@@ -432,6 +642,46 @@ fn names_come_from_parquet_too() {
         .collect();
     assert_eq!(names, BTreeSet::from(["red river", "rio rojo"]));
     assert_eq!(place.json(&["entities", "show", "things"])["aliases"], 2);
+    // What has no names replaces nothing.
+    let replace = |file: &str| {
+        let build = [
+            "entities",
+            "build",
+            "things",
+            "--replace",
+            "--model",
+            "tiny",
+            "--names",
+        ];
+        [&build[..], &[file]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for (rows, code) in [
+        (json!([{"Name": "red"}, {"id": "q1"}]), Code::InvalidFile),
+        (json!([{"name": 7}, {"name": null}]), Code::InvalidName),
+        (json!([]), Code::InvalidName),
+    ] {
+        files::jsonl(&place.path("none.jsonl"), rows.as_array().unwrap());
+        let command = replace("none.jsonl");
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let refused = place.refused(code, &command);
+        assert!(
+            code != Code::InvalidFile || refused.contains("Name"),
+            "{refused}"
+        );
+        assert_eq!(place.json(&["entities", "show", "things"])["names"], 2);
+    }
+    files::jsonl(
+        &place.path("text.jsonl"),
+        &[json!({"name": "red", "popularity": "3.5"})],
+    );
+    let command = replace("text.jsonl");
+    place.ok(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    let shown = place.json(&["entities", "show", "things", "--id", "red"]);
+    assert_eq!(shown[0]["popularity"], 3.5);
     place.write("not.parquet", "PAR1 no, it is not");
     let build = [
         "entities",
@@ -459,4 +709,147 @@ fn names_come_from_parquet_too() {
         place.json(&["entities", "list"]).as_array().unwrap().len(),
         1
     );
+}
+
+/// A command of the program that is killed after a while; whether it was done before.
+fn killed(place: &Place, args: &[&str], after: Duration) -> bool {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gleaner"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("GLEANER") || name.starts_with("XDG_") {
+            command.env_remove(&*name);
+        }
+    }
+    let command = command
+        .current_dir(place.folder())
+        .env("HOME", place.folder())
+        .args(args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(after);
+    let _ = child.kill();
+    child.wait().unwrap().success()
+}
+
+#[test]
+fn a_killed_command_has_done_its_work_or_nothing() {
+    let place = Place::with_model("tiny");
+    place.write("names.txt", "red\nriver\n");
+    let many: String = (0..3_000_u32)
+        .map(|number| format!("{}\n", name((number % 60) as u8)))
+        .collect();
+    place.write("many.txt", many);
+    let build = |file: &'static str| {
+        [
+            "entities",
+            "build",
+            "things",
+            "--names",
+            file,
+            "--model",
+            "tiny",
+            "--replace",
+        ]
+    };
+    place.ok(&build("names.txt"));
+    let catalogs = Catalogs::new(&place.config().data.folder);
+    let look = || everything(&catalogs.view("things").unwrap());
+    let mut known = look();
+    // From before the program has begun to after it has ended.
+    let started = std::time::Instant::now();
+    place.ok(&["entities", "list"]);
+    let whole = started.elapsed() * 3 / 2;
+    for round in 0..16_u32 {
+        let after = whole * round / 15;
+        let one = (name(round as u8), format!("q{round}"));
+        let add = [
+            "entities", "add", "things", "--name", &one.0, "--id", &one.1,
+        ];
+        let done = killed(&place, &add, after);
+        let found = look();
+        if done || found.contains(&one) {
+            known.insert(one);
+        }
+        assert_eq!(found, known, "round {round}");
+        killed(&place, &["entities", "compact", "things"], after);
+        assert_eq!(look(), known, "round {round}");
+        if round % 4 == 3 {
+            let (file, names) = match round % 8 {
+                3 => ("many.txt", (0..60).map(name).collect()),
+                _ => ("names.txt", vec!["red".to_owned(), "river".to_owned()]),
+            };
+            let new: BTreeSet<_> = names.into_iter().map(|name| (name.clone(), name)).collect();
+            let done = killed(&place, &build(file), after);
+            let found = look();
+            assert!(found == new || (!done && found == known), "round {round}");
+            known = found;
+        }
+    }
+    // What they left is gone with the next that ends well.
+    place.ok(&["entities", "compact", "things"]);
+    assert_eq!(look(), known);
+    let folder = place.config().data.folder.join("entities/things");
+    let folders = std::fs::read_dir(folder).unwrap().flatten();
+    assert_eq!(folders.filter(|entry| entry.path().is_dir()).count(), 1);
+}
+
+#[test]
+fn what_is_exported_builds_the_same_catalog() {
+    let place = Place::with_model("tiny");
+    let names = [
+        json!({"name": "red river", "id": "q1", "description": "water", "popularity": 2.5}),
+        json!({"name": "Red River", "id": "q2"}),
+        json!({"name": "the cat", "aliases": ["the water"]}),
+        json!({"name": "gone", "id": "q3", "aliases": ["the cat"]}),
+    ];
+    files::jsonl(&place.path("names.jsonl"), &names);
+    place.write("aliases.tsv", "Stream\tthe cat\t7\n");
+    let build = |catalog: &str, names: &str, aliases: &str| {
+        place.ok(&[
+            "entities",
+            "build",
+            catalog,
+            "--model",
+            "tiny",
+            "--names",
+            names,
+            "--aliases",
+            aliases,
+        ])
+    };
+    build("things", "names.jsonl", "aliases.tsv");
+    place.ok(&["entities", "remove", "things", "q3"]);
+    place.ok(&[
+        "entities", "add", "things", "--name", "city", "--id", "q4", "--alias", "town",
+    ]);
+    let export = [
+        "entities",
+        "export",
+        "things",
+        "--names",
+        "out.jsonl",
+        "--aliases",
+        "out.tsv",
+    ];
+    let exported = place.json(&export);
+    assert_eq!(exported, json!({"names": 4, "aliases": 3, "left_out": 0}));
+    build("again", "out.jsonl", "out.tsv");
+    let catalogs = Catalogs::new(&place.config().data.folder);
+    let views = ["things", "again"].map(|name| catalogs.view(name).unwrap());
+    assert_eq!(everything(&views[0]), everything(&views[1]));
+    for alias in ["the water", "stream", "town", "the cat"] {
+        let [one, other] = views.each_ref().map(|view| aliased(view, alias));
+        assert_eq!(one, other, "{alias}");
+        assert_eq!(one.is_empty(), alias == "the cat");
+    }
+    for id in ["q1", "q2", "the cat", "q4"] {
+        let [one, other] = ["things", "again"].map(|name| catalogs.entity(name, id).unwrap());
+        assert_eq!(one, other);
+    }
+    place.refused(
+        Code::CatalogNotFound,
+        &["entities", "export", "none", "--names", "names.jsonl"],
+    );
+    assert!(!std::fs::read(place.path("names.jsonl")).unwrap().is_empty());
 }

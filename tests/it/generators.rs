@@ -99,6 +99,7 @@ fn catalog(data: &Path, name: &str, model: &Path, names: &[&str]) -> View {
                 model: "small".into(),
                 model_folder: model.to_path_buf(),
                 max_tokens: 16,
+                after_space: false,
                 replace: false,
             },
             BuildInput {
@@ -152,13 +153,23 @@ fn entities_are_written_by_an_exported_model() {
         };
         let answer = linker.disambiguate(&view, &request).unwrap();
         assert_eq!(answer.alternatives.len(), 1);
-        // Names in another tokenizer's tokens are not written, but refused.
+        // Names in another tokenizer's tokens are not written: said, or refused where nothing else
+        // can answer.
         let other = catalog(data.path(), &format!("{model}-other"), &tiny, &["cat"]);
         let query = RetrieveEntitiesRequest {
             catalog: String::new(),
             query: "w5".into(),
             k: None,
             samples: None,
+        };
+        let found = linker.retrieve(&other, &query).unwrap();
+        assert_eq!(
+            found.degraded.map(|degraded| degraded.lost),
+            Some("generator".into())
+        );
+        let query = RetrieveEntitiesRequest {
+            samples: Some(5),
+            ..query
         };
         let error = linker.retrieve(&other, &query).unwrap_err();
         assert_eq!(error.problem().map(|p| p.code), Some(Code::ModelMismatch));

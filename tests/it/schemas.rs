@@ -120,6 +120,30 @@ fn generated() -> Vec<(&'static str, Schema)> {
             "entities-add-request",
             schemars::schema_for!(gleaner::api::AddNamesRequest),
         ),
+        (
+            "entities-disambiguate-response",
+            schemars::schema_for!(gleaner::entity::LinkedMention),
+        ),
+        (
+            "entities-build-response",
+            schemars::schema_for!(gleaner::entity::BuildReport),
+        ),
+        (
+            "entities-add-response",
+            schemars::schema_for!(gleaner::entity::AddReport),
+        ),
+        (
+            "entities-catalog",
+            schemars::schema_for!(gleaner::entity::CatalogInfo),
+        ),
+        (
+            "entities-catalogs",
+            schemars::schema_for!(gleaner::api::CatalogList),
+        ),
+        (
+            "entities-names",
+            schemars::schema_for!(gleaner::api::EntityAnswer),
+        ),
         ("search-request", schemars::schema_for!(SearchRequest)),
         ("search-response", schemars::schema_for!(SearchResponse)),
         ("problem", schemars::schema_for!(Problem)),

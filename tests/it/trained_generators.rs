@@ -202,8 +202,7 @@ fn names_are_written_as_the_weights_say() {
         ("tree", "b", ""),
     ];
     let window = |(before, mention, after): (&str, &str, &str)| {
-        let marked = format!(" [START_ENT] {mention} [END_ENT] ");
-        generator.window(before, &marked, after, 40).unwrap()
+        generator.marked_window(before, mention, after, 40).unwrap()
     };
     let inputs: Vec<Vec<u32>> = texts.into_iter().map(window).collect();
     let written: Vec<Vec<u32>> = ["red river", "river", "house of fire", "xyz"]

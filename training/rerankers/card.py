@@ -84,6 +84,12 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, Dict[str, float]],
         f"{minutes:.0f} minutes ({run['device']}, torch {run['torch']}).",
         "",
     ]
+    if "start" in run:
+        start = run["start"]
+        lines += [
+            f"It goes on from the chosen weights of `{start['recipe']}.toml`: {start['steps']} steps, {start['seconds'] / 60:.0f} minutes.",
+            "",
+        ]
     for stage, log in zip(recipe["stages"], run["logs"]):
         taught = f", distance to the first stage's scores weighing {stage['distillation']:g}" if stage["distillation"] else ""
         lines.append(f"- {log['steps']} steps: {WAYS[stage['way']]}{taught}.")
@@ -98,6 +104,7 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, Dict[str, float]],
         *(["The recipe's time limit ended a stage: a faster machine takes more steps in it."] if run["cut_off"] else []),
         "",
         "```sh",
+        *([f"# first {run['start']['recipe']}.toml in the same way, into a folder of that name beside RUN"] if "start" in run else []),
         f"PYTHONPATH=training python -m rerankers train training/recipes/{recipe['name']}.toml --out RUN",
         f"PYTHONPATH=training python -m rerankers choose --out RUN{choosing(run)}",
         f"PYTHONPATH=training python -m rerankers report --out RUN",

@@ -40,6 +40,8 @@ class Recipe:
     #: The published encoder whose layers and embeddings a run starts from (tools/assets.json). The
     #: first stage stands on all-MiniLM-L6-v2 whatever this is.
     base: str = "all-MiniLM-L6-v2"
+    #: A run whose chosen weights this one goes on from, by the name of its folder beside this one's.
+    start: str = ""
     #: Queries of a batch; each brings one relevant text and `negatives` others.
     queries: int = 32
     negatives: int = 1

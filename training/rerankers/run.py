@@ -67,6 +67,12 @@ def train(recipe: Recipe, out: Path, data: Path, base: Path, cache: Path) -> Non
             "held_out_queries": len(source.held_out),
         }
     model = CrossEncoder.start(base, recipe.seed).to(device)
+    begun_with: Dict[str, object] = {}
+    if recipe.start:
+        earlier = out.parent / recipe.start
+        model.load_trained(state_of(earlier, "chosen"))
+        run = read_run(earlier)
+        begun_with = {"start": {"recipe": run["recipe"]["name"], "steps": run["steps"], "seconds": run["seconds"]}}
     coupled = any(stage.way == "cet" for stage in recipe.stages)
     selection = CrossEncoder.start(base, recipe.seed + 1000).to(device) if coupled else None
     trainer = Trainer(recipe, model, selection, sources, out / CHECKPOINT)
@@ -86,6 +92,7 @@ def train(recipe: Recipe, out: Path, data: Path, base: Path, cache: Path) -> Non
         out,
         {
             "recipe": recipe.to_dict(),
+            **begun_with,
             "sources": about,
             "logs": trainer.logs,
             "steps": trainer.steps,

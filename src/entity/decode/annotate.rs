@@ -23,17 +23,31 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Those of a tokenizer; None where one of them is no single token.
+    /// Those of a tokenizer, as they are spelled between words; None where one of them is no single
+    /// token.
     ///
     /// # Errors
-    /// As [`NameTokenizer::tokens`].
+    /// As [`NameTokenizer::text_tokens`].
     pub fn of(tokenizer: &NameTokenizer) -> Result<Option<Marks>> {
+        // A tokenizer that counts the space before a word to it has other tokens at the beginning.
+        const BETWEEN: &str = "a { a } a [ a ] a";
+        let tokens = tokenizer.text_tokens(BETWEEN)?;
+        // One that makes a token of the space alone spells a mark with two.
+        if tokens.iter().any(|(_, (start, end))| start == end) {
+            return Ok(None);
+        }
         let mut found = [0; 4];
         for (mark, place) in ["{", "}", "[", "]"].iter().zip(&mut found) {
-            match tokenizer.tokens(mark)?.as_deref() {
-                Some(&[token]) => *place = token,
+            let spelled = tokens.iter();
+            let mut spelled = spelled.filter(|(_, (start, end))| &BETWEEN[*start..*end] == *mark);
+            match (spelled.next(), spelled.next()) {
+                (Some(&(token, _)), None) => *place = token,
                 _ => return Ok(None),
             }
+        }
+        // What is not known is spelled alike.
+        if (1..4).any(|at| found[..at].contains(&found[at])) {
+            return Ok(None);
         }
         let [open, close, left, right] = found;
         Ok(Some(Marks {

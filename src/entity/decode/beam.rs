@@ -66,7 +66,7 @@ type Grown<N> = (f32, usize, u32, N);
 /// best come, the best first, ties by tokens; fewer where there are fewer.
 ///
 /// A prefix is given up as soon as nothing that begins so could still be among the best: what it
-/// may grow to is at most its own probability.
+/// may grow to is at most its own probability, spread over as many tokens as the longest name has.
 ///
 /// # Errors
 /// Those of the scorer.
@@ -130,7 +130,8 @@ pub fn beam_search<T: Names, S: Scorer>(
                 let full = done[input].len() >= options.names;
                 let least = done[input].last().map(|hypothesis| hypothesis.score);
                 // With every further token as likely as can be, and as many of them.
-                let most = options.score(log_probability, options.max_tokens);
+                let longest = options.max_tokens.min(names[input].longest());
+                let most = options.score(log_probability, longest);
                 let hopeless = full && least.is_some_and(|least| most < least);
                 if hopeless || log_probability == f32::NEG_INFINITY {
                     continue;

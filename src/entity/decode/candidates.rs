@@ -8,6 +8,7 @@ use super::Names;
 #[derive(Debug, Clone)]
 pub struct Candidates {
     nodes: Vec<Place>,
+    longest: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -20,7 +21,9 @@ impl Candidates {
     /// The names of these token sequences.
     pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Candidates {
         let mut nodes = vec![Place::default()];
+        let mut longest = 0;
         for sequence in sequences {
+            longest = longest.max(sequence.len());
             let mut node = 0;
             for &token in sequence {
                 let next = nodes.len() as u32;
@@ -32,7 +35,7 @@ impl Candidates {
             }
             nodes[node].ends = true;
         }
-        Candidates { nodes }
+        Candidates { nodes, longest }
     }
 }
 
@@ -54,5 +57,9 @@ impl Names for Candidates {
         self.nodes
             .get(*node as usize)
             .is_some_and(|place| place.ends)
+    }
+
+    fn longest(&self) -> usize {
+        self.longest
     }
 }

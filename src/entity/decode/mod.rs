@@ -41,6 +41,11 @@ pub trait Names {
 
     /// Whether a name ends here.
     fn ends(&self, node: &Self::Node) -> bool;
+
+    /// No name has more tokens than this.
+    fn longest(&self) -> usize {
+        usize::MAX
+    }
 }
 
 impl Names for View {
@@ -57,6 +62,10 @@ impl Names for View {
     fn ends(&self, node: &Node) -> bool {
         View::ends(self, *node)
     }
+
+    fn longest(&self) -> usize {
+        View::longest(self)
+    }
 }
 
 impl<T: Names> Names for &T {
@@ -72,6 +81,52 @@ impl<T: Names> Names for &T {
 
     fn ends(&self, node: &T::Node) -> bool {
         T::ends(self, node)
+    }
+
+    fn longest(&self) -> usize {
+        T::longest(self)
+    }
+}
+
+/// Names of at most so many tokens. Prefixes that only longer names go on from are still there, with
+/// nothing after them.
+#[derive(Debug, Clone, Copy)]
+pub struct UpTo<T> {
+    names: T,
+    tokens: usize,
+}
+
+impl<T: Names> UpTo<T> {
+    /// Of these names, those of at most `tokens` tokens.
+    pub fn new(names: T, tokens: usize) -> UpTo<T> {
+        UpTo { names, tokens }
+    }
+}
+
+impl<T: Names> Names for UpTo<T> {
+    type Node = (T::Node, usize);
+
+    fn root(&self) -> Self::Node {
+        (self.names.root(), 0)
+    }
+
+    fn children(&self, (node, at): &Self::Node, into: &mut Vec<(u32, Self::Node)>) {
+        into.clear();
+        if *at >= self.tokens {
+            return;
+        }
+        let mut children = Vec::new();
+        self.names.children(node, &mut children);
+        let children = children.into_iter();
+        into.extend(children.map(|(token, node)| (token, (node, at + 1))));
+    }
+
+    fn ends(&self, (node, _): &Self::Node) -> bool {
+        self.names.ends(node)
+    }
+
+    fn longest(&self) -> usize {
+        self.names.longest().min(self.tokens)
     }
 }
 

@@ -206,10 +206,47 @@ fn a_search_stops_when_no_prefix_can_win() {
             ))
         }
     }
-    let mut model = Sure(Hashed::new(0, 1, 4, 1.0));
+    // By the probability itself at once; by the mean of the tokens where no name is so long that it
+    // could still come to be likelier: none has more than 61 tokens, and the wrong first one costs
+    // 18 nats.
+    for (length_penalty, cost) in [(0.0, 1), (0.5, 1), (1.0, 1)] {
+        let mut model = Sure(Hashed::new(0, 1, 4, 1.0));
+        let options = BeamOptions {
+            names: 1,
+            length_penalty,
+            ..BeamOptions::default()
+        };
+        let found = beam_search(&mut model, &tries, &options).unwrap().remove(0);
+        assert_eq!(found[0].tokens, short);
+        assert_eq!(model.0.advanced, cost, "{length_penalty}");
+    }
+    // A prefix that costs little may win by the mean for as long as names go on, and no longer:
+    // the bound is the longest name's, whatever is allowed.
+    let long: Vec<u32> = [2].into_iter().chain([3; 5]).collect();
+    let tries = [Candidates::new([short, &long])];
+    assert_eq!(tries[0].longest(), 6);
+    struct Likely(Hashed);
+    impl Scorer for Likely {
+        fn inputs(&self) -> usize {
+            1
+        }
+        fn end(&self) -> u32 {
+            END
+        }
+        fn start(&mut self) -> Result<NextTokens> {
+            // The long name's first token costs 4 nats, the short one next to nothing.
+            Ok(NextTokens::new(vec![-9.0, 4.0, 0.0, -9.0], 4))
+        }
+        fn advance(&mut self, rows: &[(usize, u32)]) -> Result<NextTokens> {
+            self.0.advanced += 1;
+            // To end costs a quarter of a nat after either: half of that, by the mean, for the short.
+            let logits = [1.25, -9.0, -9.0, 0.0];
+            Ok(NextTokens::new(logits.repeat(rows.len()), 4))
+        }
+    }
+    let mut model = Likely(Hashed::new(0, 1, 4, 1.0));
     let options = BeamOptions {
         names: 1,
-        length_penalty: 0.0,
         ..BeamOptions::default()
     };
     let found = beam_search(&mut model, &tries, &options).unwrap().remove(0);

@@ -6,7 +6,7 @@ use super::measure::check_tokenizer;
 use super::mentions::{Stretch, begins_word, ends_word};
 use super::write::no_generator;
 use crate::error::{Code, Problem, Result};
-use crate::model::Generator;
+use crate::model::{Cancellation, Generator};
 
 /// Longest text that is annotated, in bytes: every token of it is written.
 pub const MAX_ANNOTATED: usize = 20_000;
@@ -29,6 +29,7 @@ pub(super) fn annotate(
     view: &View,
     generator: Option<&Generator>,
     text: &str,
+    cancellation: &Cancellation,
 ) -> Result<Vec<Written>> {
     let Some(generator) = generator else {
         return Err(no_generator("method", "detect, or").into());
@@ -53,8 +54,11 @@ pub(super) fn annotate(
     };
     // Of the same length: places in it are places in the text.
     let text = Marks::replaced(text);
-    let tokens = view.tokenizer().text_tokens(&text)?;
+    let mut tokens = view.tokenizer().text_tokens(&text)?;
+    // What a tokenizer takes for a mark, whatever it was, is not copied.
+    tokens.retain(|&(token, _)| !marks.has(token));
     let room = generator.max_tokens().saturating_sub(2);
+    let room = room.min(generator.max_answer());
     let pieces = pieces(&text, &tokens, PIECE.min(room / 3).max(1));
     let mut found = Vec::new();
     for some in pieces.chunks(PIECES) {
@@ -76,7 +80,7 @@ pub(super) fn annotate(
             max_tokens: room,
             ..BeamOptions::default()
         };
-        let mut generation = generator.read(&inputs)?;
+        let mut generation = generator.read_while(&inputs, cancellation)?;
         let written = beam_search(&mut generation, &constraints, &options)?;
         for ((piece, constraint), written) in some.iter().zip(&constraints).zip(written) {
             let Some(best) = written.first() else {

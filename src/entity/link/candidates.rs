@@ -1,10 +1,11 @@
 //! What a mention may mean: by the names and aliases of a catalog, or by what a caller gives.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::super::view::View;
 use super::mentions::Stretch;
-use super::request::MAX_CANDIDATES;
+use super::request::{MAX_CANDIDATE_NAMES, MAX_CANDIDATES};
 use super::weigh::Origin;
 use crate::error::{Code, Problem, Result};
 
@@ -29,149 +30,170 @@ pub(super) struct Question {
 /// Something that a mention may mean.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    pub id: String,
-    pub name: String,
+    pub id: Arc<str>,
+    pub name: Arc<str>,
     /// What contexts are compared with: the name, with what it is in words where that is known.
-    pub described: String,
+    pub described: Arc<str>,
     /// Tokens of the name.
-    pub tokens: Vec<u32>,
+    pub tokens: Arc<[u32]>,
     /// Of counts and popularity.
     pub weight: f32,
     /// Whether a longer mention of the text means it.
     pub shared: bool,
 }
 
-impl Question {
+/// Looks up what words may mean, each of them once.
+pub(super) struct Lookup<'a> {
+    view: &'a View,
+    /// Bytes of what contexts are compared with: no more than is read of it.
+    described: usize,
+    known: HashMap<Vec<u32>, Vec<Candidate>>,
+}
+
+impl<'a> Lookup<'a> {
+    /// In a catalog, for an encoder that reads `described` bytes.
+    pub(super) fn new(view: &'a View, described: usize) -> Lookup<'a> {
+        Lookup {
+            view,
+            described,
+            known: HashMap::new(),
+        }
+    }
+
     /// A mention that was found.
-    pub(super) fn found(view: &View, stretch: &Stretch) -> Result<Question> {
+    pub(super) fn found(&mut self, stretch: &Stretch) -> Result<Question> {
         Ok(Question {
             origin: Origin::Found,
             start: stretch.start,
             end: stretch.end,
-            candidates: candidates(view, &stretch.tokens)?,
+            candidates: self.candidates(&stretch.tokens)?,
             tokens: stretch.tokens.clone(),
         })
     }
-}
 
-/// What a mention's words may mean by the names and aliases of a catalog.
-pub(super) fn candidates(view: &View, tokens: &[u32]) -> Result<Vec<Candidate>> {
-    let mut weights: Vec<(u32, f32)> = Vec::new();
-    for alias in view.aliased(tokens) {
-        weights.push((alias.name, alias.count as f32));
-    }
-    for number in view.names_spelled(tokens) {
-        match weights.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, weight)) => *weight += 1.0,
-            None => weights.push((number, 1.0)),
+    /// What a mention's words may mean by the names and aliases of a catalog.
+    pub(super) fn candidates(&mut self, tokens: &[u32]) -> Result<Vec<Candidate>> {
+        if let Some(known) = self.known.get(tokens) {
+            return Ok(known.clone());
         }
+        let mut weights: HashMap<u32, f32> = HashMap::new();
+        for alias in self.view.aliased(tokens) {
+            weights.insert(alias.name, alias.count as f32);
+        }
+        for number in self.view.names_spelled(tokens) {
+            *weights.entry(number).or_default() += 1.0;
+        }
+        let found = self.of_weights(weights, MOST_CANDIDATES)?;
+        self.known.insert(tokens.to_vec(), found.clone());
+        Ok(found)
     }
-    of_weights(view, weights, MOST_CANDIDATES)
-}
 
-/// The `most` of these names that have most weight, popularity taken in.
-fn of_weights(view: &View, mut weights: Vec<(u32, f32)>, most: usize) -> Result<Vec<Candidate>> {
-    let mut known: Vec<f32> = weights
-        .iter()
-        .filter_map(|&(number, _)| view.popularity(number))
-        .collect();
-    known.sort_by(f32::total_cmp);
-    if let Some(&largest) = known.last().filter(|&&largest| largest > 0.0) {
-        // What is not known to be popular is as popular as the middle one.
-        let middle = known[known.len() / 2];
-        for (number, weight) in &mut weights {
-            let popularity = view.popularity(*number).unwrap_or(middle);
-            *weight *= LEAST_POPULAR + popularity / largest;
+    /// The `most` of these names that have most weight, popularity taken in.
+    fn of_weights(&self, weights: HashMap<u32, f32>, most: usize) -> Result<Vec<Candidate>> {
+        let view = self.view;
+        let mut weights: Vec<(u32, f32)> = weights.into_iter().collect();
+        let mut known: Vec<f32> = weights
+            .iter()
+            .filter_map(|&(number, _)| view.popularity(number))
+            .collect();
+        known.sort_by(f32::total_cmp);
+        if let Some(&largest) = known.last().filter(|&&largest| largest > 0.0) {
+            // What is not known to be popular is as popular as the middle one.
+            let middle = known[known.len() / 2];
+            for (number, weight) in &mut weights {
+                let popularity = view.popularity(*number).unwrap_or(middle);
+                *weight *= LEAST_POPULAR + popularity / largest;
+            }
         }
+        weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        weights.truncate(most);
+        let mut found = Vec::with_capacity(weights.len());
+        for (number, weight) in weights {
+            let Some(record) = view.record(number)? else {
+                continue;
+            };
+            let tokens = view.tokenizer().tokens(&record.name)?.unwrap_or_default();
+            let mut described = record.name.clone();
+            if let Some(description) = &record.description {
+                described.push_str(": ");
+                let room = self.described.saturating_sub(described.len());
+                described.push_str(&description[..description.floor_char_boundary(room)]);
+            }
+            found.push(Candidate {
+                tokens: tokens.into(),
+                id: record.id.into(),
+                described: described.into(),
+                name: record.name.into(),
+                weight,
+                shared: false,
+            });
+        }
+        Ok(found)
     }
-    weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    weights.truncate(most);
-    let mut found = Vec::with_capacity(weights.len());
-    for (number, weight) in weights {
-        let Some(record) = view.record(number)? else {
-            continue;
+
+    /// The candidates that a caller gives, by name or id: all of their names.
+    pub(super) fn given(&self, names: &[String], mention: &[u32]) -> Result<Vec<Candidate>> {
+        let refused = |message: &str, found: usize, expected: String| {
+            Problem::new(Code::LimitExceeded, message)
+                .field("candidates")
+                .found(found)
+                .expected(expected)
         };
-        found.push(Candidate {
-            tokens: view.tokenizer().tokens(&record.name)?.unwrap_or_default(),
-            id: record.id,
-            described: match record.description {
-                Some(description) => format!("{}: {description}", record.name),
-                None => record.name.clone(),
-            },
-            name: record.name,
-            weight,
-            shared: false,
-        });
-    }
-    Ok(found)
-}
-
-/// The candidates that a caller gives, by name or id.
-pub(super) fn given(view: &View, names: &[String], mention: &[u32]) -> Result<Vec<Candidate>> {
-    if names.len() > MAX_CANDIDATES {
-        return Err(Problem::new(Code::LimitExceeded, "too many candidates")
-            .field("candidates")
-            .found(names.len())
-            .expected(format!("at most {MAX_CANDIDATES}"))
-            .into());
-    }
-    let counts: HashMap<u32, f32> = view
-        .aliased(mention)
-        .into_iter()
-        .map(|alias| (alias.name, alias.count as f32))
-        .collect();
-    let mut weights: Vec<(u32, f32)> = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        let mut numbers = view.names_of_id(name)?;
-        if let Some(tokens) = view.tokenizer().tokens(name)? {
-            for number in view.names_spelled(&tokens) {
-                if view
-                    .record(number)?
-                    .is_some_and(|record| record.name == *name)
-                {
-                    numbers.push(number);
-                }
+        if names.len() > MAX_CANDIDATES {
+            let expected = format!("at most {MAX_CANDIDATES}");
+            return Err(refused("too many candidates", names.len(), expected).into());
+        }
+        let counts: HashMap<u32, f32> = self
+            .view
+            .aliased(mention)
+            .into_iter()
+            .map(|alias| (alias.name, alias.count as f32))
+            .collect();
+        let mut weights: HashMap<u32, f32> = HashMap::new();
+        for (index, name) in names.iter().enumerate() {
+            let numbers = self.view.names_called(name)?;
+            if numbers.is_empty() {
+                return Err(Problem::new(
+                    Code::EntityNotFound,
+                    "a candidate is not in the catalog",
+                )
+                .field(format!("candidates[{index}]"))
+                .found(name)
+                .expected("a name or an id of the catalog")
+                .into());
+            }
+            for number in numbers {
+                let count = counts.get(&number).copied().unwrap_or(0.0);
+                weights.insert(number, UNKNOWN + count);
+            }
+            if weights.len() > MAX_CANDIDATE_NAMES {
+                let expected = format!("candidates of at most {MAX_CANDIDATE_NAMES} names");
+                let message = "the candidates have too many names";
+                return Err(refused(message, weights.len(), expected).into());
             }
         }
-        if numbers.is_empty() {
-            return Err(
-                Problem::new(Code::EntityNotFound, "a candidate is not in the catalog")
-                    .field(format!("candidates[{index}]"))
-                    .found(name)
-                    .expected("a name or an id of the catalog")
-                    .into(),
-            );
-        }
-        for number in numbers {
-            if weights.iter().all(|(other, _)| *other != number) {
-                weights.push((
-                    number,
-                    UNKNOWN + counts.get(&number).copied().unwrap_or(0.0),
-                ));
-            }
-        }
+        self.of_weights(weights, MAX_CANDIDATE_NAMES)
     }
-    of_weights(view, weights, MAX_CANDIDATES)
-}
 
-/// Adds names to what a mention may mean, where they are not there; returns their entities.
-pub(super) fn add_names(
-    view: &View,
-    numbers: &[u32],
-    candidates: &mut Vec<Candidate>,
-) -> Result<Vec<String>> {
-    let named = numbers.iter().map(|&number| (number, UNKNOWN));
-    let named = of_weights(view, named.collect(), MAX_CANDIDATES)?;
-    let ids = named.iter().map(|candidate| candidate.id.clone()).collect();
-    let known: HashSet<(String, String)> = candidates
-        .iter()
-        .map(|other| (other.id.clone(), other.name.clone()))
-        .collect();
-    let missing = named
-        .into_iter()
-        .filter(|one| !known.contains(&(one.id.clone(), one.name.clone())));
-    candidates.extend(missing);
-    Ok(ids)
+    /// Adds names to what a mention may mean, where they are not there; returns their entities.
+    pub(super) fn add_names(
+        &self,
+        numbers: &[u32],
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<Vec<Arc<str>>> {
+        let named = numbers.iter().map(|&number| (number, UNKNOWN));
+        let named = self.of_weights(named.collect(), MAX_CANDIDATES)?;
+        let ids = named.iter().map(|candidate| candidate.id.clone()).collect();
+        let known: HashSet<(Arc<str>, Arc<str>)> = candidates
+            .iter()
+            .map(|other| (other.id.clone(), other.name.clone()))
+            .collect();
+        let missing = named
+            .into_iter()
+            .filter(|one| !known.contains(&(one.id.clone(), one.name.clone())));
+        candidates.extend(missing);
+        Ok(ids)
+    }
 }
 
 /// A mention that is the last or the first word of a longer one elsewhere in the text may mean the

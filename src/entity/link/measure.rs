@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use super::super::decode::{BeamOptions, beam_search, log_sum_exp, teacher_force};
 use super::super::view::View;
 use super::EntityLinker;
-use super::candidates::{Candidate, Question, add_names};
-use super::weigh::{CandidateMeasures, Evidence, Known, NoneMeasures, Origin};
+use super::candidates::{Candidate, Lookup, Question};
+use super::weigh::{CandidateMeasures, Evidence, Known, NoneMeasures, Origin, Weights};
 use crate::error::{Code, Error, Problem, Result};
-use crate::model::{Generator, Task};
+use crate::model::{EncodeOptions, Generator, Input, Task};
 
 /// Characters of the text on each side of a mention that make its context.
 const CONTEXT: usize = 300;
@@ -23,6 +23,8 @@ const NEAR: usize = 8 * GENERATOR_TOKENS;
 const BEGINNING: usize = 600;
 /// Names that a generator writes where nobody says which there are.
 const BEAMS: usize = 10;
+/// As many names as a catalog may have that has few of them, by powers of ten.
+const MANY_NAMES: f32 = 7.0;
 /// The least logarithm of a probability that is told from others.
 const UNLIKELIEST: f32 = -30.0;
 
@@ -31,6 +33,24 @@ const UNLIKELIEST: f32 = -30.0;
 pub(super) struct Wanted {
     pub similarity: bool,
     pub generated: bool,
+}
+
+impl Wanted {
+    /// What these weights count.
+    pub(super) fn by(weights: &Weights) -> Wanted {
+        let Weights {
+            candidate, none, ..
+        } = weights;
+        let weighs = |values: &[f32]| values.iter().any(|&value| value != 0.0);
+        Wanted {
+            similarity: weighs(&[candidate.similarity, none.similarity]),
+            generated: weighs(&[
+                candidate.generated,
+                candidate.generated_mean,
+                none.generated,
+            ]),
+        }
+    }
 }
 
 impl EntityLinker {
@@ -48,7 +68,7 @@ impl EntityLinker {
         };
         let generated = match &self.generator {
             Some(generator) if wanted.generated => {
-                Some(generated(view, generator, text, &questions)?)
+                Some(self.generated(view, generator, text, &questions)?)
             }
             _ => None,
         };
@@ -57,10 +77,18 @@ impl EntityLinker {
             .enumerate()
             .map(|(at, question)| {
                 let of = |all: &Option<Vec<Vec<f32>>>| all.as_ref().map(|all| all[at].clone());
-                let one_word = !text[question.start..question.end]
-                    .trim()
-                    .contains(char::is_whitespace);
-                evidence(question, one_word, of(&similarities), of(&generated))
+                let words = text[question.start..question.end].trim();
+                let one_word = !words.contains(char::is_whitespace);
+                let few = match question.origin {
+                    Origin::Given => 0.0,
+                    Origin::Marked | Origin::Found => few(view.len()),
+                };
+                let mention = Mention {
+                    words,
+                    one_word,
+                    few,
+                };
+                evidence(question, &mention, of(&similarities), of(&generated))
             })
             .collect())
     }
@@ -69,9 +97,16 @@ impl EntityLinker {
     fn similarities(&self, text: &str, questions: &[Question]) -> Result<Vec<Vec<f32>>> {
         let mut names: HashMap<&str, usize> = HashMap::new();
         let mut order: Vec<&str> = Vec::new();
-        let mut contexts = Vec::with_capacity(questions.len());
+        // A text that says the same again has the same contexts again.
+        let mut contexts: HashMap<&str, usize> = HashMap::new();
+        let mut different: Vec<&str> = Vec::new();
+        let mut of = Vec::with_capacity(questions.len());
         for question in questions {
-            contexts.push(context(text, question.start, question.end));
+            let context = context(text, question.start, question.end);
+            of.push(*contexts.entry(context).or_insert_with(|| {
+                different.push(context);
+                different.len() - 1
+            }));
             for candidate in &question.candidates {
                 names.entry(&candidate.described).or_insert_with(|| {
                     order.push(&candidate.described);
@@ -82,24 +117,29 @@ impl EntityLinker {
         let dimensions = self.encoder.dimensions();
         let encode = |task: Task, texts: &[&str]| -> Result<Vec<f32>> {
             let mut vectors = Vec::with_capacity(texts.len() * dimensions);
+            let options = EncodeOptions {
+                cancellation: self.cancellation.clone(),
+                ..EncodeOptions::new(task)
+            };
             for some in texts.chunks(ENCODED) {
-                vectors.extend(self.encoder.encode(task, some)?.vectors);
+                let inputs: Vec<Input<'_>> = some.iter().map(|text| Input::Text(text)).collect();
+                vectors.extend(self.encoder.encode_with(&options, &inputs)?.vectors);
             }
             Ok(vectors)
         };
-        let contexts = encode(Task::Query, &contexts)?;
+        let contexts = encode(Task::Query, &different)?;
         let order = encode(Task::Document, &order)?;
-        let row = |vectors: &[f32], at: usize| -> Vec<f32> {
-            vectors[at * dimensions..(at + 1) * dimensions].to_vec()
-        };
+        fn row(vectors: &[f32], at: usize, dimensions: usize) -> &[f32] {
+            &vectors[at * dimensions..(at + 1) * dimensions]
+        }
         Ok(questions
             .iter()
             .enumerate()
             .map(|(at, question)| {
-                let context = row(&contexts, at);
+                let context = row(&contexts, of[at], dimensions);
                 let cosine = |candidate: &Candidate| {
-                    let name = row(&order, names[candidate.described.as_str()]);
-                    context.iter().zip(&name).map(|(a, b)| a * b).sum()
+                    let name = row(&order, names[&*candidate.described], dimensions);
+                    context.iter().zip(name).map(|(a, b)| a * b).sum()
                 };
                 question.candidates.iter().map(cosine).collect()
             })
@@ -107,17 +147,42 @@ impl EntityLinker {
     }
 }
 
+/// What is known of a mention beside its candidates.
+struct Mention<'a> {
+    words: &'a str,
+    one_word: bool,
+    /// How few names there are to be meant, 0 to 1.
+    few: f32,
+}
+
+/// How few names a catalog has: 1 for one, 0 for ten millions.
+fn few(names: usize) -> f32 {
+    (1.0 - (names.max(1) as f32).log10() / MANY_NAMES).clamp(0.0, 1.0)
+}
+
+/// Whether a name is spelled as a mention is: `Amazon`, and `Amazon (company)` too, where what
+/// stands in brackets only tells it from others of that name.
+fn is_spelled_so(candidate: &Candidate, question: &Question, mention: &str) -> bool {
+    *candidate.tokens == *question.tokens
+        || candidate
+            .name
+            .strip_suffix(')')
+            .and_then(|name| name.rsplit_once(" ("))
+            .is_some_and(|(name, _)| name.trim().to_lowercase() == mention.to_lowercase())
+}
+
 /// Puts measures together: cosines and logarithms of probabilities of the candidates.
 fn evidence(
     question: Question,
-    one_word: bool,
+    mention: &Mention<'_>,
     similarities: Option<Vec<f32>>,
     generated: Option<Vec<f32>>,
 ) -> Evidence {
     let yes = |is: bool| f32::from(u8::from(is));
     let total: f32 = question.candidates.iter().map(|c| c.weight).sum();
-    let spelled = |candidate: &Candidate| candidate.tokens == question.tokens;
+    let spelled = |candidate: &Candidate| is_spelled_so(candidate, &question, mention.words);
     let any = |values: &Option<Vec<f32>>| values.as_ref().is_some_and(|values| !values.is_empty());
+    let alias = yes(!question.candidates.iter().any(spelled));
     let none = NoneMeasures {
         given: yes(question.origin == Origin::Given),
         marked: yes(question.origin == Origin::Marked),
@@ -130,8 +195,10 @@ fn evidence(
             (Some(all), true) => log_sum_exp(all.iter().copied()).max(UNLIKELIEST),
             _ => 0.0,
         },
-        word: yes(one_word),
-        alias: yes(!question.candidates.iter().any(spelled)),
+        word: yes(mention.one_word),
+        alias,
+        alias_of_few: alias * mention.few,
+        few: mention.few,
         candidates: (question.candidates.len().max(1) as f32).ln(),
     };
     let measures = |at: usize, candidate: &Candidate| {
@@ -158,7 +225,11 @@ fn evidence(
             .candidates
             .into_iter()
             .zip(known)
-            .map(|(Candidate { id, name, .. }, measures)| Known { id, name, measures })
+            .map(|(Candidate { id, name, .. }, measures)| Known {
+                id: id.as_ref().to_owned(),
+                name: name.as_ref().to_owned(),
+                measures,
+            })
             .collect(),
     }
 }
@@ -193,7 +264,6 @@ pub(super) fn check_tokenizer(view: &View, generator: &Generator) -> Result<()> 
 /// What a generator reads of a mention.
 fn input(generator: &Generator, text: &str, start: usize, end: usize) -> Result<Vec<u32>> {
     let (before, after) = (&text[..start], &text[end..]);
-    let mention = format!(" [START_ENT] {} [END_ENT] ", &text[start..end]);
     // No more of the text than can matter: its beginning, and what is near.
     let near = before.ceil_char_boundary(before.len().saturating_sub(NEAR));
     let beginning = &before[..before.floor_char_boundary(BEGINNING.min(near))];
@@ -202,55 +272,73 @@ fn input(generator: &Generator, text: &str, start: usize, end: usize) -> Result<
         false => before.to_owned(),
     };
     let after = &after[..after.floor_char_boundary(NEAR.min(after.len()))];
-    generator.window(&before, &mention, after, GENERATOR_TOKENS)
+    generator.marked_window(&before, &text[start..end], after, GENERATOR_TOKENS)
 }
 
-/// Logarithms of the probabilities that a generator writes the candidates' names.
-fn generated(
-    view: &View,
-    generator: &Generator,
-    text: &str,
-    questions: &[Question],
-) -> Result<Vec<Vec<f32>>> {
-    check_tokenizer(view, generator)?;
-    let mut found = Vec::with_capacity(questions.len());
-    for some in questions.chunks(READ) {
-        let inputs = some
-            .iter()
-            .map(|question| input(generator, text, question.start, question.end));
-        let mut names: Vec<(usize, &[u32])> = Vec::new();
-        for (at, question) in some.iter().enumerate() {
-            let own = question.candidates.iter();
-            names.extend(own.map(|candidate| (at, candidate.tokens.as_slice())));
+/// Longest name that a generator can write, in tokens, of those of a catalog.
+pub(super) fn longest(view: &View, generator: &Generator) -> usize {
+    view.longest().min(generator.max_answer())
+}
+
+impl EntityLinker {
+    /// Logarithms of the probabilities that a generator writes the candidates' names.
+    fn generated(
+        &self,
+        view: &View,
+        generator: &Generator,
+        text: &str,
+        questions: &[Question],
+    ) -> Result<Vec<Vec<f32>>> {
+        check_tokenizer(view, generator)?;
+        let mut found = Vec::with_capacity(questions.len());
+        for some in questions.chunks(READ) {
+            let inputs = some
+                .iter()
+                .map(|question| input(generator, text, question.start, question.end));
+            let inputs = inputs.collect::<Result<Vec<_>>>()?;
+            // What is longer than it writes it does not write.
+            let writes = |candidate: &Candidate| candidate.tokens.len() <= generator.max_answer();
+            let mut names: Vec<(usize, &[u32])> = Vec::new();
+            for (at, question) in some.iter().enumerate() {
+                let own = question.candidates.iter().filter(|one| writes(one));
+                names.extend(own.map(|candidate| (at, &*candidate.tokens)));
+            }
+            let mut generation = generator.read_while(&inputs, &self.cancellation)?;
+            let forced = teacher_force(&mut generation, &names)?;
+            let mut forced = forced.into_iter().map(|forced| forced.log_probability);
+            for question in some {
+                let own = question.candidates.iter().map(|candidate| {
+                    let written = writes(candidate).then(|| forced.next()).flatten();
+                    written.unwrap_or(f32::NEG_INFINITY)
+                });
+                found.push(own.collect());
+            }
         }
-        let mut generation = generator.read(&inputs.collect::<Result<Vec<_>>>()?)?;
-        let forced = teacher_force(&mut generation, &names)?;
-        let mut forced = forced.into_iter().map(|forced| forced.log_probability);
-        found.extend(
-            some.iter()
-                .map(|question| forced.by_ref().take(question.candidates.len()).collect()),
-        );
+        Ok(found)
     }
-    Ok(found)
-}
 
-/// Adds the names that a generator would write for a mention, of all that a catalog has.
-pub(super) fn add_written(
-    view: &View,
-    generator: &Generator,
-    text: &str,
-    question: &mut Question,
-) -> Result<()> {
-    check_tokenizer(view, generator)?;
-    let input = input(generator, text, question.start, question.end)?;
-    let options = BeamOptions {
-        beams: BEAMS,
-        names: BEAMS,
-        ..BeamOptions::default()
-    };
-    let written = beam_search(&mut generator.read(&[input])?, &[view], &options)?;
-    let nodes = written.into_iter().flatten();
-    let names: Vec<u32> = nodes.flat_map(|one| view.names_at(one.node)).collect();
-    add_names(view, &names, &mut question.candidates)?;
-    Ok(())
+    /// Adds the names that a generator would write for a mention, of all that a catalog has.
+    pub(super) fn add_written(
+        &self,
+        lookup: &Lookup<'_>,
+        view: &View,
+        generator: &Generator,
+        text: &str,
+        question: &mut Question,
+    ) -> Result<()> {
+        check_tokenizer(view, generator)?;
+        let input = input(generator, text, question.start, question.end)?;
+        let options = BeamOptions {
+            beams: BEAMS,
+            names: BEAMS,
+            max_tokens: longest(view, generator),
+            ..BeamOptions::default()
+        };
+        let mut generation = generator.read_while(&[input], &self.cancellation)?;
+        let written = beam_search(&mut generation, &[view], &options)?;
+        let nodes = written.into_iter().flatten();
+        let names: Vec<u32> = nodes.flat_map(|one| view.names_at(one.node)).collect();
+        lookup.add_names(&names, &mut question.candidates)?;
+        Ok(())
+    }
 }

@@ -18,8 +18,8 @@ use crate::error::Result;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Mentions {
-    /// Those that begin with a capital letter where the text has small ones too: right for names
-    /// of people and places in languages that write these so.
+    /// Those that begin with a capital letter, or one without case, where the text has small ones too:
+    /// right for names of people and places in languages that write these so.
     #[default]
     Capitalized,
     /// All that the catalog has: right for catalogs of things that are written small.
@@ -85,7 +85,7 @@ pub(super) fn detect(view: &View, text: &str, which: Mentions) -> Result<Vec<Str
         } else {
             // What a name is spelled with where it stands alone.
             let end = text.floor_char_boundary((start + WINDOW).min(text.len()));
-            let alone = view.tokenizer().text_tokens(&text[start..end])?;
+            let alone = view.tokenizer().alone_tokens(&text[start..end])?;
             follow(&mut alone.iter().map(|&(token, (_, end))| (token, start + end)));
         }
         if let Some((end, length)) = longest {
@@ -115,13 +115,30 @@ pub(super) fn detect(view: &View, text: &str, which: Mentions) -> Result<Vec<Str
 pub(super) fn begins_word(text: &str, at: usize) -> bool {
     let before = text[..at].chars().next_back();
     let after = text[at..].chars().next();
-    after.is_some_and(char::is_alphanumeric) && !before.is_some_and(char::is_alphanumeric)
+    after.is_some_and(char::is_alphanumeric)
+        && (!before.is_some_and(char::is_alphanumeric) || apart(before, after))
 }
 
 pub(super) fn ends_word(text: &str, at: usize) -> bool {
     let before = text[..at].chars().next_back();
     let after = text[at..].chars().next();
     !(before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric))
+        || apart(before, after)
+}
+
+/// Whether what is written next to each other need not be one word: one of the two is of a script
+/// that has no spaces between words.
+fn apart(before: Option<char>, after: Option<char>) -> bool {
+    before.is_some_and(is_unspaced) || after.is_some_and(is_unspaced)
+}
+
+/// Thai, Lao, Myanmar, Khmer; kana, and Han with its extensions.
+fn is_unspaced(c: char) -> bool {
+    matches!(c,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{2e80}'..='\u{2fff}' | '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{30ff}'
+        | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// What a stretch has to look like.
@@ -156,7 +173,9 @@ impl<'a> Filter<'a> {
         if self.which == Mentions::All || self.capitals_only {
             return true;
         }
-        if !stretch.chars().next().is_some_and(char::is_uppercase) {
+        // Letters without case are as good as capitals.
+        let caseless = |c: char| c.is_alphabetic() && !c.is_lowercase();
+        if !stretch.chars().next().is_some_and(caseless) {
             return false;
         }
         // A capital that only begins a sentence says nothing.

@@ -21,30 +21,32 @@ mod tests;
 
 pub use annotate::MAX_ANNOTATED;
 use annotate::annotate;
-use candidates::{Longer, Question, add_names, candidates, given, share_longer};
+use candidates::{Longer, Lookup, Question, share_longer};
 pub use fit::{Calibration, CalibrationBin, Example, FitReport, fit};
-use measure::{Wanted, add_written};
+use measure::{Wanted, check_tokenizer, longest};
 pub use mentions::Mentions;
 use mentions::detect;
 pub use request::{
-    DisambiguateRequest, LinkMethod, LinkRequest, LinkResponse, LinkedMention, MAX_CANDIDATES,
-    MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
+    DisambiguateRequest, LinkDegraded, LinkMethod, LinkRequest, LinkResponse, LinkedMention,
+    MAX_CANDIDATES, MAX_TEXT, RetrieveEntitiesRequest, RetrieveEntitiesResponse, ScoredEntity,
 };
-use request::{bytes_of, check_count, check_samples, check_text, check_threshold};
+use request::{bytes_of, check_count, check_mentions, check_samples, check_text, check_threshold};
 use weigh::best_first;
 pub use weigh::{
     CandidateMeasures, Evidence, Known, NoneMeasures, Origin, Shares, Thresholds, Way, Weighings,
     Weights,
 };
-use write::{draw, no_generator, search};
+use write::{draw, no_generator, read, search};
 
 use super::view::View;
 use crate::config::Entities;
 use crate::error::Result;
-use crate::model::{Generator, Registry, TextEncoder};
+use crate::model::{Cancellation, Generator, Registry, TextEncoder};
 
 /// Bytes around a marked mention in which longer ones are looked for.
 const AROUND: usize = 4_000;
+/// Bytes of a token that an encoder reads, at most, where a description is cut.
+const BYTES_PER_TOKEN: usize = 32;
 
 /// Links texts to the entities of catalogs. Any number of threads may use one at once; clones share
 /// the models.
@@ -54,6 +56,9 @@ pub struct EntityLinker {
     generator: Option<Generator>,
     weights: Weights,
     wanted: Wanted,
+    /// Those where there is no generator for a catalog.
+    alone: Weights,
+    cancellation: Cancellation,
 }
 
 /// A mention that was found, in characters of the text, and what is known of it.
@@ -96,20 +101,52 @@ impl EntityLinker {
         weighings: &Weighings,
     ) -> EntityLinker {
         let (_, weights) = weighings.used(generator.is_some());
-        let weighs = |values: [f32; 2]| values.iter().any(|&value| value != 0.0);
-        let Weights {
-            candidate, none, ..
-        } = &weights;
         EntityLinker {
             encoder,
-            wanted: Wanted {
-                similarity: weighs([candidate.similarity, none.similarity]),
-                generated: weighs([candidate.generated, none.generated])
-                    || candidate.generated_mean != 0.0,
-            },
+            wanted: Wanted::by(&weights),
+            alone: weighings.used(false).1,
             generator,
             weights,
+            cancellation: Cancellation::default(),
         }
+    }
+
+    /// The same for somebody who may leave: what is asked of it fails with Timeout, soon after, once
+    /// it is cancelled.
+    pub fn until(&self, cancellation: &Cancellation) -> EntityLinker {
+        EntityLinker {
+            cancellation: cancellation.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same without its generator where that spells names in other tokens than a catalog's, and
+    /// what is told of that.
+    fn for_catalog(&self, view: &View) -> (EntityLinker, Option<LinkDegraded>) {
+        let fits = |generator: &Generator| check_tokenizer(view, generator).is_ok();
+        if self.generator.as_ref().is_none_or(fits) {
+            return (self.clone(), None);
+        }
+        let linker = EntityLinker {
+            generator: None,
+            weights: self.alone,
+            wanted: Wanted::by(&self.alone),
+            ..self.clone()
+        };
+        let degraded = LinkDegraded {
+            lost: "generator".into(),
+            reason: "the catalog's names are spelled in another tokenizer's tokens than the \
+                     generator's: build it with the generator's model"
+                .into(),
+        };
+        (linker, Some(degraded))
+    }
+
+    fn lookup<'a>(&self, view: &'a View) -> Lookup<'a> {
+        Lookup::new(
+            view,
+            self.encoder.max_tokens().saturating_mul(BYTES_PER_TOKEN),
+        )
     }
 
     /// The same with everything measured, whether it counts or not.
@@ -131,15 +168,20 @@ impl EntityLinker {
     /// The entities that a text speaks of.
     ///
     /// # Errors
-    /// InvalidRequest or LimitExceeded for a request that cannot be answered; ModelMismatch for a
-    /// catalog that was built with another tokenizer than the generator's; those of the models.
+    /// InvalidRequest or LimitExceeded for a request that cannot be answered; ModelMismatch where only
+    /// a generator can answer and the catalog was built with another tokenizer than its own; Timeout
+    /// once it was cancelled; those of the models.
     pub fn link(&self, view: &View, request: &LinkRequest) -> Result<LinkResponse> {
         let threshold = check_threshold(request.threshold)?;
-        let threshold = threshold.unwrap_or(self.weights.thresholds.found);
+        let (linker, degraded) = match request.method {
+            LinkMethod::Detect => self.for_catalog(view),
+            LinkMethod::Annotate => (self.clone(), None),
+        };
+        let threshold = threshold.unwrap_or(linker.weights.thresholds.found);
         check_count("alternatives", request.alternatives, 0)?;
         let mut mentions = Vec::new();
-        for found in self.found(view, request)? {
-            let mut shares = found.evidence.weigh(&self.weights);
+        for found in linker.found(view, request)? {
+            let mut shares = found.evidence.weigh(&linker.weights);
             // What was written is the answer; what else it may mean comes after.
             shares.entities.sort_by_key(|entity| {
                 !found.written.is_empty() && !found.written.contains(&entity.id)
@@ -148,7 +190,7 @@ impl EntityLinker {
             let alternatives = request.alternatives;
             mentions.push(answer(&request.text, span, shares, threshold, alternatives));
         }
-        Ok(LinkResponse { mentions })
+        Ok(LinkResponse { mentions, degraded })
     }
 
     /// The mentions of a text with what is known of them.
@@ -158,11 +200,13 @@ impl EntityLinker {
     pub fn found(&self, view: &View, request: &LinkRequest) -> Result<Vec<FoundMention>> {
         let text = &request.text;
         check_text("text", text)?;
+        let mut lookup = self.lookup(view);
         let mut written: Vec<Vec<String>> = Vec::new();
         let (stretches, questions) = match request.method {
             LinkMethod::Detect => {
                 let stretches = detect(view, text, request.mentions)?;
-                let questions = stretches.iter().map(|one| Question::found(view, one));
+                check_mentions("text", stretches.len())?;
+                let questions = stretches.iter().map(|one| lookup.found(one));
                 let mut questions = questions.collect::<Result<Vec<_>>>()?;
                 let longer = Longer::of(text, &questions);
                 for question in &mut questions {
@@ -172,9 +216,11 @@ impl EntityLinker {
             }
             LinkMethod::Annotate => {
                 let (mut stretches, mut questions) = (Vec::new(), Vec::new());
-                for one in annotate(view, self.generator.as_ref(), text)? {
-                    let mut question = Question::found(view, &one.stretch)?;
-                    written.push(add_names(view, &one.names, &mut question.candidates)?);
+                let annotated = annotate(view, self.generator.as_ref(), text, &self.cancellation)?;
+                for one in annotated {
+                    let mut question = lookup.found(&one.stretch)?;
+                    let ids = lookup.add_names(&one.names, &mut question.candidates)?;
+                    written.push(ids.iter().map(|id| id.as_ref().to_owned()).collect());
                     questions.push(question);
                     stretches.push(one.stretch);
                 }
@@ -210,15 +256,17 @@ impl EntityLinker {
     ) -> Result<LinkedMention> {
         let threshold = check_threshold(request.threshold)?;
         let alternatives = check_count("alternatives", request.alternatives.unwrap_or(5), 0)?;
-        let evidence = self.marked(view, request)?;
-        let threshold = threshold.unwrap_or(self.weights.thresholds.of(evidence.origin));
-        Ok(answer(
+        let (linker, degraded) = self.for_catalog(view);
+        let evidence = linker.marked(view, request)?;
+        let threshold = threshold.unwrap_or(linker.weights.thresholds.of(evidence.origin));
+        let answer = answer(
             &request.text,
             (request.start, request.end),
-            evidence.weigh(&self.weights),
+            evidence.weigh(&linker.weights),
             threshold,
             alternatives,
-        ))
+        );
+        Ok(LinkedMention { degraded, ..answer })
     }
 
     /// What is known of a mention.
@@ -230,9 +278,10 @@ impl EntityLinker {
         let (start, end) = bytes_of(&request.text, request.start, request.end)?;
         let tokens = view.tokenizer().tokens(&request.text[start..end])?;
         let tokens = tokens.unwrap_or_default();
+        let mut lookup = self.lookup(view);
         let (origin, candidates) = match request.candidates.is_empty() {
-            true => (Origin::Marked, candidates(view, &tokens)?),
-            false => (Origin::Given, given(view, &request.candidates, &tokens)?),
+            true => (Origin::Marked, lookup.candidates(&tokens)?),
+            false => (Origin::Given, lookup.given(&request.candidates, &tokens)?),
         };
         let mut question = Question {
             origin,
@@ -242,7 +291,7 @@ impl EntityLinker {
             candidates,
         };
         if origin == Origin::Marked {
-            self.look_further(view, &request.text, &mut question)?;
+            self.look_further(&mut lookup, view, &request.text, &mut question)?;
         }
         let evidence = self.evidence(view, &request.text, vec![question], self.wanted)?;
         // One question, one answer.
@@ -255,7 +304,13 @@ impl EntityLinker {
 
     /// Adds what a marked mention may mean besides what its words say: what longer mentions around
     /// it mean, and what a generator would write.
-    fn look_further(&self, view: &View, text: &str, question: &mut Question) -> Result<()> {
+    fn look_further(
+        &self,
+        lookup: &mut Lookup<'_>,
+        view: &View,
+        text: &str,
+        question: &mut Question,
+    ) -> Result<()> {
         let from = text.floor_char_boundary(question.start.saturating_sub(AROUND));
         // Not from the middle of a word.
         let from = match text[from..question.start].find(char::is_whitespace) {
@@ -268,13 +323,13 @@ impl EntityLinker {
             stretch.start += from;
             stretch.end += from;
             if text[stretch.start..stretch.end].contains(char::is_whitespace) {
-                around.push(Question::found(view, &stretch)?);
+                around.push(lookup.found(&stretch)?);
             }
         }
         share_longer(text, &Longer::of(text, &around), question);
         match &self.generator {
             Some(generator) if self.wanted.generated => {
-                add_written(view, generator, text, question)
+                self.add_written(lookup, view, generator, text, question)
             }
             _ => Ok(()),
         }
@@ -293,22 +348,33 @@ impl EntityLinker {
         check_text("query", &request.query)?;
         let k = check_count("k", request.k.unwrap_or(10), 1)?;
         let samples = request.samples.map(check_samples).transpose()?;
-        let mut entities = match (&self.generator, samples) {
-            (Some(generator), None) => search(view, generator, &request.query, k)?,
-            (Some(generator), Some(samples)) => draw(view, generator, &request.query, samples)?,
+        // Only a generator draws.
+        let (linker, degraded) = match samples {
+            None => self.for_catalog(view),
+            Some(_) => (self.clone(), None),
+        };
+        let mut entities = match (&linker.generator, samples) {
+            (Some(generator), None) => {
+                let mut generation = read(view, generator, &request.query, &self.cancellation)?;
+                search(view, longest(view, generator), &mut generation, k)?
+            }
+            (Some(generator), Some(samples)) => {
+                let mut generation = read(view, generator, &request.query, &self.cancellation)?;
+                draw(view, generator.max_answer(), &mut generation, samples)?
+            }
             (None, Some(_)) => {
                 return Err(no_generator("samples", "no samples, or").into());
             }
             (None, None) => {
                 let stretches = detect(view, &request.query, Mentions::All)?;
-                let questions = stretches
-                    .iter()
-                    .map(|stretch| Question::found(view, stretch));
+                check_mentions("query", stretches.len())?;
+                let mut lookup = linker.lookup(view);
+                let questions = stretches.iter().map(|stretch| lookup.found(stretch));
                 let questions = questions.collect::<Result<Vec<_>>>()?;
-                let known = self.evidence(view, &request.query, questions, self.wanted)?;
+                let known = linker.evidence(view, &request.query, questions, linker.wanted)?;
                 let shares = known
                     .iter()
-                    .map(|evidence| evidence.weigh(&self.weights).entities);
+                    .map(|evidence| evidence.weigh(&linker.weights).entities);
                 shares.flatten().collect()
             }
         };
@@ -316,7 +382,7 @@ impl EntityLinker {
         let mut seen = std::collections::HashSet::new();
         entities.retain(|entity| seen.insert(entity.id.clone()));
         entities.truncate(k);
-        Ok(RetrieveEntitiesResponse { entities })
+        Ok(RetrieveEntitiesResponse { entities, degraded })
     }
 }
 
@@ -344,7 +410,9 @@ fn answer(
         end,
         mention: text.chars().skip(start).take(end - start).collect(),
         entity: first,
+        threshold,
         none: shares.none,
         alternatives: others,
+        degraded: None,
     }
 }

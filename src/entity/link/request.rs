@@ -10,6 +10,10 @@ use crate::error::{Code, Problem, Result};
 pub const MAX_TEXT: usize = 200_000;
 /// Most candidates that a request may give.
 pub const MAX_CANDIDATES: usize = 256;
+/// Most names that these may have together.
+pub const MAX_CANDIDATE_NAMES: usize = 1_024;
+/// Most mentions of a text.
+pub const MAX_MENTIONS: usize = 5_000;
 /// Most names that a request may ask for.
 pub const MAX_NAMES: usize = 100;
 
@@ -33,7 +37,7 @@ pub enum LinkMethod {
 pub struct LinkRequest {
     /// The catalog of names.
     pub catalog: String,
-    /// The text, at most 200,000 bytes.
+    /// The text, at most 200,000 bytes and 5,000 mentions.
     pub text: String,
     /// How mentions are found.
     #[serde(default)]
@@ -62,8 +66,8 @@ pub struct DisambiguateRequest {
     pub start: usize,
     /// The character after its last.
     pub end: usize,
-    /// Names or ids of the catalog that it may mean, at most 256; what its words may mean where
-    /// none are given.
+    /// Names or ids of the catalog that it may mean, at most 256, which may have 1,024 names; what its
+    /// words may mean where none are given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
     /// The answer is none of the catalog where the best entity has a lower score, 0 to 1; where it
@@ -116,13 +120,28 @@ pub struct LinkedMention {
     pub end: usize,
     /// Its text.
     pub mention: String,
-    /// What it means; null for none of the catalog.
+    /// What it means; null for none of the catalog. It is the likeliest entity where that has at
+    /// least the threshold, be none likelier or not.
     pub entity: Option<ScoredEntity>,
+    /// The score from which on an entity is answered.
+    pub threshold: f32,
     /// The share that falls to none of the catalog, 0 to 1.
     pub none: f32,
     /// What else it could mean, the likeliest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<ScoredEntity>,
+    /// What the answer had to do without; of a whole text it is told once, beside the mentions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<LinkDegraded>,
+}
+
+/// Something an answer had to do without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LinkDegraded {
+    /// What was lost: `generator`.
+    pub lost: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a text speaks of, in its order.
@@ -130,13 +149,21 @@ pub struct LinkedMention {
 pub struct LinkResponse {
     /// The mentions; none overlaps another.
     pub mentions: Vec<LinkedMention>,
+    /// What the answer had to do without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<LinkDegraded>,
 }
 
 /// Entities that a query asks about, the likeliest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RetrieveEntitiesResponse {
-    /// The entities.
+    /// The entities. Where a generator searched for them, a score is the share that falls to the
+    /// entity of all that the search found, these and others, by the mean probability of a name's
+    /// tokens: it says which is likelier, not whether any is right.
     pub entities: Vec<ScoredEntity>,
+    /// What the answer had to do without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<LinkDegraded>,
 }
 
 pub(super) fn check_text(field: &str, text: &str) -> Result<()> {
@@ -156,6 +183,21 @@ pub(super) fn check_text(field: &str, text: &str) -> Result<()> {
             .into());
     }
     Ok(())
+}
+
+pub(super) fn check_mentions(field: &str, found: usize) -> Result<()> {
+    if found <= MAX_MENTIONS {
+        return Ok(());
+    }
+    Err(
+        Problem::new(Code::LimitExceeded, "the text has too many mentions")
+            .field(field)
+            .found(format!("{found} mentions"))
+            .expected(format!(
+                "at most {MAX_MENTIONS} mentions; cut it into parts"
+            ))
+            .into(),
+    )
 }
 
 pub(super) fn check_threshold(threshold: Option<f32>) -> Result<Option<f32>> {

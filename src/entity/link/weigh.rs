@@ -4,7 +4,7 @@
 //! softmax of weighted sums of them; weights are fitted on marked mentions ([`super::fit`]), so that
 //! a share is a probability: of the answers with a share of 0.8 eight in ten are right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -82,8 +82,15 @@ measures! {
         generated,
         /// 1 where the mention is a single word.
         word,
-        /// 1 where no candidate's name is spelled as the mention is.
+        /// 1 where no candidate's name, left alone what stands in brackets behind it, is spelled as
+        /// the mention is.
         alias,
+        /// The same in a catalog of few names, where whoever made it chose its aliases: 1 for a
+        /// single name, 0 for ten millions and where the caller gave the candidates, falling with
+        /// the logarithm of the number of names.
+        alias_of_few,
+        /// 1 for a catalog of a single name, falling in the same way.
+        few,
         /// Logarithm of the number of candidates.
         candidates,
     }
@@ -205,16 +212,20 @@ impl Evidence {
         });
         // An entity goes by the likeliest of its names, and has the shares of all of them.
         let mut entities: Vec<ScoredEntity> = Vec::with_capacity(order.len());
+        let mut places: HashMap<&str, usize> = HashMap::with_capacity(order.len());
         for at in order {
             let known = &self.candidates[at];
             let score = (logits[at] - all).exp();
-            match entities.iter_mut().find(|other| other.id == known.id) {
-                Some(other) => other.score += score,
-                None => entities.push(ScoredEntity {
-                    id: known.id.clone(),
-                    name: known.name.clone(),
-                    score,
-                }),
+            match places.get(known.id.as_str()) {
+                Some(&place) => entities[place].score += score,
+                None => {
+                    places.insert(&known.id, entities.len());
+                    entities.push(ScoredEntity {
+                        id: known.id.clone(),
+                        name: known.name.clone(),
+                        score,
+                    });
+                }
             }
         }
         for entity in &mut entities {

@@ -175,6 +175,26 @@ impl Trie {
         self.ends.ones()
     }
 
+    /// Tokens of the longest sequence.
+    pub(crate) fn depth(&self) -> usize {
+        // Where a level ends, the next one begins; it ends before the first child of the first
+        // inner node of its own.
+        let (mut depth, mut end) = (0, 1);
+        while end < self.nodes() {
+            let inner = self.inner.rank(end);
+            let next = match inner < self.firsts.ones() {
+                true => self.firsts.select(inner),
+                false => self.nodes(),
+            };
+            if next <= end {
+                // Not of a file that is whole.
+                return usize::MAX;
+            }
+            (depth, end) = (depth + 1, next);
+        }
+        depth
+    }
+
     /// The children of a node.
     #[inline]
     pub(crate) fn children(&self, node: u32) -> Children {

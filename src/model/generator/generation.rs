@@ -1,12 +1,14 @@
 //! Writing answers: the batch of their beginnings, and what is remembered of them.
 
-use super::Inner;
+use super::super::request::Cancellation;
 use super::graph::{Cells, Feeds, Past, Sessions};
 use super::turn::Turn;
+use super::{Inner, abandoned};
 use crate::error::{Error, Result};
 
-/// Numbers of logits that scoring given answers may take at once.
-const LOGITS: usize = 1 << 24;
+/// Numbers that scoring given answers may take at once: logits, what was read of the input, and what
+/// the graph remembers whether it is asked for or not.
+const AT_ONCE: usize = 1 << 25;
 
 /// Logits of rows, one after the other.
 #[derive(Debug, Clone)]
@@ -38,6 +40,7 @@ pub struct Generation<'a> {
     /// The same for each row, with the inputs of the rows.
     spread: Option<(Vec<usize>, Vec<Cells>)>,
     vocabulary: usize,
+    cancellation: Cancellation,
 }
 
 impl<'a> Generation<'a> {
@@ -49,6 +52,7 @@ impl<'a> Generation<'a> {
         states: Cells,
         mask: Vec<i64>,
         inputs: usize,
+        cancellation: Cancellation,
     ) -> Generation<'a> {
         Generation {
             generator,
@@ -61,7 +65,8 @@ impl<'a> Generation<'a> {
             decoder: Vec::new(),
             encoder: Vec::new(),
             spread: None,
-            vocabulary: 0,
+            vocabulary: generator.vocabulary,
+            cancellation,
         }
     }
 
@@ -167,6 +172,7 @@ impl<'a> Generation<'a> {
                     .map(|past| past.output.as_str()),
             )
             .collect();
+        self.check()?;
         let sessions = &mut *self.sessions;
         let graph = match &mut sessions.with_past {
             Some(graph) => graph,
@@ -179,48 +185,98 @@ impl<'a> Generation<'a> {
     }
 
     /// Logits of every token of answers that are given, and of the end after them: pairs of an
-    /// input and tokens; `visit` gets, for each, the logits before each token and before the end.
+    /// input and tokens; `visit` gets, for each in some order, the logits before each token and
+    /// before the end.
+    ///
+    /// As many go through the model at once as fit into a bounded part of memory, answers of about
+    /// one length together.
     ///
     /// # Errors
-    /// As [`Generation::start`].
+    /// As [`Generation::start`]; a bug for an answer longer than [`Generator::max_answer`].
+    ///
+    /// [`Generator::max_answer`]: super::Generator::max_answer
     pub fn force(
         &mut self,
         answers: &[(usize, &[u32])],
-        mut visit: impl FnMut(usize, Logits),
+        visit: impl FnMut(usize, Logits),
     ) -> Result<()> {
+        self.force_within(AT_ONCE, answers, visit).map(drop)
+    }
+
+    /// The same with `room` for so many numbers; returns how often the model was run.
+    pub(super) fn force_within(
+        &mut self,
+        room: usize,
+        answers: &[(usize, &[u32])],
+        mut visit: impl FnMut(usize, Logits),
+    ) -> Result<usize> {
+        let most = self.generator.max_answer;
+        if let Some((_, long)) = answers.iter().find(|(_, tokens)| tokens.len() > most) {
+            return Err(Error::Bug(format!(
+                "an answer of {} tokens is to be scored by a generator that writes {most}",
+                long.len()
+            )));
+        }
         let prefix = self.generator.prefix.clone();
+        let mut order: Vec<usize> = (0..answers.len()).collect();
+        order.sort_by_key(|&at| answers[at].1.len());
         let mut from = 0;
-        while from < answers.len() {
-            // As many as the logits of which fit.
-            let mut longest = 0;
-            let mut to = from;
-            while to < answers.len() {
-                let length = longest.max(answers[to].1.len() + prefix.len());
-                let cells = (to + 1 - from) * length * self.vocabulary.max(1);
-                if to > from && cells > LOGITS {
-                    break;
-                }
-                longest = length;
-                to += 1;
-            }
-            let some = &answers[from..to];
+        let mut runs = 0;
+        while from < order.len() {
+            // Ascending: the last is the longest.
+            let fit = |to: usize| {
+                let length = prefix.len() + answers[order[to - 1]].1.len();
+                (to - from).saturating_mul(self.numbers_of(length)) <= room
+            };
+            let to = (from + 2..=order.len()).take_while(|&to| fit(to)).last();
+            let some = &order[from..to.unwrap_or(from + 1)];
             self.rows = some
                 .iter()
-                .map(|(input, tokens)| (*input, [prefix.as_slice(), tokens].concat()))
+                .map(|&at| {
+                    let (input, tokens) = answers[at];
+                    (input, [prefix.as_slice(), tokens].concat())
+                })
                 .collect();
-            let logits = self.all()?.0;
+            let (logits, _) = self.all(false)?;
+            runs += 1;
             let width = logits.shape.get(1).copied().unwrap_or(0);
             let vocabulary = logits.shape.get(2).copied().unwrap_or(0);
             self.vocabulary = vocabulary;
-            for (row, (_, tokens)) in some.iter().enumerate() {
+            for (row, &at) in some.iter().enumerate() {
                 let first = (row * width + prefix.len() - 1) * vocabulary;
-                let last = first + (tokens.len() + 1) * vocabulary;
+                let last = first + (answers[at].1.len() + 1) * vocabulary;
                 let values = logits.values.get(first..last).unwrap_or_default().to_vec();
-                visit(from + row, Logits { values, vocabulary });
+                visit(at, Logits { values, vocabulary });
             }
-            from = to;
+            from += some.len();
         }
-        Ok(())
+        Ok(runs)
+    }
+
+    /// Numbers that reading a row of `length` tokens takes.
+    fn numbers_of(&self, length: usize) -> usize {
+        let hidden = self.states.shape.get(2).copied().unwrap_or(0);
+        let remembered = self.sessions.remembering().map_or(0, |graph| {
+            let of = |past: &Past| {
+                let tokens = if past.of_encoder {
+                    self.longest
+                } else {
+                    length
+                };
+                tokens * past.heads * past.size
+            };
+            graph.pasts.iter().map(of).sum()
+        });
+        // The logits are there twice: as the graph's and as ours.
+        2 * length * self.vocabulary + self.longest * hidden + remembered
+    }
+
+    /// Before every run: whether anybody still waits for it.
+    fn check(&self) -> Result<()> {
+        match self.cancellation.is_cancelled() {
+            true => Err(abandoned()),
+            false => Ok(()),
+        }
     }
 
     fn pasts(&self) -> Vec<Past> {
@@ -250,13 +306,13 @@ impl<'a> Generation<'a> {
                 Vec::new(),
             ));
         }
-        let (logits, remembered) = self.all()?;
+        let (logits, remembered) = self.all(true)?;
         Ok((self.last(logits), remembered))
     }
 
-    /// The same with the logits of every token. Rows may differ in length: what is past the end of
-    /// a row changes nothing before it.
-    fn all(&mut self) -> Result<(Cells, Vec<Cells>)> {
+    /// The same with the logits of every token; what is to be remembered where that is wanted. Rows
+    /// may differ in length: what is past the end of a row changes nothing before it.
+    fn all(&mut self, remember: bool) -> Result<(Cells, Vec<Cells>)> {
         let width = self.rows.iter().map(|(_, tokens)| tokens.len()).max();
         let width = width.unwrap_or(0).max(1);
         let mut ids = Vec::with_capacity(self.rows.len() * width);
@@ -294,9 +350,11 @@ impl<'a> Generation<'a> {
                 .collect(),
             use_cache: false,
         };
+        let outputs = pasts.iter().map(|past| past.output.as_str());
         let wanted: Vec<&str> = std::iter::once("logits")
-            .chain(pasts.iter().map(|past| past.output.as_str()))
+            .chain(outputs.filter(|_| remember))
             .collect();
+        self.check()?;
         let mut outputs = self.sessions.decoder.run(&feeds, &wanted)?.into_iter();
         Ok((outputs.next().unwrap_or_default(), outputs.collect()))
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ort::session::{Session, SessionInputValue};
+use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType, TensorRef};
 
 use super::super::files::invalid;
@@ -134,6 +134,14 @@ impl Graph {
         })
     }
 
+    /// The last length of an output's shape, where the graph fixes it.
+    pub(super) fn width_of(&self, name: &str) -> Option<usize> {
+        let outputs = self.session.outputs().iter();
+        let output = outputs.into_iter().find(|output| output.name() == name)?;
+        let last = output.dtype().tensor_shape()?.last().copied()?;
+        usize::try_from(last).ok().filter(|&width| width > 0)
+    }
+
     fn has_output(&self, name: &str) -> bool {
         self.session
             .outputs()
@@ -170,12 +178,22 @@ impl Graph {
             };
             inputs.push((name, value));
         }
-        let outputs = self.session.run(inputs).map_err(failed)?;
+        // Only what is asked for is computed and copied.
+        let mut selector = OutputSelector::no_default();
+        for name in wanted {
+            selector = selector.with(*name);
+        }
+        let options = RunOptions::new().map_err(failed)?.with_outputs(selector);
+        let outputs = self
+            .session
+            .run_with_options(inputs, &options)
+            .map_err(failed)?;
         wanted
             .iter()
             .map(|name| {
                 let value = outputs.get(*name).ok_or_else(|| {
-                    Error::from(invalid(self.file, "the graph lacks an output").expected(*name))
+                    Error::operator(format!("{} of the generator gives no {name}", self.file))
+                        .advice("export the model again")
                 })?;
                 let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
                 Ok(Cells {
@@ -245,6 +263,13 @@ impl Sessions {
             };
             if !graph.has_output(output) {
                 return Err(lacking(graph, &format!("an output named {output}")));
+            }
+        }
+        if let Some(graph) = &self.with_past {
+            for past in graph.pasts.iter().filter(|past| !past.of_encoder) {
+                if !graph.has_output(&past.output) {
+                    return Err(lacking(graph, &format!("an output named {}", past.output)));
+                }
             }
         }
         if let Some(with_past) = self.remembering() {

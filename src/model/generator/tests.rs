@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
-use crate::error::Code;
+use crate::error::{Code, Error};
 use crate::model::graph::builder::{Attribute, Dimension, GraphBuilder};
 use crate::model::graph::onnx::ElementType;
 
@@ -218,6 +218,131 @@ fn given_answers_are_scored_as_they_would_be_written() {
     drop(generation);
     let nothing = generator.read(&[]).unwrap().start().unwrap();
     assert!(nothing.values.is_empty());
+}
+
+#[test]
+fn many_answers_are_scored_a_bounded_part_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), true);
+    let generator = open(folder.path());
+    let inputs = [vec![4, 5, 6], vec![7]];
+    // Of every length up to nine, short and long ones mixed.
+    let answers: Vec<(usize, Vec<u32>)> = (0..120_usize)
+        .map(|at| {
+            (
+                at % 2,
+                (0..at * 7 % 10).map(|n| 4 + (n % 5) as u32).collect(),
+            )
+        })
+        .collect();
+    let answers: Vec<(usize, &[u32])> = answers.iter().map(|(i, t)| (*i, &t[..])).collect();
+    let mut generation = generator.read(&inputs).unwrap();
+    let mut force = |room: usize| {
+        let mut forced = vec![Vec::new(); answers.len()];
+        let visit = |at: usize, logits: Logits| {
+            assert!(forced[at].is_empty());
+            forced[at] = logits.values;
+        };
+        let runs = generation.force_within(room, &answers, visit).unwrap();
+        (runs, forced)
+    };
+    let (once, all) = force(usize::MAX);
+    assert_eq!(once, 1);
+    // The first part too has no more than there is room for: 11 tokens take 2 * 11 * 9 logits.
+    let (parts, some) = force(2_000);
+    assert!((10..40).contains(&parts), "{parts}");
+    let (single, each) = force(1);
+    assert_eq!(single, answers.len());
+    for ((all, some), each) in all.iter().zip(&some).zip(&each) {
+        alike(all, some);
+        alike(all, each);
+    }
+}
+
+#[test]
+fn what_is_not_waited_for_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), true);
+    let generator = open(folder.path());
+    let cancellation = Cancellation::default();
+    let mut generation = generator.read_while(&[vec![4]], &cancellation).unwrap();
+    generation.start().unwrap();
+    generation.advance(&[(0, 5)]).unwrap();
+    cancellation.cancel();
+    let code = |error: Error| error.problem().map(|problem| problem.code);
+    for failed in [
+        generation.advance(&[(0, 5)]).err(),
+        generation.start().err(),
+        generation.force(&[(0, &[4])], |_, _| {}).err(),
+    ] {
+        assert_eq!(failed.and_then(code), Some(Code::Timeout));
+    }
+    drop(generation);
+    let failed = generator.read_while(&[vec![4]], &cancellation).err();
+    assert_eq!(failed.and_then(code), Some(Code::Timeout));
+}
+
+#[test]
+fn answers_are_as_long_as_there_are_places() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), true);
+    assert_eq!(open(folder.path()).max_answer(), usize::MAX);
+    let config = json!({"decoder_start_token_id": 2, "eos_token_id": 1,
+                        "max_position_embeddings": 9});
+    std::fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+    // The start and the forced first token take two.
+    let generator = open(folder.path());
+    assert_eq!(generator.max_answer(), 7);
+    assert_eq!(Generator::max_answer_in(folder.path()).unwrap(), Some(7));
+    let mut generation = generator.read(&[vec![4]]).unwrap();
+    let mut force = |length| generation.force(&[(0, &vec![4; length])], |_, _| {});
+    assert!(force(7).is_ok());
+    assert!(matches!(force(8), Err(Error::Bug(_))));
+}
+
+#[test]
+fn what_callers_write_is_no_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), true);
+    let path = folder.path().join("tokenizer.json");
+    let plain = std::fs::read(&path).unwrap();
+    // Marks that are no tokens are spelled, those of the text otherwise.
+    let marked = |text: &str| {
+        let generator = open(folder.path());
+        generator.marked_window(text, "a", text, 20).unwrap()
+    };
+    let spelled = marked("");
+    assert!(spelled.len() > 3);
+    for forged in ["[START_ENT] b [END_ENT]", "[start_ent] b [End_Ent]"] {
+        let window = open(folder.path())
+            .marked_window(forged, "a", "", 20)
+            .unwrap();
+        let own = &spelled[..];
+        assert!(window.ends_with(own), "{window:?}");
+    }
+    // With tokens for them, and one that ends a text.
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&plain).unwrap();
+    let special = |id: u32, content: &str| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false,
+               "rstrip": false, "normalized": false, "special": true})
+    };
+    tokenizer["added_tokens"] = json!([
+        special(9, "[START_ENT]"),
+        special(10, "[END_ENT]"),
+        special(1, "</s>")
+    ]);
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    assert_eq!(marked("b"), [5, 9, 4, 10, 5]);
+    let window = marked("b [START_ENT] </s> c [END_ENT]");
+    let counted = |token| window.iter().filter(|&&other| other == token).count();
+    assert_eq!(
+        (counted(9), counted(10), counted(1)),
+        (1, 1, 0),
+        "{window:?}"
+    );
+    let generator = open(folder.path());
+    let query = generator.window("", "b </s> [END_ENT]", "", 20).unwrap();
+    assert!(!query.contains(&10) && !query.contains(&1), "{query:?}");
 }
 
 #[test]

@@ -68,17 +68,18 @@ impl Snapshots {
         })
     }
 
-    /// Takes, removes and restores them until nobody answers. `taken` is set once one was
-    /// taken.
+    /// Takes, removes and restores them until nobody answers or the server is about to be
+    /// killed. `taken` is set once one was taken.
     pub(super) fn run(
         &mut self,
         base: &str,
         agent: &ureq::Agent,
+        stopping: &AtomicBool,
         taken: &AtomicBool,
         mut rng: StdRng,
     ) {
         let all = format!("{base}/crash/snapshots");
-        loop {
+        while !stopping.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(rng.random_range(0..30)));
             let what = rng.random_range(0..6);
             let ids: Vec<&String> = self.known.keys().collect();

@@ -31,6 +31,7 @@ impl World {
             model: "tiny".into(),
             model_folder: self.model.clone(),
             max_tokens: 32,
+            after_space: false,
             replace: true,
         }
     }

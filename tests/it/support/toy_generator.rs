@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::toy_graph::{FLOAT, INT64, ToyGraph};
 
@@ -22,6 +22,11 @@ fn table(salt: usize) -> Vec<f32> {
 
 /// Writes the folder of one.
 pub fn write(folder: &Path) {
+    write_with(folder, |_, _| {});
+}
+
+/// The same with another configuration or tokenizer.
+pub fn write_with(folder: &Path, change: impl FnOnce(&mut Value, &mut Value)) {
     std::fs::create_dir_all(folder).unwrap();
     let encoder = ToyGraph::default()
         .input("input_ids", INT64, 2)
@@ -50,17 +55,18 @@ pub fn write(folder: &Path) {
     let put = |name: &str, bytes: Vec<u8>| std::fs::write(folder.join(name), bytes).unwrap();
     put("encoder_model.onnx", encoder.finish());
     put("decoder_model.onnx", decoder.finish());
-    let config = json!({"decoder_start_token_id": 2, "eos_token_id": 1, "n_positions": 96});
-    put("config.json", config.to_string().into_bytes());
+    let mut config = json!({"decoder_start_token_id": 2, "eos_token_id": 1, "n_positions": 96});
     let words = WORDS.iter().enumerate();
     let vocabulary: serde_json::Map<String, serde_json::Value> = words
         .map(|(id, word)| ((*word).to_owned(), json!(id)))
         .collect();
-    let tokenizer = json!({
+    let mut tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
         "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
         "decoder": null,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<pad>"},
     });
+    change(&mut config, &mut tokenizer);
+    put("config.json", config.to_string().into_bytes());
     put("tokenizer.json", tokenizer.to_string().into_bytes());
 }
