@@ -31,7 +31,7 @@ impl Cart {
 
 /// A place with a small repository in `shop`.
 fn shop() -> Place {
-    let place = Place::with_model("gleaner-code");
+    let place = Place::with_model("gleaner-minilm");
     place.write("shop/src/cart.rs", CART);
     place.write(
         "shop/tools/run",
@@ -244,7 +244,7 @@ fn mistakes_are_the_callers() {
 
 #[test]
 fn hostile_files_are_loaded_or_counted() {
-    let place = Place::with_model("gleaner-code");
+    let place = Place::with_model("gleaner-minilm");
     place.write(
         "bad/nested.rs",
         format!("fn a() {{ {} }}\n", "(\n".repeat(50_000)),
@@ -268,7 +268,7 @@ fn hostile_files_are_loaded_or_counted() {
 
 #[test]
 fn this_repository_is_indexed_without_an_error() {
-    let place = Place::with_model("gleaner-code");
+    let place = Place::with_model("gleaner-minilm");
     // Words alone: the tiny encoder's vectors of thousands of functions tell nothing.
     let definition = include_str!("../../indexes/code.toml");
     let (fields, _) = definition.split_once("[embedding]").unwrap();

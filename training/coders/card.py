@@ -66,15 +66,16 @@ network: Apache-2.0.
 only). {counts['held out']} functions, those of a fifth of the packages, and a fifth of the questions trained nothing;
 everything was chosen on them. Of {counts['documented']} documented functions {counts['twice']} were left out as
 copies or near copies, and {counts['in evaluation sets']} because they, their documentation or half of their runs
-of six tokens occur in an evaluation set. Half of the functions keep their documentation and are asked for by some
-of its words, the others are without it and are asked for by its first sentence; comments inside stay.
+of six tokens occur in an evaluation set. About half of the functions keep their documentation and are asked for by some
+of its words, or ({counts.get('asked', 0)} of them) by what another package says of a function of that name; the others are
+without it and are asked for by its first sentence. Comments inside stay.
 
 Packages are taken only under licences that are permissive, or where one of a choice is; they are listed at the end.
 
 ## How
 
-Seed {recipe['seed']}, {recipe['epochs']:g} epochs of batches of {recipe['batch']}, {recipe['layers']} layers of {recipe['width']} values, at most {recipe['nodes']} nodes;
-{run['seconds'] / 60:.0f} minutes on two shared cores. `make train-coder` does all of it.
+Seed {recipe['seed']}, {recipe['projection_epochs']:g} epochs of the projection alone and {recipe['epochs']:g} of everything, in batches of {recipe['batch']}, {recipe['layers']} layers of {recipe['width']} values, at most {recipe['nodes']} nodes;
+{run['seconds'] / 60:.1f} minutes on shared cores. `make train-coder` does all of it.
 
 ## Measured
 
