@@ -1,9 +1,10 @@
 //! Catalogs of names, spelled by the tokenizer of a tiny model.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use gleaner::entity::{
-    BuildInput, BuildOptions, BuildReport, Catalogs, NewAlias, NewName, RejectedName,
+    BuildInput, BuildOptions, BuildReport, Catalogs, NewAlias, NewName, Node, RejectedName, View,
 };
 
 use super::tiny_model::TinyModel;
@@ -85,4 +86,39 @@ pub fn name(number: u8) -> String {
         1 => format!("{} {}", at(number / 3), at(number / 5)),
         _ => format!("{} {} {}", at(number / 3), at(number / 5), at(number / 7)),
     }
+}
+
+/// Everything that can be written, by walking every path: names and ids.
+pub fn everything(view: &View) -> BTreeSet<(String, String)> {
+    fn below(view: &View, node: Node, found: &mut BTreeSet<(String, String)>) {
+        for number in view.names_at(node) {
+            let record = view.record(number).unwrap().unwrap();
+            assert!(found.insert((record.name, record.id)), "a name came twice");
+        }
+        let mut children = Vec::new();
+        view.children(node, &mut children);
+        assert!(children.is_sorted_by(|a, b| a.0 < b.0));
+        // Every path leads to a name.
+        assert!(!children.is_empty() || view.ends(node) || node == view.root());
+        for (token, child) in children {
+            assert_eq!(view.child(node, token), Some(child));
+            below(view, child, found);
+        }
+    }
+    let mut found = BTreeSet::new();
+    below(view, view.root(), &mut found);
+    assert_eq!(found.len(), view.len());
+    found
+}
+
+/// Names that an alias stands for, with counts.
+pub fn aliased(view: &View, alias: &str) -> Vec<(String, u32)> {
+    let tokens = view.tokenizer().tokens(alias).unwrap().unwrap();
+    let aliases = view.aliased(&tokens).into_iter();
+    aliases
+        .map(|alias| {
+            let record = view.record(alias.name).unwrap().unwrap();
+            (record.name, alias.count)
+        })
+        .collect()
 }
