@@ -151,6 +151,10 @@ eval-entities: $(BENCH_BUILD) ## which entities mentions mean; writes reports/ev
 fit-entities: $(BENCH_BUILD) ## how much each measure of linking counts; writes src/entity/link/weights.toml
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) $(ENTITIES) fit --generator "$(GENERATOR)"
 
+.PHONY: eval-code
+eval-code: $(BENCH_BUILD) ## CoSQA through the service: words, vectors and both; writes reports/eval-code.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/eval_code.py
+
 .PHONY: eval-scifact eval-nfcorpus eval-cranfield eval-cacm
 eval-scifact: $(BENCH_BUILD) ## retrieval quality on SciFact; writes reports/eval-scifact.json
 	@$(PYTHON) tools/measure.py eval scifact
@@ -244,6 +248,19 @@ else
 	$(call step,train,$(GENERATE) train training/recipes/generator.toml --out "$(GENERATOR_RUN)")
 	$(call step,measure,$(GENERATE) measure --evaluate 1 --out "$(GENERATOR_RUN)")
 	$(call step,export,$(GENERATE) export --out "$(GENERATOR_RUN)" --to models/gleaner-generator)
+endif
+
+CODE := PYTHONPATH=training "$(TRAINING)/bin/python" -m coders
+.PHONY: train-coder
+train-coder: build training-env ## train the network over syntax and what it is compared with; writes models/gleaner-code (hours on two cores; fetches packages)
+ifeq ($(BENCH_BUILD),)
+	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds what must not be trained on, and what is measured on"
+else
+	$(call step,functions,$(CODE) collect)
+	$(call step,graphs and states,$(CODE) prepare)
+	$(call step,runs,OMP_NUM_THREADS=1 $(CODE) compare training/recipes/coder.toml --seeds 3)
+	$(call step,export,$(CODE) export --to models/gleaner-code)
+	@$(CODE) table
 endif
 
 # The same: candidates, a run's checkpoint and the runs of the study stay where they are.

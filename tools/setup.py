@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -56,6 +57,7 @@ MODELS = [
     Model("gleaner-reranker", PROJECT / "models" / "gleaner-reranker"),
     Model("gleaner-linker", PROJECT / "models" / "gleaner-linker"),
     Model("gleaner-generator", PROJECT / "models" / "gleaner-generator"),
+    Model("gleaner-code", PROJECT / "models" / "gleaner-code"),
     Model("all-minilm-l6-v2"),
 ]
 
@@ -252,8 +254,17 @@ def model_key(model: Model) -> Dict[str, Any]:
     """The base is named by what it came from: both sources hold the same bytes, and only the
     weights, tokenizer and configuration decide what the model is. Trained layers are named by
     their manifest, which holds the hashes of their files."""
-    layers = hashlib.sha256((model.layers / "trained.toml").read_bytes()).hexdigest() if model.layers else None
+    layers = described(model.layers) if model.layers else None
     return {"source": BASE, "layers": layers, "precision": PRECISION, "recipe": MODEL_RECIPE}
+
+
+def described(folder: Path) -> str:
+    """Digest of a manifest, and of the one whose layers it takes, where it has none of its own."""
+    text = (folder / "trained.toml").read_bytes()
+    shared = re.search(rb'^layers_of = "([^"/]+)"', text, re.MULTILINE)
+    if shared:
+        text += (folder.with_name(shared.group(1).decode()) / "trained.toml").read_bytes()
+    return hashlib.sha256(text).hexdigest()
 
 
 # The program, from any folder

@@ -5,15 +5,36 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Context;
-use crate::code::GraphLimits;
+use super::ingest_code::folder_name;
+use crate::code::{GraphLimits, Limits};
 use crate::error::Result;
-use crate::ingest::{FeatureOptions, FeatureSummary, write_features};
+use crate::ingest::{
+    CodeOptions, FeatureOptions, FeatureSummary, UnitSummary, WalkLimits, write_features,
+    write_units,
+};
 use crate::model::TokenCounter;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CodeCommand {
     /// Write the syntax graphs of functions to an Arrow file, as the service sees them.
     Features(Features),
+    /// Write the functions, types and the rest of a folder as JSON lines, as they would be indexed.
+    Units(Units),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Units {
+    /// The folder with source code.
+    folder: PathBuf,
+    /// The file that is written.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// What the ids begin with [default: the folder's name].
+    #[arg(long, value_name = "NAME")]
+    repository: Option<String>,
+    /// Files of this language alone; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    language: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -36,7 +57,36 @@ pub(super) struct Features {
 
 impl CodeCommand {
     pub(super) fn run(self, context: &Context) -> Result<()> {
-        let CodeCommand::Features(features) = self;
+        match self {
+            CodeCommand::Features(features) => features.run(context),
+            CodeCommand::Units(units) => units.run(context),
+        }
+    }
+}
+
+impl Units {
+    fn run(self, context: &Context) -> Result<()> {
+        let options = CodeOptions {
+            repository: self.repository.unwrap_or_else(|| folder_name(&self.folder)),
+            walk: WalkLimits::default(),
+            parse: Limits::default(),
+        };
+        let summary = write_units(&self.folder, &self.out, &options, &self.language)?;
+        context.print(&summary, |s: &UnitSummary| {
+            format!(
+                "{}: {} units of {} files, {} files left out",
+                self.out.display(),
+                s.units,
+                s.files,
+                s.skipped
+            )
+        })
+    }
+}
+
+impl Features {
+    fn run(self, context: &Context) -> Result<()> {
+        let features = self;
         let options = FeatureOptions {
             max_tokens: features.max_tokens,
             graph: GraphLimits {

@@ -122,7 +122,7 @@ fn open(catalog: &Arc<Catalog>, name: &str, create: bool) -> Result<Arc<Index>> 
 }
 
 /// The name of a folder, also of one that is given as `.` or `..`.
-fn folder_name(folder: &Path) -> String {
+pub(super) fn folder_name(folder: &Path) -> String {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.into());
     let name = whole.file_name().unwrap_or_default();
     name.to_string_lossy().replace('#', "_")

@@ -50,6 +50,7 @@ impl Index {
         let same_texts = |here: &Embedding, there: &Embedding| {
             (&here.model, &here.fields, &here.passages)
                 == (&there.model, &there.fields, &there.passages)
+                && here.language_field == there.language_field
         };
         Carry {
             encoded: self.fingerprint().is_some()

@@ -69,6 +69,11 @@ pub struct Embedding {
     /// Fields whose texts, joined by a line break, are encoded.
     #[serde(default)]
     pub fields: Vec<String>,
+    /// The field with the language of code, for a model that sees its syntax: the languages are those
+    /// of `gleaner ingest --code`. Texts in others are encoded as texts, and so is everything by a
+    /// model that does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_field: Option<String>,
     /// A property that may carry a ready vector, used as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector_field: Option<String>,
@@ -493,6 +498,15 @@ impl Definition {
             return Err(wrong("vector_field", "the name is taken by a field")
                 .found(field)
                 .expected("a name of its own"));
+        }
+        if let Some(field) = &embedding.language_field
+            && self.fields.get(field).map(|field| field.kind) != Some(FieldType::Keyword)
+        {
+            return Err(
+                wrong("language_field", "a language is no value of that field")
+                    .found(field)
+                    .expected("the name of a keyword field"),
+            );
         }
         if let Some(dimensions) = embedding.dimensions
             && !(1..=MOST_DIMENSIONS).contains(&dimensions)

@@ -5,9 +5,10 @@ use std::ops::Range;
 use serde_json::{Map, Value as Json};
 
 use super::Index;
+use crate::code::Language;
 use crate::document::{Document, FieldType, strings_at, validate};
 use crate::error::{Code, Error, Problem, Result};
-use crate::model::Task;
+use crate::model::{EncodeOptions, Input, Task};
 use crate::store::{PassageSpan, StoredVectors};
 use crate::vector::{Metric, check_stored};
 
@@ -23,6 +24,8 @@ pub struct Prepared {
     text: String,
     /// Byte ranges of the passages in `text`.
     passages: Vec<Range<usize>>,
+    /// The language of the text, where it is code.
+    language: Option<Language>,
     /// Vectors that need no encoding: one that the document brought along, or those it had
     /// in another index.
     ready: Option<StoredVectors>,
@@ -38,6 +41,14 @@ impl Prepared {
         };
         // Ranges come from the tokenizer over this very text, on char boundaries.
         wanted.iter().map(|range| &self.text[range.clone()])
+    }
+
+    /// The same, as the encoder takes them.
+    fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
+        self.passages().map(|text| match self.language {
+            Some(language) => Input::Code(language, text),
+            None => Input::Text(text),
+        })
     }
 
     /// About how many bytes this holds, for callers that bound how much they collect.
@@ -97,6 +108,7 @@ impl Index {
                 document,
                 text: String::new(),
                 passages: Vec::new(),
+                language: None,
                 ready,
             });
         }
@@ -112,12 +124,22 @@ impl Index {
             .expected(format!("at most {MAX_PASSAGES}"))
             .into());
         }
+        let language = self.language_of(&document);
         Ok(Prepared {
             document,
             text,
             passages,
+            language,
             ready,
         })
+    }
+
+    /// The language of a document's code, where the definition has a field for it and there is a
+    /// grammar.
+    fn language_of(&self, document: &Document) -> Option<Language> {
+        let embedding = self.definition().embedding.as_ref()?;
+        let field = embedding.language_field.as_ref()?;
+        document.text(field)?.parse().ok()
     }
 
     /// The text of a document that its vectors stand for.
@@ -166,11 +188,12 @@ impl Index {
 
     /// Encodes the passages of many documents at once, in batches of the encoder's choosing.
     pub fn encode(&self, prepared: Vec<Prepared>) -> Result<Vec<Encoded>> {
-        let texts: Vec<&str> = prepared.iter().flat_map(Prepared::passages).collect();
+        let texts: Vec<Input<'_>> = prepared.iter().flat_map(Prepared::inputs).collect();
         let embeddings = if texts.is_empty() {
             None
         } else {
-            Some(self.encoder()?.encode(Task::Document, &texts)?)
+            let options = EncodeOptions::new(Task::Document);
+            Some(self.encoder()?.encode_with(&options, &texts)?)
         };
         drop(texts);
         let mut next = 0;

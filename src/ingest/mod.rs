@@ -25,8 +25,8 @@ mod source;
 mod text;
 
 pub use code::{
-    CodeOptions, CodeSummary, FeatureOptions, FeatureSummary, Loading, Skipped, WalkLimits,
-    load_code, preview_code, write_features,
+    CodeOptions, CodeSummary, FeatureOptions, FeatureSummary, Loading, Skipped, UnitSummary,
+    WalkLimits, load_code, preview_code, write_features, write_units,
 };
 pub use coerce::{coerce, coerce_vector};
 pub use export::{Export, Manifest, export_file, manifest};

@@ -1,6 +1,9 @@
 //! Batches bounded in tokens: texts of one length together, so that nothing is padding.
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use super::code::TokenGraph;
 
 /// Rows of a batch, as indices into the list of texts; never empty.
 pub(crate) type Rows = Vec<usize>;
@@ -42,6 +45,8 @@ pub(crate) struct Batch {
     skips: Vec<usize>,
     /// First token of the second type of each row.
     seconds: Vec<usize>,
+    /// The syntax over each row's tokens, where it has one.
+    graphs: Vec<Option<Arc<TokenGraph>>>,
 }
 
 impl Batch {
@@ -62,6 +67,7 @@ impl Batch {
             mask,
             skips: vec![0; lengths.len()],
             seconds: vec![usize::MAX; lengths.len()],
+            graphs: Vec::new(),
             lengths,
             longest,
         }
@@ -77,6 +83,17 @@ impl Batch {
     pub(crate) fn typed(mut self, seconds: Vec<usize>) -> Self {
         self.seconds = seconds;
         self
+    }
+
+    /// The syntax over the tokens of each row.
+    pub(crate) fn with_graphs(mut self, graphs: Vec<Option<Arc<TokenGraph>>>) -> Self {
+        self.graphs = graphs;
+        self
+    }
+
+    /// The syntax over a row's tokens.
+    pub(crate) fn graph(&self, row: usize) -> Option<&TokenGraph> {
+        self.graphs.get(row)?.as_deref()
     }
 
     /// Types of the tokens, rows x longest; padding is of the first.

@@ -6,17 +6,20 @@
 //!                     licence, [prompts], [calibration], [recommended], [files] with sha256, [[quality]]
 //! layers.safetensors  the layers: matrices in int8 with a scale for each row
 //! head.onnx           the graph of a trained pooling, where there is one
+//! code.onnx           the network over the syntax of code, where there is one; such a model has no
+//!                     layers of its own: `layers_of` names the folder beside it that has them
 //! head.safetensors    of a reranker: BERT's pooler and classifier, in the same form; of a
 //!                     classifier of tokens, the classifier; of a generator, the decoder
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 
+use super::code::CodeForm;
 use super::files::{check_inside, invalid, read, read_json, sha256_of, sha256_of_file, unreadable};
 use super::graph::{CONFIG, WEIGHTS};
 use super::manifest::{Calibration, ModelKind, Prompts, Quality, Recommended};
@@ -64,6 +67,12 @@ pub(crate) struct Trained {
     pub quality: Vec<Quality>,
     #[serde(default)]
     pub generator: Option<GeneratorForm>,
+    /// Name of the folder beside this one whose layers it has, where it has none of its own.
+    #[serde(default)]
+    pub layers_of: Option<String>,
+    /// How it reads code.
+    #[serde(default)]
+    pub code: Option<CodeForm>,
     files: BTreeMap<String, String>,
 }
 
@@ -179,6 +188,22 @@ impl Trained {
         }
         Ok(trained)
     }
+}
+
+/// The folder with a model's layers: its own, or the one beside it that it names.
+///
+/// # Errors
+/// InvalidModel for a name that leads elsewhere.
+pub(crate) fn layers_folder(folder: &Path, trained: &Trained) -> Result<PathBuf> {
+    let Some(name) = &trained.layers_of else {
+        return Ok(folder.to_path_buf());
+    };
+    check_inside(name)?;
+    // Of a folder that is given as `.`, too.
+    let whole = folder
+        .canonicalize()
+        .map_err(|e| unreadable(folder, ".", e))?;
+    Ok(whole.with_file_name(name))
 }
 
 /// Writes the whole model into the empty folder `into`: the base's files, with the trained

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::cache::{Kept, VectorCache};
+use super::code;
 use super::files::invalid;
 use super::graphs::Graphs;
 use super::manifest::Manifest;
@@ -221,7 +222,7 @@ impl TextEncoder {
         Ok(self.run(&EncodeOptions::new(task), &inputs)?.0)
     }
 
-    /// Vectors of texts or token ids, in their order, in other ways than by default.
+    /// Vectors of texts, token ids or code, in their order, in other ways than by default.
     ///
     /// # Errors
     /// As [`TextEncoder::encode`]; InvalidRequest for a prompt or a token id that there is
@@ -484,6 +485,7 @@ impl<'a> Asked<'a> {
         };
         let (kind, bytes) = match input {
             Input::Text(text) => (b"text".as_slice(), text.as_bytes().to_vec()),
+            Input::Code(language, code) => (language.as_str().as_bytes(), code.as_bytes().to_vec()),
             Input::Tokens(ids) => (
                 b"tokens".as_slice(),
                 ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
@@ -514,8 +516,14 @@ impl<'a> Asked<'a> {
     /// Token ids of one input, in one window or several.
     fn tokenize(&self, inner: &Inner, input: &Input<'_>) -> Result<Vec<Tokenized>> {
         let (tokenizer, max_tokens) = (&inner.tokenizer, inner.manifest.max_tokens);
+        if let (Input::Code(language, code), Some(form), "") =
+            (input, &inner.manifest.code, self.prompt)
+        {
+            let one = code::tokenize(tokenizer, form, *language, code, max_tokens)?;
+            return Ok(vec![one]);
+        }
         let mut one = match *input {
-            Input::Text(text) => match self.long_texts {
+            Input::Text(text) | Input::Code(_, text) => match self.long_texts {
                 LongTexts::Truncate => tokenizer.encode(self.prompt, text, max_tokens)?,
                 LongTexts::Windows => {
                     let ids = tokenizer.whole(self.prompt, text)?;
@@ -548,6 +556,7 @@ impl<'a> Asked<'a> {
                             skip: 0,
                             second: usize::MAX,
                             truncated: kept < whole.len(),
+                            graph: None,
                         }
                     }
                 }
@@ -570,6 +579,7 @@ impl<'a> Asked<'a> {
                 skip: self.skip,
                 second: usize::MAX,
                 truncated: false,
+                graph: None,
             })
             .collect()
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch::Batch;
+use super::code::{CodeSession, TokenGraph};
 use super::files::invalid;
 use super::graph::{self, WEIGHTS};
 use super::head::HeadSession;
@@ -20,6 +21,7 @@ pub(crate) struct Graphs {
     folder: PathBuf,
     source: GraphSource,
     head: Option<String>,
+    code: Option<String>,
     wanted: Wanted,
     pooling: Pooling,
     normalize: bool,
@@ -31,6 +33,7 @@ pub(crate) struct Graphs {
 pub(crate) struct Sessions {
     encoder: EncoderSession,
     head: Option<HeadSession>,
+    code: Option<CodeSession>,
 }
 
 impl Graphs {
@@ -58,6 +61,7 @@ impl Graphs {
         };
         let wanted = match &head {
             Some(head) => head.wants(),
+            None if manifest.code.is_some() => Wanted::Tokens,
             None if manifest.pooling.is_trained() => Wanted::Texts,
             None => Wanted::TokensOrTexts,
         };
@@ -78,15 +82,28 @@ impl Graphs {
             folder: folder.to_path_buf(),
             source,
             head: manifest.head.clone(),
+            code: manifest.code.as_ref().map(|form| form.graph.clone()),
             wanted,
             pooling: manifest.pooling,
             normalize: manifest.normalize,
             dimensions: manifest.dimensions,
             options: options.clone(),
         };
-        let mut sessions = Sessions { encoder, head };
+        let code = graphs.open_code()?;
+        let mut sessions = Sessions {
+            encoder,
+            head,
+            code,
+        };
         graphs.check_dimensions(&mut sessions, &manifest.graph)?;
         Ok((graphs, sessions))
+    }
+
+    fn open_code(&self) -> Result<Option<CodeSession>> {
+        let Some(file) = &self.code else {
+            return Ok(None);
+        };
+        CodeSession::open(&self.folder, file, &self.options).map(Some)
     }
 
     /// A session of the encoder's graph alone, with so many threads.
@@ -133,6 +150,40 @@ impl Graphs {
                 .expected(format!("{} dimensions", self.dimensions))
                 .into(),
         )
+    }
+
+    /// Vectors of a batch in which some texts have a graph over their tokens.
+    fn over_syntax(&self, sessions: &mut Sessions, batch: &Batch) -> Result<Vec<f32>> {
+        let width = self.dimensions;
+        let (states, _, _) = states(&mut sessions.encoder, batch, width)?;
+        let of_row = batch.longest() * width;
+        if states.len() != batch.lengths().len() * of_row {
+            return Err(changed("last_hidden_state"));
+        }
+        let mut vectors = vec![0.0; batch.lengths().len() * width];
+        let mut graphs: Vec<&TokenGraph> = Vec::new();
+        let mut of_graphs: Vec<f32> = Vec::new();
+        let mut rows: Vec<usize> = Vec::new();
+        for (row, vector) in vectors.chunks_exact_mut(width).enumerate() {
+            match batch.graph(row) {
+                Some(graph) => {
+                    rows.push(row);
+                    graphs.push(graph);
+                    of_graphs.extend_from_slice(&states[row * of_row..][..of_row]);
+                }
+                None => {
+                    let tokens = &states[batch.tokens(row, width)];
+                    self.pooling.pool(tokens, batch.skip(row), vector);
+                }
+            }
+        }
+        let code = sessions.code.as_mut();
+        let code = code.ok_or_else(|| Error::Bug("graphs for a model without a network".into()))?;
+        let found = code.run(&of_graphs, width, &graphs)?;
+        for (row, vector) in rows.into_iter().zip(found.chunks_exact(width)) {
+            vectors[row * width..][..width].copy_from_slice(vector);
+        }
+        Ok(vectors)
     }
 
     /// Pools what the encoder's graph gives.
@@ -185,11 +236,14 @@ impl Runner for Graphs {
         Ok(Sessions {
             encoder: EncoderSession::open(&self.source, &self.options, self.wanted)?,
             head,
+            code: self.open_code()?,
         })
     }
 
     fn run(&self, sessions: &mut Sessions, batch: &Batch) -> Result<Vec<f32>> {
+        let over_syntax = (0..batch.lengths().len()).any(|row| batch.graph(row).is_some());
         let mut vectors = match &mut sessions.head {
+            None if over_syntax => self.over_syntax(sessions, batch)?,
             None => self.pooled(&mut sessions.encoder, batch)?,
             Some(head) => {
                 let (states, layers, width) =

@@ -7,6 +7,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::code::CodeForm;
 use super::files::{check_inside, invalid, read, sha256_of, sha256_of_file};
 use super::layout;
 use super::pooling::Pooling;
@@ -187,6 +188,9 @@ pub struct Manifest {
     /// File of the graph that does a trained pooling, where it is not part of `graph`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
+    /// How code is read, by a model that sees its syntax; other texts are pooled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<CodeForm>,
     /// How token vectors become one vector; `cls` for a reranker.
     pub pooling: Pooling,
     /// Whether the tokens of a prompt are pooled with the text's. They always take part in
@@ -320,6 +324,19 @@ impl Manifest {
                     .into(),
             );
         }
+        if let Some(form) = &self.code {
+            let encodes = self.kind == ModelKind::TextEncoder && !headed;
+            if !encodes || self.pooling.is_trained() || !self.experts.is_empty() {
+                return Err(wrong("`code` goes with an encoder that pools".to_owned())
+                    .expected("a text-encoder without `head`, `experts` and a trained pooling")
+                    .into());
+            }
+            if form.nodes == 0 || form.vocabulary == 0 {
+                return Err(wrong("`code` reads no nodes".to_owned())
+                    .expected("`nodes` and `vocabulary` of 1 or more")
+                    .into());
+            }
+        }
         for file in self.files.keys() {
             check_inside(file)?;
         }
@@ -327,6 +344,7 @@ impl Manifest {
         for file in [self.graph.as_str(), super::tokenizer::TOKENIZER]
             .into_iter()
             .chain(self.head.as_deref())
+            .chain(self.code.as_ref().map(|form| form.graph.as_str()))
             .chain(experts)
         {
             if !self.files.contains_key(file) {
@@ -440,6 +458,9 @@ impl Manifest {
         // stays what it is.
         if let Some(head) = &self.head {
             identity["head"] = serde_json::json!(head);
+        }
+        if let Some(code) = &self.code {
+            identity["code"] = serde_json::json!(code);
         }
         if !self.pool_prompt {
             identity["pool_prompt"] = serde_json::json!(false);

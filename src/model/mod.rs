@@ -13,6 +13,7 @@
 //!                       [[quality]] (`Manifest` has them all)
 //! model.onnx            the graph
 //! head.onnx             the graph of a trained pooling (see `head`), where there is one
+//! code.onnx             the network over the syntax of code (see `code`), where there is one
 //! word_embeddings.bin   the word embeddings (ONNX external data)
 //! tokenizer.json        Hugging Face's tokenizers
 //! LICENSE, NOTICE       as published
@@ -29,6 +30,9 @@
 //! all calls that wait, queries first; each runs on a session of its own, and its token
 //! vectors are pooled ([`Pooling`]) and normalised (`graphs`).
 //!
+//! Code, of a model that reads its syntax, comes with a graph over its tokens ([`Input::Code`]);
+//! what the network makes of both takes the pooling's place (`code`).
+//!
 //! # The way of a pair
 //! [`CrossEncoder::score`] tokenises the query once, puts it before each passage in the
 //! tokenizer's form for pairs, cuts the passage, and puts the pairs into a queue of the same
@@ -41,6 +45,7 @@
 
 mod batch;
 mod cache;
+mod code;
 mod compact;
 mod cross_encoder;
 mod encoder;
@@ -67,6 +72,7 @@ mod tokenizer;
 mod tokens;
 mod windows;
 
+pub use code::CodeForm;
 pub use compact::layers_base;
 pub use cross_encoder::{BarePairs, CrossEncoder, Pair, PairScores, ScoreOptions};
 pub use encoder::{BareSession, Embeddings, TextEncoder};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::compact::{self, TRAINED, Trained};
 use super::cross_encoder::{CrossEncoder, ScoreOptions};
 use super::encoder::TextEncoder;
-use super::files::{invalid, read, sha256_of, unreadable};
+use super::files::{invalid, read, sha256_of, sha256_of_file, unreadable};
 use super::generator::{self, Generator};
 use super::graph::{self, WEIGHTS};
 use super::layout;
@@ -271,7 +271,8 @@ fn of_layers(
     let whole = parent.join(format!(".{name}.{}.whole", std::process::id()));
     // Removed whatever comes of it.
     let _swept = Swept(&whole);
-    compact::assemble(source, trained.kind, base, &whole)?;
+    let layers = compact::layers_folder(source, &trained)?;
+    compact::assemble(&layers, trained.kind, base, &whole)?;
     if trained.kind == ModelKind::Generator {
         return of_generator(&whole, &trained);
     }
@@ -294,6 +295,13 @@ fn of_layers(
                 manifest.files.insert(GRAPH.to_owned(), sha256_of(model));
             }
         }
+    }
+    if let Some(form) = trained.code {
+        let hash = sha256_of_file(source, &form.graph)?;
+        manifest.files.insert(form.graph.clone(), hash);
+        let graph = Contents::Copy(source.join(&form.graph));
+        contents.push((form.graph.clone(), graph));
+        manifest.code = Some(form);
     }
     if trained.pooling.is_trained() {
         let hash = compact::head_hash(source)?;

@@ -517,9 +517,12 @@ impl<R: Runner> Queue<R> {
             .rows
             .iter()
             .map(|(job, text)| job.texts[*text].second);
+        let graphs = running.rows.iter();
+        let graphs = graphs.map(|(job, text)| job.texts[*text].graph.clone());
         let batch = Batch::new(&order, &ids, self.bounds.pad)
             .skipping(skips.collect())
-            .typed(seconds.collect());
+            .typed(seconds.collect())
+            .with_graphs(graphs.collect());
         let now = Instant::now();
         for (job, _) in &running.rows {
             let mut progress = job.progress.lock();

@@ -5,7 +5,8 @@
 //! ```json
 //! {"texts": ["...", "..."], "vectors": [[0.1, ...], [...]], "tasks": ["query", "document"]}
 //! ```
-//! `tasks` may be absent: then the texts are documents. Vectors are compared by their angle.
+//! `tasks` may be absent: then the texts are documents. `languages` may name those of code, with null
+//! for other texts. Vectors are compared by their angle.
 //! `least` may say which cosine is enough, 0.99 to 1: of weights that are kept in int8 and
 //! computed with in floats, for one.
 //!
@@ -44,6 +45,7 @@ use super::graph;
 use super::names::NameTokenizer;
 use super::request::{EncodeOptions, Input, Task};
 use super::token_classifier::TokenClassifier;
+use crate::code::Language;
 use crate::error::Result;
 
 /// File with reference vectors.
@@ -59,6 +61,8 @@ struct Reference {
     vectors: Vec<Vec<f64>>,
     #[serde(default)]
     tasks: Option<Vec<Task>>,
+    #[serde(default)]
+    languages: Option<Vec<Option<Language>>>,
     #[serde(default)]
     least: Option<f64>,
 }
@@ -113,9 +117,15 @@ pub fn check_reference(folder: &Path, encoder: &TextEncoder) -> Result<Option<Pa
         .expected(format!("{LEAST_INTEGER} to 1"))
         .into());
     }
+    let languages = reference.languages.unwrap_or_default();
     let mut least: Option<(f64, &str)> = None;
-    for ((text, vector), task) in reference.texts.iter().zip(&reference.vectors).zip(tasks) {
-        let found = encoder.encode_with(&EncodeOptions::new(task), &[Input::Text(text)])?;
+    let texts = reference.texts.iter().zip(&reference.vectors).zip(tasks);
+    for (place, ((text, vector), task)) in texts.enumerate() {
+        let input = match languages.get(place) {
+            Some(Some(language)) => Input::Code(*language, text),
+            _ => Input::Text(text),
+        };
+        let found = encoder.encode_with(&EncodeOptions::new(task), &[input])?;
         let cosine = cosine(&found.vectors, vector);
         if least.is_none_or(|(lowest, _)| cosine.is_nan() || cosine < lowest) {
             least = Some((cosine, text));

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::code::Language;
+
 /// What a text is encoded for; decides its prompt, and who waits for whom: queries go
 /// before documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +39,9 @@ pub enum Input<'a> {
     /// Ids of the model's own tokenizer, with its special tokens or without; a prompt and
     /// the special tokens that are not there are put around them.
     Tokens(&'a [u32]),
+    /// Source code; a text to a model that does not read syntax, and with a prompt. Its end is cut
+    /// off where it is too long, whatever is asked for.
+    Code(Language, &'a str),
 }
 
 /// What is put before a text instead of what the manifest says for its task.

@@ -1,11 +1,13 @@
 //! Texts to token ids. Truncation is ours, so that it is counted and reported.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::Tokenizer;
 
+use super::code::TokenGraph;
 use super::files::{invalid, read};
 use crate::error::{Code, Error, Problem, Result};
 
@@ -28,6 +30,9 @@ pub(crate) struct TextTokenizer {
     ids: OnceLock<u32>,
 }
 
+/// A token and the bytes of its text that it stands for.
+pub(crate) type SpannedToken = (u32, Range<usize>);
+
 /// Token ids of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tokenized {
@@ -39,6 +44,8 @@ pub(crate) struct Tokenized {
     pub second: usize,
     /// Some of the text did not fit.
     pub truncated: bool,
+    /// The syntax over the tokens, of code.
+    pub graph: Option<Arc<TokenGraph>>,
 }
 
 /// What a tokenizer puts around and between two texts that are read together.
@@ -71,6 +78,7 @@ impl PairTemplate {
             skip: 0,
             second: self.first_type.map_or(usize::MAX, |types| first + types),
             truncated,
+            graph: None,
         }
     }
 }
@@ -216,6 +224,7 @@ impl TextTokenizer {
                 skip: 0,
                 second: usize::MAX,
                 truncated: kept < content.len(),
+                graph: None,
             });
         }
     }
@@ -308,6 +317,30 @@ impl TextTokenizer {
     /// Number of tokens of a text, special tokens not counted.
     pub(crate) fn count(&self, text: &str) -> Result<usize> {
         self.content(text).map(|ids| ids.len())
+    }
+
+    /// The first tokens of a text, at most `most` with the special ones around them, and the bytes
+    /// of the text that each stands for: none, at its ends, for special ones. And whether there
+    /// were more.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::encode`].
+    pub(crate) fn encode_with_spans(
+        &self,
+        text: &str,
+        most: usize,
+    ) -> Result<(Vec<SpannedToken>, bool)> {
+        let mut content = self.tokens_with_spans(text)?;
+        let room = most.saturating_sub(self.specials());
+        let truncated = content.len() > room;
+        content.truncate(room);
+        let end = text.len();
+        let before = self.before.iter().map(|&id| (id, 0..0));
+        let after = self.after.iter().map(|&id| (id, end..end));
+        let content = content
+            .into_iter()
+            .map(|(id, (start, end))| (id, start..end));
+        Ok((before.chain(content).chain(after).collect(), truncated))
     }
 
     fn content(&self, text: &str) -> Result<Vec<u32>> {

@@ -1,9 +1,8 @@
 //! Counting tokens as some model would.
 
-use std::ops::Range;
 use std::path::Path;
 
-use super::tokenizer::{TOKENIZER, TextTokenizer};
+use super::tokenizer::{SpannedToken, TOKENIZER, TextTokenizer};
 use crate::error::Result;
 
 /// Counts the tokens of texts by a `tokenizer.json`, special tokens left out.
@@ -35,22 +34,7 @@ impl TokenCounter {
     ///
     /// # Errors
     /// InvalidRequest for a text that the tokenizer refuses.
-    pub fn tokens(&self, text: &str, most: usize) -> Result<Vec<(u32, Range<usize>)>> {
-        let mut content = self.0.tokens_with_spans(text)?;
-        content.truncate(most.saturating_sub(self.0.specials()));
-        let (ids, spans): (Vec<u32>, Vec<(usize, usize)>) = content.into_iter().unzip();
-        let before = self.0.specials_before();
-        let ids = self.0.with_specials(&[&ids]);
-        let span = |place: usize| match place.checked_sub(before) {
-            None => 0..0,
-            Some(place) => spans
-                .get(place)
-                .map_or(text.len()..text.len(), |&(start, end)| start..end),
-        };
-        Ok(ids
-            .into_iter()
-            .enumerate()
-            .map(|(n, id)| (id, span(n)))
-            .collect())
+    pub fn tokens(&self, text: &str, most: usize) -> Result<Vec<SpannedToken>> {
+        Ok(self.0.encode_with_spans(text, most)?.0)
     }
 }

@@ -166,6 +166,7 @@ fn contradictory_definitions_are_refused() {
         (with("[fields.n]\ntype = \"integer\"\n[embedding]\nmodel = \"tiny\"\nfields = [\"n\"]\n"), "embedding.fields"),
         (with("[embedding]\nvector_field = \"t\"\ndimensions = 3\n"), "embedding.vector_field"),
         (with("[embedding]\nvector_field = \"id\"\ndimensions = 3\n"), "embedding.vector_field"),
+        (with("[embedding]\nmodel = \"tiny\"\nfields = [\"t\"]\nlanguage_field = \"t\"\n"), "embedding.language_field"),
         (with("[embedding]\nvector_field = \"v\"\ndimensions = 0\n"), "embedding.dimensions"),
         (with("[embedding]\nvector_field = \"v\"\ndimensions = 9000\n"), "embedding.dimensions"),
         (with(&format!("{BRING}passages = {{ max_tokens = 4 }}\n")), "embedding.passages"),

@@ -8,6 +8,7 @@ mod bad_requests;
 mod catalog;
 mod code;
 mod code_cutting;
+mod code_model;
 mod commands;
 mod crash;
 mod databases;

@@ -111,9 +111,9 @@ class Writer:
         length = self.op("Sqrt", self.op("Max", squares, self.constant(1e-12)))
         self.nodes.append(helper.make_node("Div", [x, length], [output]))
 
-    def model(self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    def model(self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto], opset: int = OPSET) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="gleaner-training")
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="gleaner-training")
         # What ONNX Runtime has read since 1.12.
         model.ir_version = 8
         onnx.checker.check_model(model)

@@ -7,8 +7,10 @@
 mod document;
 mod features;
 mod load;
+mod units;
 mod walk;
 
 pub use features::{FeatureOptions, FeatureSummary, write_features};
 pub use load::{CodeOptions, CodeSummary, Loading, load_code, preview_code};
+pub use units::{UnitSummary, write_units};
 pub use walk::{Skipped, WalkLimits};

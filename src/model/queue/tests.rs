@@ -60,6 +60,7 @@ fn text(first: u32, length: usize) -> Tokenized {
         skip: 0,
         second: usize::MAX,
         truncated: false,
+        graph: None,
     }
 }
 

@@ -1,0 +1,230 @@
+//! Promise: a function's vector depends on its text and language alone, not on what is encoded
+//! beside it; it is the vector that training made; and texts and queries have the encoder's.
+//!
+//! Runs where `GLEANER_MODELS` holds the model of code, as `make test` sees to.
+
+use std::path::{Path, PathBuf};
+
+use gleaner::code::Language;
+use gleaner::config::Config;
+use gleaner::index::{Catalog, Definition};
+use gleaner::ingest::{CodeOptions, Loading, Progress, WalkLimits, load_code};
+use gleaner::model::{
+    EncodeOptions, Input, REFERENCE, RuntimeOptions, Task, TextEncoder, check_reference,
+};
+use gleaner::search::SearchRequest;
+use serde_json::Value;
+
+use crate::support::world::{ask, config_in, words as words_of};
+
+const MODEL: &str = "gleaner-code";
+const ENCODER: &str = "gleaner-minilm";
+
+const CODE: [(Language, &str); 6] = [
+    (Language::Python, "def add(a, b):\n    return a + b\n"),
+    (Language::Python, "def add(a, c):\n    return a - c\n"),
+    (
+        Language::Rust,
+        "fn first(a: &[u32]) -> Option<&u32> { a.first() }",
+    ),
+    (
+        Language::Rust,
+        "fn broken(a: &[u32]) -> Option<&u32> { a.first(",
+    ),
+    (Language::Java, "int two() { return 2; }"),
+    (Language::C, "int two(void) { return 2; }"),
+];
+
+fn folder(name: &str) -> Option<PathBuf> {
+    let folders: Vec<PathBuf> = std::env::var_os("GLEANER_MODELS")
+        .map(|folders| std::env::split_paths(&folders).collect())
+        .unwrap_or_default();
+    let found = folders.into_iter().map(|folder| folder.join(name));
+    let found = found
+        .into_iter()
+        .find(|folder| folder.join("model.toml").is_file());
+    if found.is_none() {
+        eprintln!("skipped: no folder of GLEANER_MODELS holds {name} (make test sets it)");
+    }
+    found
+}
+
+fn open(folder: &Path) -> TextEncoder {
+    TextEncoder::open(folder, &RuntimeOptions::default()).unwrap()
+}
+
+fn encode(encoder: &TextEncoder, inputs: &[Input<'_>]) -> Vec<Vec<f32>> {
+    let options = EncodeOptions::new(Task::Document);
+    let found = encoder.encode_with(&options, inputs).unwrap();
+    found.rows().map(<[f32]>::to_vec).collect()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn the_service_makes_the_vectors_that_training_made() {
+    let Some(folder) = folder(MODEL) else { return };
+    assert!(folder.join(REFERENCE).is_file());
+    let parity = check_reference(&folder, &open(&folder)).unwrap().unwrap();
+    assert!(
+        parity.texts >= 10 && parity.least_cosine >= 0.999,
+        "{parity:?}"
+    );
+}
+
+#[test]
+fn code_encodes_alike_alone_and_in_every_batch() {
+    let Some(folder) = folder(MODEL) else { return };
+    let encoder = open(&folder);
+    let mut inputs: Vec<Input<'_>> = CODE
+        .iter()
+        .map(|(language, code)| Input::Code(*language, code))
+        .collect();
+    inputs.extend(CODE.iter().map(|(_, code)| Input::Text(code)));
+    inputs.extend([Input::Text("a query"), Input::Code(Language::Go, "")]);
+    let together = encode(&encoder, &inputs);
+    for (input, expected) in inputs.iter().zip(&together) {
+        let alone = encode(&encoder, std::slice::from_ref(input));
+        let apart = alone[0].iter().zip(expected).map(|(a, b)| (a - b).abs());
+        assert!(apart.fold(0.0, f32::max) < 1e-5, "{input:?}");
+        let length = cosine(expected, expected);
+        assert!((length - 1.0).abs() < 1e-4, "{input:?}");
+    }
+    // The syntax counts, and so does the language that it is read as.
+    for (code, text) in together.iter().zip(&together[CODE.len()..2 * CODE.len()]) {
+        assert!(cosine(code, text) < 0.9999);
+    }
+}
+
+#[test]
+fn texts_and_queries_have_the_encoders_own_vectors() {
+    let (Some(folder), Some(plain)) = (folder(MODEL), folder(ENCODER)) else {
+        return;
+    };
+    let texts = [Input::Text("rows that do not fit"), Input::Text("x")];
+    let found = encode(&open(&folder), &texts);
+    let expected = encode(&open(&plain), &texts);
+    assert_eq!(found, expected);
+    // An encoder that sees no syntax takes code for text.
+    let (language, code) = CODE[0];
+    let encoder = open(&plain);
+    assert_eq!(
+        encode(&encoder, &[Input::Code(language, code)]),
+        encode(&encoder, &[Input::Text(code)])
+    );
+}
+
+/// Questions in words of their own, and the functions of this repository that answer them.
+const QUESTIONS: [(&str, &str); 10] = [
+    (
+        "discounted cumulative gain: divide by the logarithm of the rank",
+        "eval::measures::dcg",
+    ),
+    (
+        "replace secrets by asterisks before an error is shown",
+        "sql::import::url::ServerUrl::scrub",
+    ),
+    (
+        "detect ENOSPC, space left on device",
+        "error::is_storage_full",
+    ),
+    (
+        "convert timestamps in several datetime formats to an integer",
+        "document::date::parse_date",
+    ),
+    (
+        "unicode compatibility normalization of characters",
+        "lexical::analysis::fold",
+    ),
+    (
+        "detect autogenerated sources by their header",
+        "ingest::code::walk::says_generated",
+    ),
+    (
+        "look for the onnx runtime shared object in /usr/lib and the cache",
+        "model::runtime::places",
+    ),
+    (
+        "rank hits by several keys, ascending or descending, missing ones last",
+        "lexical::sort::compare",
+    ),
+    (
+        "zstd compression and row group size of parquet",
+        "ingest::export::write::properties",
+    ),
+    (
+        "interrupt a long-running sqlite statement at its deadline",
+        "sql::import::sqlite::Clock::watch",
+    ),
+];
+
+/// Words that say nothing about what is asked for.
+const SMALL: [&str; 17] = [
+    "the", "of", "by", "is", "a", "an", "in", "and", "or", "to", "at", "its", "on", "for", "their",
+    "before", "ones",
+];
+
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    let words = words.filter(|word| !word.is_empty()).map(str::to_lowercase);
+    words
+        .filter(|word| !SMALL.contains(&word.as_str()))
+        .collect()
+}
+
+#[test]
+#[ignore = "encodes this repository, which takes minutes"]
+fn ten_questions_in_other_words_find_their_function_among_the_first_three() {
+    let Some(models) = folder(MODEL).and_then(|folder| Some(folder.parent()?.to_path_buf())) else {
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let mut config: Config = config_in(home.path());
+    config.models.folders = vec![models];
+    let catalog = Catalog::new(&config).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let definition = Definition::from_file(&root.join("indexes/code.toml")).unwrap();
+    let index = catalog.create(definition).unwrap();
+    let options = CodeOptions {
+        repository: "gleaner".to_string(),
+        walk: WalkLimits::default(),
+        parse: gleaner::code::Limits::default(),
+    };
+    let loading = Loading {
+        settings: &config.ingest,
+        rejects: &home.path().join("rejects.jsonl"),
+        progress: &Progress::new(),
+    };
+    load_code(&index, &root.join("src"), &options, loading).unwrap();
+    let mut missed = Vec::new();
+    for (question, symbol) in QUESTIONS {
+        let filter = serde_json::json!("kind = \"function\" OR kind = \"method\"");
+        let request = SearchRequest {
+            filter: Some(serde_json::from_value(filter).unwrap()),
+            k: Some(50),
+            ..words_of(question)
+        };
+        let hits = ask(&index, &request).hits;
+        let of = |hit: &gleaner::search::Hit, field: &str| {
+            let value = hit.document.get(field).and_then(Value::as_str);
+            value.unwrap_or_default().to_string()
+        };
+        let place = hits.iter().position(|hit| of(hit, "symbol") == symbol);
+        if let Some(place) = place {
+            let name = symbol.rsplit("::").next().unwrap().replace('_', " ");
+            let told = words(&format!("{name} {}", of(&hits[place], "docstring")));
+            let shared: Vec<String> = words(question)
+                .into_iter()
+                .filter(|word| told.contains(word))
+                .collect();
+            assert!(shared.is_empty(), "{question}: {shared:?}");
+        }
+        if place.is_none_or(|place| place >= 3) {
+            let first: Vec<String> = hits.iter().take(3).map(|hit| of(hit, "symbol")).collect();
+            missed.push(format!("{question}: {place:?}, before it {first:?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}

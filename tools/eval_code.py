@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Code search through the service: what `make eval-code` runs.
+
+Writes the functions of CoSQA as files, loads the folder as `gleaner ingest --code` loads any other,
+serves it, and asks the development queries over HTTP: by words, by vectors, and by both. Writes
+reports/eval-code.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any, Dict, List
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from cache import write_atomically  # noqa: E402
+from clients import serve  # noqa: E402
+from console import SetupError, duration, fail  # noqa: E402
+from measure import bench_data  # noqa: E402
+from run import PROGRAM, PROJECT, installed  # noqa: E402
+
+MODES = {"words": "lexical", "vectors": "dense", "both": "hybrid"}
+#: Hits that are looked through; a function may be several.
+DEPTH = 100
+
+
+def rows(path: Path) -> List[Dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def ask(url: str, query: str, mode: str) -> List[str]:
+    """Names of the functions' files, the best first."""
+    body = {"query": query, "mode": mode, "k": DEPTH, "fields": ["path"]}
+    request = urllib.request.Request(
+        f"{url}/v1/indexes/cosqa/search", json.dumps(body).encode("utf-8"), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        hits = json.load(answer)["hits"]
+    return list(dict.fromkeys(hit["document"]["path"].split(".")[0] for hit in hits))
+
+
+def measured(ranks: List[int]) -> Dict[str, float]:
+    """Of places from 1, 0 where it was not found."""
+    return {
+        "mrr": sum(1 / rank for rank in ranks if rank) / len(ranks),
+        "recall@10": sum(1 <= rank <= 10 for rank in ranks) / len(ranks),
+    }
+
+
+def evaluate(program: Path, collection: Path) -> Dict[str, Any]:
+    report: Dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        code = folder / "cosqa"
+        code.mkdir()
+        for row in rows(collection / "corpus.jsonl"):
+            (code / f"{row['_id']}.py").write_text(row["text"] + "\n", encoding="utf-8")
+        started = time.monotonic()
+        command = [str(program), "ingest", "cosqa", "--code", str(code), "--create", "--data", str(folder / "data")]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, universal_newlines=True)
+        if done.returncode != 0:
+            raise SetupError(f"loading ended with status {done.returncode}; its message is above")
+        print(f"{done.stdout.strip()}\nloaded in {duration(time.monotonic() - started)}")
+        queries = {row["_id"]: row["text"] for row in rows(collection / "queries.jsonl")}
+        judged = (collection / "qrels" / "dev.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        right = {query: answer for query, answer, _ in (line.split("\t") for line in judged)}
+        process, url = serve(program, folder)
+        try:
+            for name, mode in MODES.items():
+                found = [ask(url, queries[query], mode) for query in right]
+                places = zip(found, right.values())
+                report[name] = measured([hits.index(one) + 1 if one in hits else 0 for hits, one in places])
+        finally:
+            process.terminate()
+            process.wait()
+    return report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", type=Path)
+    options = parser.parse_args()
+    data = bench_data(os.environ)
+    if data is None:
+        return 0
+    report = evaluate(options.binary or installed(PROGRAM), data / "code" / "cosqa")
+    print("| | MRR | recall@10 |\n|---|---|---|")
+    for name, found in report.items():
+        print(f"| {name} | {found['mrr']:.4f} | {found['recall@10']:.4f} |")
+    reports = PROJECT / "reports"
+    reports.mkdir(exist_ok=True)
+    write_atomically(reports / "eval-code.json", json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SetupError as error:
+        fail(error)
