@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::Context;
+use super::ingest_source::SourceFlags;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
 use crate::ingest::{
-    Format, Mapping, Progress, Reporter, Show, SourceOptions, Summary, load_files, manifest,
+    Input, Progress, Reporter, Show, Summary, load_files, manifest, proposal_in_words, propose,
+    resolve,
 };
 
 /// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
@@ -18,20 +20,14 @@ use crate::ingest::{
 pub(super) struct Ingest {
     /// Name of the index.
     index: String,
-    /// The files; .gz and .zst are unpacked on the way.
+    /// Files, folders, patterns (data/**/*.parquet) and URLs (s3://, gs://, az://, https://);
+    /// .gz and .zst are unpacked on the way.
     #[arg(required_unless_present = "code")]
-    files: Vec<PathBuf>,
+    files: Vec<String>,
     #[command(flatten)]
     code: super::ingest_code::CodeFlags,
-    /// What the files hold [default: by their names].
-    #[arg(long, value_enum)]
-    format: Option<FileFormat>,
-    /// Read a column as a field of another name: COLUMN=FIELD; may be repeated.
-    #[arg(long = "map", value_name = "COLUMN=FIELD")]
-    map: Vec<String>,
-    /// Leave a column out; may be repeated.
-    #[arg(long, value_name = "COLUMN")]
-    drop: Vec<String>,
+    #[command(flatten)]
+    source: SourceFlags,
     /// Where rows that do not fit are written, with their reasons
     /// [default: INDEX-rejects.jsonl in the current folder].
     #[arg(long, value_name = "FILE")]
@@ -43,21 +39,6 @@ pub(super) struct Ingest {
     /// Show no progress.
     #[arg(long)]
     quiet: bool,
-}
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FileFormat {
-    /// Parquet.
-    Parquet,
-    /// One JSON object a line.
-    Jsonl,
-    /// A JSON list of objects.
-    Json,
-    /// Comma-separated, with a header.
-    Csv,
-    /// Tab-separated, with a header.
-    Tsv,
 }
 
 #[derive(Serialize)]
@@ -76,31 +57,20 @@ impl Ingest {
                 .code
                 .run(context, &self.index, self.create, self.rejects, self.quiet);
         }
+        let options = self.source.options(&context.config)?;
+        let inputs = resolve(&self.files, options.format)?;
         let catalog = context.catalog()?;
         let index = match catalog.get(&self.index) {
-            Err(error) if self.create && is_not_found(&error) => {
-                catalog.create(self.definition()?)?
+            Err(error) if self.create && !self.code.dry_run && is_not_found(&error) => {
+                catalog.create(definition(&self.index, first(&inputs)?)?)?
             }
             got => got?,
         };
-        let mut mapping = Mapping {
-            drop: self.drop,
-            ..Mapping::default()
-        };
-        for rename in &self.map {
-            mapping.add(rename)?;
+        if self.code.dry_run {
+            let proposal = propose(&index, first(&inputs)?, &options)?;
+            return context.print(&proposal, proposal_in_words);
         }
-        let options = SourceOptions {
-            format: self.format.map(|format| match format {
-                FileFormat::Parquet => Format::Parquet,
-                FileFormat::Jsonl => Format::Jsonl,
-                FileFormat::Json => Format::Json,
-                FileFormat::Csv => Format::Csv,
-                FileFormat::Tsv => Format::Tsv,
-            }),
-            mapping,
-            max_row_bytes: context.config.ingest.row_bytes,
-        };
+        let files: Vec<PathBuf> = inputs.iter().map(|i| PathBuf::from(i.location())).collect();
         let rejects = self
             .rejects
             .unwrap_or_else(|| PathBuf::from(format!("{}-rejects.jsonl", self.index)));
@@ -113,7 +83,7 @@ impl Ingest {
         let reporter = Reporter::start(progress.clone(), show);
         let outcome = load_files(
             &index,
-            &self.files,
+            &files,
             &options,
             &context.config.ingest,
             &rejects,
@@ -154,28 +124,29 @@ fn none_loaded(loaded: &Loaded) -> Result<()> {
     )
 }
 
-impl Ingest {
-    /// The definition that the first file brings along, under the name that is asked for.
-    fn definition(&self) -> Result<Definition> {
-        let file = self.files.first().map(PathBuf::as_path);
-        let manifest = file.map(manifest).transpose()?.flatten();
-        let Some(manifest) = manifest else {
-            return Err(Problem::new(
-                Code::InvalidFile,
-                "the first file does not say how its index was defined",
-            )
-            .field("create")
-            .found(file.unwrap_or(Path::new("")).display())
-            .expected(
-                "a file of gleaner export, or an index created first: gleaner index create FILE.toml",
-            )
-            .into());
-        };
-        Ok(Definition {
-            name: self.index.clone(),
-            ..manifest.definition
-        })
-    }
+/// The definition that a file brings along, under the name that is asked for.
+fn definition(name: &str, input: &Input) -> Result<Definition> {
+    let Some(manifest) = manifest(Path::new(input.location()))? else {
+        return Err(Problem::new(
+            Code::InvalidFile,
+            "the first file does not say how its index was defined",
+        )
+        .field("create")
+        .found(input.location())
+        .expected(
+            "a file of gleaner export, or an index created first: gleaner index create FILE.toml",
+        )
+        .into());
+    };
+    Ok(Definition {
+        name: name.into(),
+        ..manifest.definition
+    })
+}
+
+fn first(inputs: &[Input]) -> Result<&Input> {
+    let none = || Error::Bug("names that stand for nothing were taken".into());
+    inputs.first().ok_or_else(none)
 }
 
 pub(super) fn is_not_found(error: &Error) -> bool {

@@ -248,6 +248,8 @@ pub struct Ingest {
     pub queue: usize,
     /// Longest row, in bytes.
     pub row_bytes: usize,
+    /// Largest record batch of an Arrow file, in bytes, which is decoded at once.
+    pub arrow_batch_bytes: usize,
 }
 
 impl Default for Ingest {
@@ -256,6 +258,7 @@ impl Default for Ingest {
             batch_documents: 512,
             queue: 2,
             row_bytes: 32 << 20,
+            arrow_batch_bytes: 256 << 20,
         }
     }
 }
@@ -421,6 +424,8 @@ const MAX_TOKENS: u64 = 100_000_000;
 /// Longest body, field or row, in bytes: what is written has to fit one batch of the
 /// store, which holds less than 2 GiB.
 const MAX_MESSAGE: u64 = 1 << 30;
+/// Largest record batch: 16 GiB.
+const MAX_ARROW_BATCH: u64 = 16 << 30;
 /// Most memory of one cache or buffer, in bytes.
 const MAX_MEMORY: u64 = 1 << 40;
 /// Most documents in one batch of a load.
@@ -599,6 +604,11 @@ impl Config {
             ),
             ("ingest.queue", n(ingest.queue), 1..=MAX_QUEUE),
             ("ingest.row_bytes", n(ingest.row_bytes), 1..=MAX_MESSAGE),
+            (
+                "ingest.arrow_batch_bytes",
+                n(ingest.arrow_batch_bytes),
+                1..=MAX_ARROW_BATCH,
+            ),
         ];
         for (key, value, range) in ranges {
             if !range.contains(&value) {
