@@ -10,11 +10,13 @@
 //! [`Error`]: crate::error::Error
 //! [`Problem`]: crate::error::Problem
 
+mod budget;
 mod code;
 mod coerce;
 mod export;
 mod footer;
 mod format;
+mod load;
 mod mapping;
 mod names;
 mod pipeline;
@@ -22,6 +24,7 @@ mod progress;
 mod readers;
 mod rejects;
 mod source;
+mod standin;
 mod text;
 
 pub use code::{
@@ -33,8 +36,12 @@ pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
 pub use mapping::Mapping;
 pub use names::{Items, NameOptions, read_aliases, read_names};
-pub use pipeline::{Incoming, load_files, load_rows};
+pub use load::{Place, load_files};
+pub(crate) use load::{InputRows, RowOrigin, check_inputs};
+pub use pipeline::{Incoming, load_rows};
+pub(crate) use pipeline::{End, Flow, Tally};
 pub use progress::{Progress, Reporter, Show, Summary};
 pub use rejects::{Reject, Rejects};
 pub use source::{DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions};
+pub use standin::{Fingerprint, Input, Position, resolve};
 pub(crate) use text::{Text, stream_error};
