@@ -61,7 +61,9 @@ impl Prepared {
 
     /// Takes the vectors of passages from whoever knows them by their texts.
     pub(super) fn know<'v>(&mut self, vector_of: impl Fn(&str) -> Option<&'v [f32]>) {
-        let known = self.passages().map(|text| vector_of(text).map(<[f32]>::to_vec));
+        let known = self
+            .passages()
+            .map(|text| vector_of(text).map(<[f32]>::to_vec));
         let known: Vec<_> = known.collect();
         self.known = known;
     }
@@ -77,7 +79,11 @@ impl Prepared {
                     (span.start as usize, span.end as usize) == (range.start, range.end)
                 };
                 stored.spans.len() == self.passages.len()
-                    && stored.spans.iter().zip(&self.passages).all(|(s, r)| starts(s, r))
+                    && stored
+                        .spans
+                        .iter()
+                        .zip(&self.passages)
+                        .all(|(s, r)| starts(s, r))
             }
         }
     }

@@ -43,12 +43,12 @@ pub use definition::{
 };
 pub use document::{Encoded, Prepared};
 pub use held::Held;
+pub use jobs::JobNotes;
 pub use once::{Once, Step};
 pub use open::Index;
 pub(crate) use open::sync_parent;
 pub use read::{Current, Fetched, PassageVector, Stats, Stored};
 pub use reindex::{Reindex, ReindexPhase, ReindexProgress, ReindexRequest, ReindexState};
-pub use jobs::JobNotes;
 pub use rerank::{Cascade, MAX_RERANK_DEPTH, Rerank};
 pub use same::Same;
 pub use snapshot::Snapshot;

@@ -36,7 +36,10 @@ impl Index {
     ) -> Result<Vec<Result<Same, Prepared>>> {
         // Keeps what is read here from being given back meanwhile.
         let _view = self.view();
-        let ids: Vec<&str> = prepared.iter().map(|one| one.document.id.as_str()).collect();
+        let ids: Vec<&str> = prepared
+            .iter()
+            .map(|one| one.document.id.as_str())
+            .collect();
         let ordinals = self.store.ordinals(&ids)?;
         if ordinals.iter().all(Option::is_none) {
             return Ok(prepared.into_iter().map(Err).collect());
@@ -131,7 +134,9 @@ impl Index {
             .spans
             .iter()
             .zip(rows)
-            .filter_map(|(span, row)| Some((text.get(span.start as usize..span.end as usize)?, row)))
+            .filter_map(|(span, row)| {
+                Some((text.get(span.start as usize..span.end as usize)?, row))
+            })
             .collect();
         one.know(|passage| known.get(passage).copied());
     }

@@ -10,10 +10,10 @@ use serde_json::Value as Json;
 use super::standin::{next_of, open_at};
 use super::{
     Incoming, Input, Original, Position, Progress, Reject, Rejects, Source, SourceOptions, coerce,
-    coerce_vector, load_rows,
+    coerce_vector, load_rows, resolve,
 };
 use crate::config::Ingest;
-use crate::error::{Problem, Result};
+use crate::error::{Code, Problem, Result};
 use crate::index::{Carry, Index};
 
 /// Inputs up to which each is opened before anything is loaded, so that one that cannot be read
@@ -44,7 +44,7 @@ pub fn load_files(
         rows,
         settings,
         progress,
-        |origin: RowOrigin, problem| rejects.write(&origin.reject(&inputs, &problem)),
+        |origin: RowOrigin, problem| rejects.write(&origin.reject(&inputs, None, &problem)),
     );
     // What was loaded before a failure is durable and is made visible all the same.
     let refreshed = index.refresh();
@@ -64,19 +64,25 @@ pub(crate) fn check_inputs(inputs: &[Input], options: &SourceOptions) -> Result<
     Ok(())
 }
 
+/// An input as it is now.
+///
+/// # Errors
+/// `invalid_file` where it is gone.
+pub(crate) fn look_again(input: &Input) -> Result<Input> {
+    let name = input.location().to_string();
+    let found = resolve(std::slice::from_ref(&name), None)?;
+    found.into_iter().next().ok_or_else(|| {
+        Problem::new(
+            Code::InvalidFile,
+            format!("{name}: there is no such file any more"),
+        )
+        .into()
+    })
+}
+
 /// How far a load has come among its inputs.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Default,
-    Serialize,
-    Deserialize,
-    JsonSchema,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
 )]
 pub struct Place {
     /// Inputs that were read to their ends.
@@ -96,11 +102,18 @@ pub(crate) struct RowOrigin {
 }
 
 impl RowOrigin {
-    /// The row and what is wrong with it.
-    pub(crate) fn reject(&self, inputs: &[Input], problem: &Problem) -> Reject {
+    /// The row and what is wrong with it; files below `folder` are named from there.
+    pub(crate) fn reject(
+        &self,
+        inputs: &[Input],
+        folder: Option<&Path>,
+        problem: &Problem,
+    ) -> Reject {
         let input = usize::try_from(self.behind.input).ok();
         let input = input.and_then(|input| inputs.get(input));
         let file = Path::new(input.map_or("", Input::location));
+        let below = folder.and_then(|folder| file.strip_prefix(folder).ok());
+        let file = below.unwrap_or(file);
         Reject::new(file, self.number, self.line, problem, &self.original)
     }
 }

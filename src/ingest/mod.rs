@@ -34,12 +34,12 @@ pub use code::{
 pub use coerce::{coerce, coerce_vector};
 pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
+pub(crate) use load::{InputRows, RowOrigin, check_inputs, look_again};
+pub use load::{Place, load_files};
 pub use mapping::Mapping;
 pub use names::{Items, NameOptions, read_aliases, read_names};
-pub use load::{Place, load_files};
-pub(crate) use load::{InputRows, RowOrigin, check_inputs};
-pub use pipeline::{Incoming, load_rows};
 pub(crate) use pipeline::{End, Flow, Tally};
+pub use pipeline::{Incoming, load_rows};
 pub use progress::{Progress, Reporter, Show, Summary};
 pub use rejects::{Reject, Rejects};
 pub use source::{DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions};

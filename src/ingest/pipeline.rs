@@ -262,8 +262,7 @@ impl Flow<'_> {
         mut outlet: Outlet<'_, M>,
     ) -> Result<Option<u64>> {
         let most_rows = self.settings.batch_documents;
-        let most_bytes =
-            (self.settings.memory / SHARES).clamp(LEAST_BATCH_BYTES, MOST_BATCH_BYTES);
+        let most_bytes = (self.settings.memory / SHARES).clamp(LEAST_BATCH_BYTES, MOST_BATCH_BYTES);
         let mut batch = Batch::with_capacity(most_rows);
         let mut failure = None;
         for row in rows {
@@ -278,7 +277,10 @@ impl Flow<'_> {
                 }
             };
             self.progress.rows.fetch_add(1, Relaxed);
-            let problem = match incoming.map_err(Error::from).and_then(|i| self.item(i.into())) {
+            let problem = match incoming
+                .map_err(Error::from)
+                .and_then(|i| self.item(i.into()))
+            {
                 Ok(item) => {
                     batch.add(item, self.index.dimensions());
                     None

@@ -140,8 +140,7 @@ impl Progress {
     pub fn seconds_left(&self) -> Option<f64> {
         let total = self.bytes_total.load(Ordering::Relaxed);
         let read = self.bytes.load(Ordering::Relaxed).min(total);
-        (read > 0)
-            .then(|| self.elapsed().as_secs_f64() * (total - read) as f64 / read as f64)
+        (read > 0).then(|| self.elapsed().as_secs_f64() * (total - read) as f64 / read as f64)
     }
 }
 
