@@ -18,6 +18,7 @@ mod index;
 mod ingest;
 mod ingest_code;
 mod ingest_source;
+mod jobs;
 mod mcp;
 mod models;
 mod reindex;
@@ -94,6 +95,9 @@ enum Command {
     Code(code::CodeCommand),
     /// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
     Ingest(ingest::Ingest),
+    /// List, show, pause, resume, cancel and retry loads.
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
     /// Write an index to a Parquet file, which ingest reads back as it was.
     Export(export::Export),
     /// Search an index.
@@ -191,6 +195,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Index(command) => command.run(&context),
         Command::Code(command) => command.run(&context),
         Command::Ingest(command) => command.run(&context),
+        Command::Jobs(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Entities(command) => command.run(&context),

@@ -246,10 +246,17 @@ pub struct Ingest {
     pub batch_documents: usize,
     /// Batches that may wait between two stages of the pipeline.
     pub queue: usize,
+    /// What documents and vectors on their way may take in memory, in bytes, over all queues
+    /// of a load together.
+    pub memory: usize,
     /// Longest row, in bytes.
     pub row_bytes: usize,
     /// Largest record batch of an Arrow file, in bytes, which is decoded at once.
     pub arrow_batch_bytes: usize,
+    /// Jobs of the API that load at once; of one index always one.
+    pub jobs: usize,
+    /// Folders, and beginnings of URLs, that jobs of the API may read from. None: none may.
+    pub sources: Vec<String>,
 }
 
 impl Default for Ingest {
@@ -257,8 +264,11 @@ impl Default for Ingest {
         Ingest {
             batch_documents: 512,
             queue: 2,
+            memory: 256 << 20,
             row_bytes: 32 << 20,
             arrow_batch_bytes: 256 << 20,
+            jobs: 2,
+            sources: Vec::new(),
         }
     }
 }
@@ -430,6 +440,8 @@ const MAX_ARROW_BATCH: u64 = 16 << 30;
 const MAX_MEMORY: u64 = 1 << 40;
 /// Most documents in one batch of a load.
 const MAX_BATCH: u64 = 65_536;
+/// Least memory of a load, in bytes.
+const MIN_LOAD: u64 = 1 << 20;
 /// Most batches that wait in a load.
 const MAX_QUEUE: u64 = 1024;
 /// Most cursors of an index.
@@ -603,6 +615,8 @@ impl Config {
                 1..=MAX_BATCH,
             ),
             ("ingest.queue", n(ingest.queue), 1..=MAX_QUEUE),
+            ("ingest.memory", n(ingest.memory), MIN_LOAD..=MAX_MEMORY),
+            ("ingest.jobs", n(ingest.jobs), 1..=MAX_THREADS),
             ("ingest.row_bytes", n(ingest.row_bytes), 1..=MAX_MESSAGE),
             (
                 "ingest.arrow_batch_bytes",

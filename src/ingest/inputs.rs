@@ -65,6 +65,33 @@ impl Input {
         }
     }
 
+    /// The same by its absolute path, where it was named from a folder.
+    ///
+    /// # Errors
+    /// `invalid_file` where the folder's name is not UTF-8.
+    pub fn below(mut self, folder: &Path) -> Result<Input> {
+        if !objects::is_url(self.location()) {
+            let path = folder.join(self.location());
+            let name = path.to_str().ok_or_else(|| {
+                invalid(&path.to_string_lossy(), "the name is not UTF-8")
+                    .expected("a name in UTF-8")
+            })?;
+            self.fingerprint.location = name.to_string();
+        }
+        Ok(self)
+    }
+
+    /// The same as it is now.
+    ///
+    /// # Errors
+    /// `invalid_file` where it is gone; operator errors of the disk, the network and the store.
+    pub fn again(&self) -> Result<Input> {
+        match objects::is_url(self.location()) {
+            true => Ok(Input::object(&Object::open(self.location())?)),
+            false => Input::file(Path::new(self.location())),
+        }
+    }
+
     /// The path or URL, as rejects and messages name it.
     pub fn location(&self) -> &str {
         &self.fingerprint.location

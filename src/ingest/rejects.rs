@@ -209,7 +209,12 @@ pub(crate) fn settle(path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     let lines = lines_of(path);
-    let opened = File::open(&lines).map_err(|error| failed(&lines, error))?;
+    let opened = match File::open(&lines) {
+        Ok(opened) => opened,
+        // There were none, or a process before this one came so far.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(&lines, error)),
+    };
     let text = |name: &str, is_optional| Field::new(name, DataType::Utf8, is_optional);
     let count = |name: &str| Field::new(name, DataType::UInt64, true);
     let schema = Arc::new(Schema::new(vec![

@@ -101,6 +101,11 @@ pub(super) enum Kept {
 }
 
 impl Original {
+    /// Of nothing.
+    pub(super) fn none() -> Original {
+        Original(Kept::Text(Vec::new()))
+    }
+
     /// The row as text: the line or value itself, cells with their delimiters, or a
     /// Parquet row as JSON. Bytes that are not UTF-8 become U+FFFD; what JSON cannot
     /// express becomes a string that describes it. Only the start of a row past

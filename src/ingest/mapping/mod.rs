@@ -47,15 +47,9 @@ use crate::error::{Code, Error, Problem};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mapping {
-    /// Column of the file -> field of the index.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    pub columns: IndexMap<String, String>,
     /// Columns to leave out. Parquet and Arrow readers do not even decode them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
-    /// Fields that are more than a column under another name.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    pub fields: IndexMap<String, FieldSource>,
     /// The column that says what is to be done with a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
@@ -63,7 +57,14 @@ pub struct Mapping {
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<RowFilter>,
     /// Whether columns that are not named become fields of their own names.
+    #[serde(skip_serializing_if = "Clone::clone")]
     pub rest: bool,
+    /// Column of the file -> field of the index.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub columns: IndexMap<String, String>,
+    /// Fields that are more than a column under another name.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub fields: IndexMap<String, FieldSource>,
 }
 
 impl Default for Mapping {

@@ -35,6 +35,8 @@ const MAGIC: &[u8] = b"ARROW1";
 const HEAD: u64 = 8;
 /// Before the length of a message, since version 0.15 of Arrow.
 const CONTINUATION: [u8; 4] = [0xff; 4];
+/// Largest footer, and largest header of a message: 64 MiB.
+const MAX_HEADER: usize = 64 << 20;
 /// Bytes asked for at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -97,7 +99,7 @@ impl ArrowRows {
         let path = ranges.name().to_path_buf();
         let head = bytes(&ranges, 0, ranges.total().min(HEAD))?;
         let (schema, version, messages) = match head.starts_with(MAGIC) {
-            true => match footer(&ranges, limit) {
+            true => match footer(&ranges) {
                 Ok((schema, version, blocks)) => {
                     let messages = Messages {
                         blocks,
@@ -427,7 +429,7 @@ fn decoded_bytes(message: &Message<'_>, buffer: &Buffer, header: i32) -> Result<
 type Footer = (Schema, MetadataVersion, VecDeque<Block>);
 
 /// What the footer of a file says: the schema, and where dictionaries and batches lie.
-fn footer(ranges: &Ranges, limit: usize) -> Result<Footer, Error> {
+fn footer(ranges: &Ranges) -> Result<Footer, Error> {
     let (path, total) = (ranges.name(), ranges.total());
     let damaged = |found: String| -> Error {
         invalid(path, "the footer is damaged")
@@ -443,7 +445,7 @@ fn footer(ranges: &Ranges, limit: usize) -> Result<Footer, Error> {
         .try_into()
         .map_err(|_| damaged("no end".into()))?;
     let length = read_footer_length(tail).map_err(|error| damaged(error.to_string()))?;
-    if length as u64 > end || length > limit {
+    if length as u64 > end || length > MAX_HEADER {
         return Err(damaged(format!(
             "a footer of {length} bytes in a file of {total}"
         )));
@@ -543,7 +545,7 @@ fn next_of_stream(stream: &mut BufReader<Onward>, limit: usize) -> Result<Option
         return Ok(None);
     }
     let length = usize::try_from(length).map_err(|_| wrong(format!("a length of {length}")))?;
-    if length > limit {
+    if length > MAX_HEADER {
         return Err(wrong(format!("a header of {length} bytes")));
     }
     let take = |stream: &mut BufReader<Onward>, length: usize, buffer: &mut Vec<u8>| {

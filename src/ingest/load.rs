@@ -1,0 +1,306 @@
+//! Inputs, one after the other, as rows that an index takes.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::{
+    Incoming, Input, Operation, Original, Position, Progress, Reject, Rejects, Source,
+    SourceOptions, coerce, coerce_vector, load_rows,
+};
+use crate::config::Ingest;
+use crate::document::read_id;
+use crate::error::{Error, Problem, Result};
+use crate::index::{Carry, Index};
+
+/// Inputs up to which each is opened, until one can be, before anything is loaded: that none can
+/// be read is noticed at once.
+const OPENED_BEFORE: usize = 100;
+
+/// Loads files into an index, makes the documents visible, and returns the rejects
+/// file if there was a row to reject.
+///
+/// # Errors
+/// What ends a load: the disk, the network, the encoder; or that none of the files can be
+/// read. Bad rows do not, nor do row groups or files that are damaged: they are in the rejects,
+/// and what can be read is loaded.
+pub fn load_files(
+    index: &Index,
+    files: &[PathBuf],
+    options: &SourceOptions,
+    settings: &Ingest,
+    rejects: &Path,
+    progress: &Progress,
+) -> Result<Option<PathBuf>> {
+    let inputs = files.iter().map(|file| Input::file(file));
+    let inputs = inputs.collect::<Result<Vec<Input>>>()?;
+    check_inputs(&inputs, options)?;
+    let mut rejects = Rejects::new(rejects);
+    let rows = InputRows::new(index, &inputs, options, Place::default(), progress);
+    let loaded = load_rows(
+        index,
+        rows,
+        settings,
+        progress,
+        |origin: RowOrigin, problem| rejects.write(&origin.reject(&inputs, None, &problem)),
+    );
+    // What was loaded before a failure is durable and is made visible all the same.
+    let refreshed = index.refresh();
+    let rejects = rejects.finish()?;
+    loaded?;
+    refreshed.map(|_| rejects)
+}
+
+/// Opens inputs and looks whether they can be read so, unless there are very many. A few that
+/// cannot are for the rejects; where it is all of them, something is wrong with what was asked.
+///
+/// # Errors
+/// What is wrong with the first, where none can be read.
+pub(crate) fn check_inputs(inputs: &[Input], options: &SourceOptions) -> Result<()> {
+    let mut first = None;
+    for input in inputs.iter().take(OPENED_BEFORE) {
+        match Source::open_at(input, options, Position::default()) {
+            Ok(_) => return Ok(()),
+            Err(error @ Error::User(_)) => drop(first.get_or_insert(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    first
+        .filter(|_| inputs.len() <= OPENED_BEFORE)
+        .map_or(Ok(()), Err)
+}
+
+/// An input as it is now.
+///
+/// # Errors
+/// `invalid_file` where it is gone.
+pub(crate) fn look_again(input: &Input) -> Result<Input> {
+    input.again()
+}
+
+/// Behind everything that can be read of a file which is damaged.
+const END: Position = Position {
+    row_group: u64::MAX,
+    row: 0,
+};
+
+/// How far a load has come among its inputs.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Place {
+    /// Inputs that were read to their ends.
+    pub input: u64,
+    /// The place in the next one.
+    #[serde(flatten)]
+    pub position: Position,
+}
+
+/// Where a row is from.
+pub(crate) struct RowOrigin {
+    /// Where reading goes on behind it.
+    pub behind: Place,
+    /// None for a file of which nothing more can be read.
+    number: Option<u64>,
+    row_group: Option<u64>,
+    /// Rows that it stands for.
+    pub rows: u64,
+    line: Option<u64>,
+    original: Original,
+}
+
+impl RowOrigin {
+    /// The row and what is wrong with it; files below `folder` are named from there.
+    pub(crate) fn reject(
+        &self,
+        inputs: &[Input],
+        folder: Option<&Path>,
+        problem: &Problem,
+    ) -> Reject {
+        let input = usize::try_from(self.behind.input).ok();
+        let input = input.and_then(|input| inputs.get(input));
+        let file = Path::new(input.map_or("", Input::location));
+        let below = folder.and_then(|folder| file.strip_prefix(folder).ok());
+        let file = below.unwrap_or(file);
+        match self.number {
+            Some(number) => Reject::new(file, number, self.line, problem, &self.original)
+                .within(self.row_group, self.rows),
+            None => Reject::of_file(file, problem),
+        }
+    }
+}
+
+/// The rows of inputs from a place on, one input after the other. An error is the last item.
+pub(crate) struct InputRows<'a> {
+    index: &'a Index,
+    inputs: &'a [Input],
+    options: &'a SourceOptions,
+    progress: &'a Progress,
+    at: Place,
+    open: Option<Open>,
+}
+
+struct Open {
+    source: Source,
+    carry: Carry,
+    /// Bytes that are counted as read.
+    counted: u64,
+}
+
+impl<'a> InputRows<'a> {
+    /// Counts the inputs' bytes, and those that lie before the place as read.
+    pub(crate) fn new(
+        index: &'a Index,
+        inputs: &'a [Input],
+        options: &'a SourceOptions,
+        from: Place,
+        progress: &'a Progress,
+    ) -> InputRows<'a> {
+        let total = inputs.iter().map(Input::bytes).sum();
+        progress.bytes_total.fetch_add(total, Relaxed);
+        let before = usize::try_from(from.input).unwrap_or(usize::MAX);
+        let read = inputs.iter().take(before).map(Input::bytes).sum();
+        progress.bytes.fetch_add(read, Relaxed);
+        InputRows {
+            index,
+            inputs,
+            options,
+            progress,
+            at: from,
+            open: None,
+        }
+    }
+
+    /// A file of which nothing more can be read, for what reason.
+    fn damaged(&mut self, problem: Problem) -> (RowOrigin, Result<Incoming, Problem>) {
+        self.open = None;
+        self.at.position = END;
+        let origin = RowOrigin {
+            behind: self.at,
+            number: None,
+            row_group: None,
+            rows: 1,
+            line: None,
+            original: Original::none(),
+        };
+        (origin, Err(problem))
+    }
+
+    fn open(&self, input: &Input) -> Result<Open> {
+        let source = Source::open_at(input, self.options, self.at.position)?;
+        let carry = match source.manifest() {
+            Some(manifest) => {
+                let carry = self.index.carries(
+                    &manifest.definition,
+                    manifest.fingerprint.as_deref(),
+                    manifest.dimensions,
+                );
+                // Texts that come from other columns are not those that were encoded.
+                match self.options.mapping.is_empty() {
+                    true => carry,
+                    false => carry.without_encoded(),
+                }
+            }
+            None => Carry::default(),
+        };
+        Ok(Open {
+            source,
+            carry,
+            counted: 0,
+        })
+    }
+
+    /// The next row of the input that is open; None at its end.
+    fn row(&mut self) -> Option<Result<(RowOrigin, Result<Incoming, Problem>)>> {
+        let Open {
+            source,
+            carry,
+            counted,
+        } = self.open.as_mut()?;
+        let row = source.next()?;
+        let read = source.bytes_read();
+        let more = read.saturating_sub(*counted);
+        self.progress.bytes.fetch_add(more, Relaxed);
+        *counted += more;
+        let mut row = match row {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error)),
+        };
+        if let (false, Ok(Json::Object(object))) = (source.format().is_typed(), &mut row.json) {
+            let definition = self.index.definition();
+            coerce(&definition.fields, object);
+            let embedding = definition.embedding.as_ref();
+            if let Some(field) = embedding.and_then(|e| e.vector_field.as_deref()) {
+                coerce_vector(field, object);
+            }
+        }
+        self.at.position = row.next();
+        // Each row that cannot be read is counted, whatever tells of it.
+        let more = row.rows.saturating_sub(1);
+        self.progress.rows.fetch_add(more, Relaxed);
+        self.progress.rejected.fetch_add(more, Relaxed);
+        let has_groups = source.format().has_groups();
+        let id_field = self.index.definition().id_field.as_str();
+        let incoming = row.json.and_then(|json| {
+            let id = || read_id(id_field, json.get(id_field));
+            Ok(match (row.operation, row.vectors) {
+                (Operation::Delete, _) => Incoming::deletion(id()?),
+                (Operation::Update, _) => Incoming::update(id()?, json),
+                (Operation::Upsert, Some(vectors)) => Incoming::carrying(json, vectors, *carry),
+                (Operation::Upsert, None) => Incoming::from(json),
+            })
+        });
+        let origin = RowOrigin {
+            behind: self.at,
+            number: Some(row.number),
+            row_group: has_groups.then_some(row.position.row_group),
+            rows: row.rows,
+            line: row.line,
+            original: row.original,
+        };
+        Some(Ok((origin, incoming)))
+    }
+}
+
+impl Iterator for InputRows<'_> {
+    type Item = Result<(RowOrigin, Result<Incoming, Problem>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.open.is_none() {
+                let input = self.inputs.get(usize::try_from(self.at.input).ok()?)?;
+                // One that came to its end by damage has been told about.
+                if self.at.position != END {
+                    match self.open(input) {
+                        Ok(open) => self.open = Some(open),
+                        Err(Error::User(problem)) => return Some(Ok(self.damaged(*problem))),
+                        Err(error) => {
+                            self.at.input = u64::MAX;
+                            return Some(Err(error));
+                        }
+                    }
+                }
+            }
+            match self.row() {
+                Some(Err(Error::User(problem))) => return Some(Ok(self.damaged(*problem))),
+                Some(Err(error)) => {
+                    self.open = None;
+                    self.at.input = u64::MAX;
+                    return Some(Err(error));
+                }
+                Some(row) => return Some(row),
+                None => {
+                    self.open = None;
+                    self.progress.files.fetch_add(1, Relaxed);
+                    self.at = Place {
+                        input: self.at.input + 1,
+                        position: Position::default(),
+                    };
+                }
+            }
+        }
+    }
+}
