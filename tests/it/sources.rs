@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::datatypes::*;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use gleaner::error::{Code, Error};
@@ -238,7 +237,7 @@ fn reading_goes_on_from_any_row() {
     ] {
         let whole = rows(&at(name));
         let json: Vec<&Json> = whole.iter().map(|row| row.json.as_ref().unwrap()).collect();
-        assert!(json.iter().eq(&objects), "{name}");
+        assert!(json.into_iter().eq(&objects), "{name}");
         for (i, row) in whole.iter().enumerate() {
             assert_eq!(row.number, i as u64 + 1, "{name}");
             let options = SourceOptions::default();

@@ -147,14 +147,14 @@ fn is_within(value: &Json, range: &Range) -> bool {
 }
 
 /// What a literal or a string can be taken for.
-enum Meant<'a> {
+enum Meant {
     Whole(i64),
     Number(f64),
     Date(i64),
-    Text(&'a str),
+    Text,
 }
 
-fn meant(text: &str) -> Meant<'_> {
+fn meant(text: &str) -> Meant {
     let trimmed = text.trim();
     if let Ok(whole) = trimmed.parse() {
         return Meant::Whole(whole);
@@ -164,7 +164,7 @@ fn meant(text: &str) -> Meant<'_> {
     }
     match parse_date(trimmed) {
         Some(date) => Meant::Date(date),
-        None => Meant::Text(text),
+        None => Meant::Text,
     }
 }
 
@@ -248,7 +248,7 @@ fn overlaps(extent: &Extent, range: &Range) -> bool {
                 Literal::Json(_) => return None,
             };
             match (extent.is_date, meant(text)) {
-                (false, Meant::Text(_)) | (true, Meant::Date(_)) => {}
+                (false, Meant::Text) | (true, Meant::Date(_)) => {}
                 _ => return None,
             }
         }

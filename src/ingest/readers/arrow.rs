@@ -42,7 +42,6 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// An Arrow file or stream, read from one of its rows to its last.
 pub(in crate::ingest) struct ArrowRows {
-    path: PathBuf,
     messages: Messages,
     decoder: FileDecoder,
     /// With strings as bytes.
@@ -144,7 +143,6 @@ impl ArrowRows {
         Ok(ArrowRows {
             decoder: decoder(Arc::new(schema)),
             bytes: decoder(hinted),
-            path,
             messages,
             columns,
             limit,

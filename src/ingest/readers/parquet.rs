@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
@@ -477,7 +477,6 @@ fn unmarked(kind: &Type) -> Result<TypePtr, ParquetError> {
 
 /// An Arrow field with bytes in the place of strings.
 fn bytes_field(field: &FieldRef) -> FieldRef {
-    let list = |item: &FieldRef| bytes_field(item);
     let kind = match field.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Binary,
         DataType::Dictionary(_, values)
@@ -488,14 +487,16 @@ fn bytes_field(field: &FieldRef) -> FieldRef {
         {
             DataType::Binary
         }
-        DataType::List(item) => DataType::List(list(item)),
-        DataType::LargeList(item) => DataType::LargeList(list(item)),
-        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(list(item), *length),
+        DataType::List(item) => DataType::List(bytes_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(bytes_field(item)),
+        DataType::FixedSizeList(item, length) => {
+            DataType::FixedSizeList(bytes_field(item), *length)
+        }
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(bytes_field).collect()),
         DataType::Map(entries, sorted) => DataType::Map(bytes_field(entries), *sorted),
         _ => return Arc::clone(field),
     };
-    Arc::new(Field::new(field.name(), kind, field.is_nullable()))
+    Arc::new(field.as_ref().clone().with_data_type(kind))
 }
 
 fn invalid(path: &Path, message: &str) -> Problem {
