@@ -17,6 +17,7 @@ mod fusion;
 mod index;
 mod ingest;
 mod ingest_code;
+mod ingest_source;
 mod jobs;
 mod mcp;
 mod models;
