@@ -369,10 +369,15 @@ impl Inner {
             // Its turn has come, and is not noted yet.
             report.state = JobState::Running;
         }
-        let waits = || state.waiting.iter().any(|waiting| waiting.id == job.id);
-        if report.interrupted && waits() {
-            report.state = JobState::Queued;
-            report.interrupted = false;
+        if live.is_none() && matches!(job.state, JobState::Queued | JobState::Running) {
+            let waits = state.waiting.iter().any(|waiting| waiting.id == job.id);
+            // Nobody will run what neither runs nor waits: it was left by another process, or
+            // is the copy that a restored snapshot or a reindexing made.
+            report.interrupted = !waits;
+            report.state = match waits {
+                true => JobState::Queued,
+                false => JobState::Paused,
+            };
         }
         report
     }

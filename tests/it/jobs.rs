@@ -142,6 +142,11 @@ fn killed(rows: &[Value], batch: &str, kills: usize, seed: u64, whole: Duration)
         met += usize::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
         child.wait().unwrap();
+        // One that is done is not begun once more.
+        let jobs = place.json(&["jobs", "list", "notes"]);
+        if jobs["jobs"][0]["state"] == "done" {
+            return (place, met);
+        }
     }
     let output = load(&place, batch).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -212,16 +217,17 @@ fn ctrl_c_halts_a_job_and_its_id_goes_on_with_it() {
     let rows = rows(6_000, 3);
     let place = place_with(&rows);
     let child = load(&place, "10").spawn().unwrap();
-    let id = loop {
-        std::thread::sleep(Duration::from_millis(300));
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_raw(child.id() as i32).unwrap(),
-            rustix::process::Signal::INT,
-        );
-        break child.wait_with_output().unwrap();
-    };
-    let said = String::from_utf8(id.stderr).unwrap();
-    assert_eq!(id.status.code(), Some(1), "{said}");
+    // At work, as its first rejects tell.
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !place.path("notes-rejects.jsonl").exists() {
+        assert!(Instant::now() < limit, "it does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let halted = child.wait_with_output().unwrap();
+    let said = String::from_utf8(halted.stderr).unwrap();
+    assert_eq!(halted.status.code(), Some(1), "{said}");
     assert!(said.contains("gleaner jobs resume notes"), "{said}");
     let jobs = place.json(&["jobs", "list", "notes"]);
     let job = &jobs["jobs"][0];
