@@ -377,6 +377,28 @@ fn arrow_files_are_read_up_to_their_damage() {
 }
 
 #[test]
+fn files_of_real_writers_are_read_as_they_were_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/writers/fixtures");
+    let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+    let expected: serde_json::Map<String, Json> = serde_json::from_str(&text).unwrap();
+    assert_eq!(expected.len(), 5);
+    for (name, documents) in &expected {
+        let all = rows(&folder.join(name));
+        assert_eq!(all.len(), documents.as_object().unwrap().len(), "{name}");
+        for row in all {
+            let json = row.json.unwrap();
+            let expected = &documents[json["id"].as_str().unwrap()];
+            for (column, value) in expected.as_object().unwrap() {
+                assert_eq!(json.get(column), Some(value), "{name}, row {}, {column}", row.number);
+            }
+            let known = expected.as_object().unwrap();
+            let more: Vec<_> = json.as_object().unwrap().keys().collect();
+            assert_eq!(more.len(), known.len(), "{name}, row {}: {more:?}", row.number);
+        }
+    }
+}
+
+#[test]
 fn row_groups_without_wanted_rows_are_not_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");

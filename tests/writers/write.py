@@ -1,9 +1,10 @@
 """Writes files with every writer and every type it has, and what their rows are.
 
-    write.py FOLDER
+    write.py FOLDER [--fixtures]
 
 Makes FOLDER/NAME.EXT and FOLDER/expected.json: for each file the documents that it holds, by
-their ids. What is expected is said here beside the values, never read back from a file.
+their ids. What is expected is said here beside the values, never read back from a file. With
+--fixtures only the small files that tests without Python read (tests/writers/fixtures).
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 
+#: Whether to make the small ones.
+FIXTURES = "--fixtures" in sys.argv
+KEPT = ("pyarrow_delta.parquet", "pyarrow_zstd.feather", "polars_zstd.parquet", "duckdb_zstd.parquet", "pandas.parquet")
 #: Rows of a file, and of a row group or batch.
-ROWS, GROUP = 30, 10
+ROWS, GROUP = (6, 3) if FIXTURES else (30, 10)
 UTC = dt.timezone.utc
 NOON = dt.datetime(2024, 5, 1, 12, 30, 0, 250000)
 LONG = decimal.Decimal("12345678901234567890.1234567890")
@@ -179,7 +183,7 @@ def duckdb_files(files: Files) -> None:
     one = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
     kinds = [
         ("t", "'naïve'::VARCHAR", "naïve"),
-        ("tiny", "-128::TINYINT", -128),
+        ("tiny", "(-128)::TINYINT", -128),
         ("big", "9223372036854775807::BIGINT", 2**63 - 1),
         ("ubig", "18446744073709551615::UBIGINT", 2**64 - 1),
         ("f", "9.99::FLOAT", 9.99),
@@ -247,7 +251,7 @@ def pandas_files(files: Files) -> None:
     plain = {name: expected[name] for name in ("id", "category", "nullable", "lists")}
     lines = frame[list(plain)]
     lines.to_json(files.path("pandas.jsonl", plain), orient="records", lines=True)
-    lines.to_json(files.path("pandas.json.zst", plain), orient="records", compression="zstd")
+    lines.to_json(files.path("pandas.json.gz", plain), orient="records", compression="gzip")
     texts = {"id": ids(), "category": expected["category"], "text": expected["text"]}
     frame[list(texts)].to_csv(files.path("pandas.csv.gz", texts), index=False)
     frame[list(texts)].to_csv(files.path("pandas.tsv", texts), index=False, sep="\t")
@@ -257,7 +261,11 @@ def main() -> None:
     files = Files(Path(sys.argv[1]))
     for write in (pyarrow_files, polars_files, duckdb_files, pandas_files):
         write(files)
-    (files.folder / "expected.json").write_text(json.dumps(files.expected), encoding="utf-8")
+    if FIXTURES:
+        for name in set(files.expected) - set(KEPT):
+            (files.folder / name).unlink()
+        files.expected = {name: files.expected[name] for name in KEPT}
+    (files.folder / "expected.json").write_text(json.dumps(files.expected, ensure_ascii=False), encoding="utf-8")
 
 
 if __name__ == "__main__":
