@@ -18,6 +18,7 @@ mod encode;
 mod place;
 mod plan;
 mod run;
+mod stages;
 mod unit;
 
 pub use encode::{ShardEncoder, ShardState, ShardSummary};
