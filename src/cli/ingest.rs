@@ -47,7 +47,7 @@ pub(super) struct Ingest {
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum FileFormat {
+pub(super) enum FileFormat {
     /// Parquet.
     Parquet,
     /// One JSON object a line.
@@ -58,6 +58,18 @@ enum FileFormat {
     Csv,
     /// Tab-separated, with a header.
     Tsv,
+}
+
+impl FileFormat {
+    pub(super) fn format(self) -> Format {
+        match self {
+            FileFormat::Parquet => Format::Parquet,
+            FileFormat::Jsonl => Format::Jsonl,
+            FileFormat::Json => Format::Json,
+            FileFormat::Csv => Format::Csv,
+            FileFormat::Tsv => Format::Tsv,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -91,13 +103,7 @@ impl Ingest {
             mapping.add(rename)?;
         }
         let options = SourceOptions {
-            format: self.format.map(|format| match format {
-                FileFormat::Parquet => Format::Parquet,
-                FileFormat::Jsonl => Format::Jsonl,
-                FileFormat::Json => Format::Json,
-                FileFormat::Csv => Format::Csv,
-                FileFormat::Tsv => Format::Tsv,
-            }),
+            format: self.format.map(FileFormat::format),
             mapping,
             max_row_bytes: context.config.ingest.row_bytes,
         };

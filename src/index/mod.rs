@@ -18,6 +18,7 @@ mod digests;
 mod document;
 mod feedback;
 mod filling;
+mod follow;
 mod held;
 mod once;
 mod open;
@@ -40,6 +41,7 @@ pub use definition::{
     Passages, SearchDefaults, check_name,
 };
 pub use document::{Encoded, Prepared};
+pub use follow::{AttachedProblem, AttachedStatus, Following, Looked, Origin};
 pub use held::Held;
 pub use once::{Once, Step};
 pub use open::Index;

@@ -21,6 +21,7 @@ mod pipeline;
 mod progress;
 mod readers;
 mod rejects;
+mod shards;
 mod source;
 mod text;
 
@@ -36,5 +37,9 @@ pub use names::{Items, NameOptions, read_aliases, read_names};
 pub use pipeline::{Incoming, load_files, load_rows};
 pub use progress::{Progress, Reporter, Show, Summary};
 pub use rejects::{Reject, Rejects};
+pub use shards::{
+    Part, PlanOptions, PlanSummary, RunSummary, Shard, ShardEncoder, ShardState, ShardSummary,
+    Stamp, Unit, UnitFailure, read_definition, read_plan, run_units, write_plan,
+};
 pub use source::{DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions};
 pub(crate) use text::{Text, stream_error};

@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 
+use super::shards::check_shard;
 use super::{Original, Progress, Reject, Rejects, Source, SourceOptions, coerce, coerce_vector};
 use crate::config::Ingest;
 use crate::error::{Error, Problem, Result};
@@ -46,6 +47,7 @@ pub fn load_files(
     rejects: &Path,
     progress: &Progress,
 ) -> Result<Option<PathBuf>> {
+    index.check_writable()?;
     // Every file is opened before anything is loaded: a misspelt name is noticed at once.
     let mut sources = Vec::with_capacity(files.len());
     for file in files {
@@ -54,6 +56,16 @@ pub fn load_files(
             .bytes_total
             .fetch_add(source.bytes_total(), Relaxed);
         sources.push(source);
+    }
+    for source in &sources {
+        if let Some(manifest) = source.manifest() {
+            let carry = index.carries(
+                &manifest.definition,
+                manifest.fingerprint.as_deref(),
+                manifest.dimensions,
+            );
+            check_shard(index, manifest, carry, &source.path().display().to_string())?;
+        }
     }
     let mut rejects = Rejects::new(rejects);
     let mut failure = None;
