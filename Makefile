@@ -198,6 +198,12 @@ crash-test: setup ## kills the server 200 times while it is written to; writes r
 		cargo test $(CARGO_FLAGS) --test it -- crash:: --nocapture
 	@cat reports/crash.json
 
+.PHONY: kill-test
+kill-test: setup ## kills a load of 50,000 documents 20 times; writes reports/jobs.json
+	@mkdir -p reports
+	@$(ENV) GLEANER_JOB_KILLS=$${GLEANER_JOB_KILLS:-20} GLEANER_JOBS_REPORT="$(CURDIR)/reports/jobs.json" \
+		cargo test $(CARGO_FLAGS) --test it -- jobs::a_long_job --nocapture
+
 # Python with PyTorch, apart from everything else: only training needs it.
 TRAINING := $(CACHE)/training-venv
 TRAIN := PYTHONPATH=training "$(TRAINING)/bin/python" -m encoders
