@@ -111,6 +111,10 @@ bench-search: $(BENCH_BUILD) ## latency and throughput of searches; writes repor
 bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports/ingest.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench ingest
 
+.PHONY: bench-loading
+bench-loading: $(BENCH_BUILD) ## LanceDB, Chroma and Milvus Lite load and answer the same; writes reports/loading.json and a table of docs/benchmarks.md
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_loading.py --markdown docs/benchmarks.md
+
 .PHONY: bench-recovery
 bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a million documents; writes reports/recovery.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench recovery

@@ -17,10 +17,10 @@ from typing import Callable, List, Sequence, Tuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from encoders import place
+from encoders.export import expanded
 from encoders.model import Bert
 
 from .states import Graphs, Kept, key, means
@@ -49,12 +49,12 @@ def bert_of(name: str) -> Bert:
     """The encoder's layers as they were trained."""
     bert = Bert.read(place.base())
     if name != "all-minilm-l6-v2":
-        trained = load_file(place.PROJECT / "models" / name / "layers.safetensors")
+        trained = expanded(place.PROJECT / "models" / name / "layers.safetensors")
         whole = bert.state_dict()
         missing = [one for one in trained if one not in whole]
         if missing:
             raise ValueError(f"{name}: {missing[0]} is no layer of the base")
-        bert.load_state_dict({**whole, **{one: value.float() for one, value in trained.items()}})
+        bert.load_state_dict({**whole, **{one: torch.from_numpy(value).float() for one, value in trained.items()}})
     return bert.eval()
 
 
