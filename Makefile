@@ -88,6 +88,18 @@ test-databases: setup ## schemas imported from PostgreSQL and MariaDB, where the
 test-generators: setup training-env ## encoder-decoder models exported by optimum, beside PyTorch; fetches the exporter once
 	$(call step,generators,$(ENV) $(PYTHON) tools/generators.py --packages "$(CACHE)/training-venv")
 
+# A build of its own, minutes the first time: nothing else here needs the engine.
+.PHONY: check-ballista
+check-ballista: models-for-tests ## units of encoding on two Ballista executors, one of them killed, against encoding here; builds Ballista once
+	$(call step,build of ballista/,$(ENV) cargo build $(CARGO_FLAGS) --manifest-path ballista/Cargo.toml --target-dir "$$CARGO_TARGET_DIR/ballista")
+	$(call step,tests of ballista/,$(ENV) cargo test $(CARGO_FLAGS) --manifest-path ballista/Cargo.toml --target-dir "$$CARGO_TARGET_DIR/ballista")
+	$(call step,S3 server,$(ENV) cargo build $(CARGO_FLAGS) --example s3_server)
+	$(call step,ballista,$(ENV) $(PYTHON) tools/check_cluster.py ballista --binary "$$CARGO_TARGET_DIR/debug/gleaner" --engine "$$CARGO_TARGET_DIR/ballista/debug/gleaner-ballista" --s3-server "$$CARGO_TARGET_DIR/debug/examples/s3_server")
+
+.PHONY: check-ray
+check-ray: models-for-tests ## the same on two workers of Ray; fetches it once
+	$(call step,ray,$(ENV) $(PYTHON) tools/check_cluster.py ray --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
 .PHONY: eval-keys
 eval-keys: setup ## how many of the foreign keys of Spider's training databases are inferred, and how many rightly
 	@$(ENV) cargo test $(CARGO_FLAGS) --lib sql::infer -- --ignored --nocapture
@@ -103,6 +115,10 @@ bench-search: $(BENCH_BUILD) ## latency and throughput of searches; writes repor
 .PHONY: bench-ingest
 bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports/ingest.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench ingest
+
+.PHONY: bench-loading
+bench-loading: $(BENCH_BUILD) ## LanceDB, Chroma and Milvus Lite load and answer the same; writes reports/loading.json and a table of docs/benchmarks.md
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_loading.py --markdown docs/benchmarks.md
 
 .PHONY: bench-recovery
 bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a million documents; writes reports/recovery.json

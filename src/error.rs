@@ -59,6 +59,8 @@ pub enum Code {
     IndexNotFound,
     /// There is an index of that name already.
     IndexExists,
+    /// The index was built elsewhere and cannot be changed here.
+    IndexReadOnly,
     /// An alias stands for the index.
     IndexAliased,
     /// The alias was moved to another index while a write was under way.
@@ -138,6 +140,7 @@ impl Code {
             Code::InvalidName => "invalid_name",
             Code::IndexNotFound => "index_not_found",
             Code::IndexExists => "index_exists",
+            Code::IndexReadOnly => "index_read_only",
             Code::IndexAliased => "index_aliased",
             Code::AliasMoved => "alias_moved",
             Code::ReindexNeeded => "reindex_needed",

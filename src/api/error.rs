@@ -137,6 +137,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::IndexExists
         | Code::CatalogExists
+        | Code::IndexReadOnly
         | Code::IndexAliased
         | Code::ReindexNeeded
         | Code::TaskRunning

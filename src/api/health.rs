@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::SecondsFormat;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,10 @@ pub struct HealthAnswer {
     pub status: String,
     /// Version of gleaner.
     pub version: String,
+    /// What answers nevertheless, and perhaps not from the newest: attached indexes whose store
+    /// cannot be reached, or whose newest snapshot cannot be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Whether requests will be answered without waiting for something to be opened.
@@ -31,10 +36,24 @@ pub struct ReadyAnswer {
     pub reasons: Vec<String>,
 }
 
-pub(super) async fn health() -> Result<Response, ApiError> {
+pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let warnings = app
+        .catalog
+        .attached()
+        .into_iter()
+        .filter_map(|(name, status)| {
+            let problem = status.problem?;
+            let since = problem.since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            Some(format!(
+                "attached index {name:?}: {} since {since}; it answers from {}",
+                problem.code,
+                status.snapshot.as_deref().unwrap_or("no snapshot yet")
+            ))
+        });
     let answer = HealthAnswer {
         status: "ok".into(),
         version: env!("CARGO_PKG_VERSION").into(),
+        warnings: warnings.collect(),
     };
     Ok(json::answer(StatusCode::OK, &answer)?)
 }

@@ -94,14 +94,16 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
     let jobs = app.jobs.clone();
-    let row_bytes = app.row_bytes;
+    let settings = app.ingest.clone();
     let create = move || {
         let request: JobRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        request.mapping.check()?;
         let options = JobOptions {
             source: SourceOptions {
                 format: request.format,
                 mapping: request.mapping,
-                max_row_bytes: row_bytes,
+                max_row_bytes: settings.row_bytes,
+                max_batch_bytes: settings.arrow_batch_bytes,
                 ..SourceOptions::default()
             },
             max_rejects: request.max_rejects,

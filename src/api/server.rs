@@ -103,6 +103,9 @@ impl Server {
         let refresher = catalog
             .refresh_in_background()
             .map_err(|e| Error::operator_from("cannot start a thread", e))?;
+        let following = catalog
+            .follow_in_background()
+            .map_err(|e| Error::operator_from("cannot start a thread", e))?;
         let warm_up = WarmUp::start(catalog.clone(), self.app.readiness.clone())?;
 
         let jobs = self.app.jobs.clone();
@@ -134,6 +137,7 @@ impl Server {
             () = overdue => warn!("stopping although connections are still open"),
         }
         let finish = move || {
+            drop(following);
             drop(warm_up);
             drop(refresher);
             jobs.stop();

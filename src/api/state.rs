@@ -79,8 +79,8 @@ pub(super) struct App {
     pub tasks: Tasks,
     /// Loads of files.
     pub jobs: Arc<Jobs>,
-    /// Longest row of those, in bytes.
-    pub row_bytes: usize,
+    /// How they read.
+    pub ingest: config::Ingest,
     /// Those who watch them.
     pub watchers: Gate,
     /// Exports that are being sent.
@@ -97,7 +97,7 @@ impl App {
         let bodies = config.limits.body_bytes.saturating_mul(BODIES) / BODY_UNIT;
         App {
             jobs: Arc::new(Jobs::new(catalog.clone(), config)),
-            row_bytes: config.ingest.row_bytes,
+            ingest: config.ingest.clone(),
             watchers: Gate::new(WATCHERS, server.queue, patience),
             catalog,
             schemas: Arc::new(Schemas::new(&config.data.folder)),

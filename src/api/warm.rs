@@ -87,6 +87,11 @@ fn warm(catalog: &Catalog, readiness: &Readiness, stopped: &Receiver<()>) {
                 reasons.push("the indexes cannot be listed; the log says why".into());
             }
         }
+        for (name, status) in catalog.attached() {
+            if status.snapshot.is_none() {
+                reasons.push(format!("index {name:?} is attached and not downloaded yet"));
+            }
+        }
         let ready = reasons.is_empty();
         *readiness.0.lock() = reasons;
         if ready {

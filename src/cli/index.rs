@@ -1,4 +1,4 @@
-//! `gleaner index`: create, list, show, change, compact, reindex and remove indexes.
+//! `gleaner index`: create, list, show, change, compact, reindex, attach and remove indexes.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::{Context, reindex};
 use crate::error::{Code, Problem, Result};
-use crate::index::{Defined, Definition, Index, ReindexRequest, Stats};
+use crate::index::{Defined, Definition, Index, Origin, ReindexRequest, Stats};
 
-/// Create, list, show, change, compact, reindex and remove indexes.
+/// Create, list, show, change, compact, reindex, attach and remove indexes.
 #[derive(Debug, Subcommand)]
 pub(super) enum IndexCommand {
     /// Create an index from a definition, or put another definition of one that is there
@@ -47,6 +47,21 @@ pub(super) enum IndexCommand {
         /// An alias of the index, or a free name, to stand for the new one at the end.
         #[arg(long)]
         alias: Option<String>,
+    },
+    /// Attach an index that is built elsewhere, from its snapshots in an object store; or look
+    /// for a newer snapshot of one that is attached. It is read-only here.
+    Attach {
+        /// Name of the index here.
+        name: String,
+        /// The place of its snapshots, such as s3://BUCKET/PREFIX: what --location names where
+        /// they are taken.
+        url: String,
+        /// Its name there [default: the name here].
+        #[arg(long, value_name = "NAME")]
+        index: Option<String>,
+        /// Seconds between two looks of a server for a newer snapshot; 0 for none.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        follow: u64,
     },
     /// Remove an index and everything in it.
     Delete {
@@ -193,6 +208,33 @@ impl IndexCommand {
                     alias,
                 };
                 reindex::run(context, &catalog, &index, request)
+            }
+            IndexCommand::Attach {
+                name,
+                url,
+                index,
+                follow,
+            } => {
+                let origin = Origin {
+                    url,
+                    index: index.unwrap_or(name.clone()),
+                    follow_s: follow,
+                };
+                let looked = catalog.attach(&name, origin)?;
+                context.print(&looked, |looked| {
+                    let state = match looked.changed {
+                        true => "answers from",
+                        false => "is the newest already:",
+                    };
+                    format!(
+                        "{} {state} {}, {} documents; {} objects downloaded, {:.1} MB",
+                        looked.name,
+                        looked.snapshot.id,
+                        looked.snapshot.documents,
+                        looked.new_objects,
+                        looked.new_bytes as f64 / 1e6
+                    )
+                })
             }
             IndexCommand::Delete { index } => {
                 catalog.remove(&index)?;

@@ -101,7 +101,7 @@ impl Ingest {
             return context.print(&proposal, proposal_in_words);
         }
         // What is wrong at first sight makes no job.
-        check_inputs(&inputs, &source)?;
+        check_inputs(&index, &inputs, &source)?;
         let twin = unfinished_twin(&index, &self.index, &inputs, &source)?;
         let resumed = twin.is_some();
         let job = match twin {

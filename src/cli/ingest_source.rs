@@ -34,7 +34,7 @@ pub(super) struct SourceFlags {
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum FileFormat {
+pub(super) enum FileFormat {
     /// Parquet.
     Parquet,
     /// Arrow, a file or a stream; Feather.
@@ -47,6 +47,19 @@ enum FileFormat {
     Csv,
     /// Tab-separated, with a header.
     Tsv,
+}
+
+impl FileFormat {
+    pub(super) fn format(self) -> Format {
+        match self {
+            FileFormat::Parquet => Format::Parquet,
+            FileFormat::Arrow => Format::Arrow,
+            FileFormat::Jsonl => Format::Jsonl,
+            FileFormat::Json => Format::Json,
+            FileFormat::Csv => Format::Csv,
+            FileFormat::Tsv => Format::Tsv,
+        }
+    }
 }
 
 impl SourceFlags {
@@ -68,17 +81,11 @@ impl SourceFlags {
         }
         mapping.check()?;
         Ok(SourceOptions {
-            format: self.format.map(|format| match format {
-                FileFormat::Parquet => Format::Parquet,
-                FileFormat::Arrow => Format::Arrow,
-                FileFormat::Jsonl => Format::Jsonl,
-                FileFormat::Json => Format::Json,
-                FileFormat::Csv => Format::Csv,
-                FileFormat::Tsv => Format::Tsv,
-            }),
+            format: self.format.map(FileFormat::format),
             mapping,
             max_row_bytes: config.ingest.row_bytes,
             max_batch_bytes: config.ingest.arrow_batch_bytes,
+            ..SourceOptions::default()
         })
     }
 }

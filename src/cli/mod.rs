@@ -1,10 +1,12 @@
 //! The command line: one file per command.
 //!
 //! With `--json` a command prints one document on standard output; logs and progress go
-//! to standard error. Exit status: 0 success, 1 failure, 2 usage.
+//! to standard error. Exit status: 0 success, 1 failure, 2 usage;
+//! `encode` alone tells failures apart (75: trying again may help).
 
 mod cascade;
 mod code;
+mod encode;
 mod entities;
 mod entities_fit;
 mod entities_link;
@@ -87,7 +89,7 @@ struct Global {
 enum Command {
     /// Serve the REST API.
     Serve(serve::Serve),
-    /// Create, list, show, change, compact, reindex and remove indexes.
+    /// Create, list, show, change, compact, reindex, attach and remove indexes.
     #[command(subcommand)]
     Index(index::IndexCommand),
     /// Write what models of code are trained on.
@@ -95,6 +97,10 @@ enum Command {
     Code(code::CodeCommand),
     /// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
     Ingest(ingest::Ingest),
+    /// Encode rows of a source into a Parquet file, which ingest loads without encoding.
+    Encode(encode::Encode),
+    /// Cut sources into units for encode: on this machine, or on a cluster.
+    Manifest(encode::Manifest),
     /// List, show, pause, resume, cancel and retry loads.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
@@ -159,12 +165,16 @@ impl Context {
 /// Runs the command line and returns its exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let is_unit = matches!(cli.command, Command::Encode(_));
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whoever reads has left, perhaps (`2>&1 | head`): no reason to panic.
             let _ = writeln!(std::io::stderr(), "gleaner: {error}");
-            ExitCode::FAILURE
+            match is_unit {
+                true => ExitCode::from(encode::Exit::of(&error) as u8),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -195,6 +205,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Index(command) => command.run(&context),
         Command::Code(command) => command.run(&context),
         Command::Ingest(command) => command.run(&context),
+        Command::Encode(command) => command.run(&context),
+        Command::Manifest(command) => command.run(&context),
         Command::Jobs(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),

@@ -4,6 +4,7 @@
 //! repository lists every key with its default and why it is what it is; a test holds
 //! that file and these defaults together.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -211,6 +212,29 @@ pub struct Snapshots {
     /// endpoints come from the environment. Unset: `snapshots` in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// Indexes that are built elsewhere, to be attached from their snapshots.
+    pub attached: Vec<Attached>,
+}
+
+/// An index that is built elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Attached {
+    /// Its name here.
+    pub name: String,
+    /// The place of its snapshots in an object store, as `location` names it where they are
+    /// taken.
+    pub url: String,
+    /// Its name there. Unset: the name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// Seconds between two looks for a newer snapshot; 0 for none.
+    #[serde(default = "follow_s")]
+    pub follow_s: u64,
+}
+
+fn follow_s() -> u64 {
+    60
 }
 
 impl Snapshots {
@@ -219,6 +243,32 @@ impl Snapshots {
     /// # Errors
     /// `invalid_configuration`.
     pub fn check(&self) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for attached in &self.attached {
+            let checked = match objects::is_url(&attached.url) {
+                true => objects::check(&attached.url),
+                false => Err(Problem::new(
+                    Code::InvalidConfiguration,
+                    "an index is attached from an object store",
+                )
+                .found(&attached.url)
+                .expected("the URL of an object store")
+                .into()),
+            };
+            checked.map_err(|error| match error {
+                Error::User(problem) => problem.field("snapshots.attached.url").into(),
+                other => other,
+            })?;
+            if !names.insert(&attached.name) {
+                return Err(Problem::new(
+                    Code::InvalidConfiguration,
+                    "two attached indexes have one name",
+                )
+                .field("snapshots.attached.name")
+                .found(&attached.name)
+                .into());
+            }
+        }
         let checked = match self.location.as_deref() {
             None => Ok(()),
             Some("") => Err(Problem::new(

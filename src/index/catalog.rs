@@ -10,6 +10,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tracing::{error, info, warn};
 
 use super::aliases::Aliases;
+use super::follow::Attachments;
 use super::open::{is_in_use, is_marked, remove_folder, sync_parent, with_suffix};
 use super::snapshots::Location;
 use super::write::moved;
@@ -68,6 +69,8 @@ pub struct Catalog {
     pub(super) changing: Mutex<()>,
     /// Indexes that are made anew, under way or ended, by the name of the one that is read.
     pub(super) reindexes: Mutex<BTreeMap<String, Arc<Reindex>>>,
+    /// Indexes that were built elsewhere.
+    pub(super) attached: Attachments,
     /// Where its snapshots are.
     pub(super) location: Location,
     /// Taking, restoring and removing snapshots, one at a time.
@@ -112,12 +115,14 @@ impl Catalog {
             indexes: RwLock::default(),
             changing: Mutex::default(),
             reindexes: Mutex::default(),
+            attached: Attachments::open(&config.data.folder),
             location: Location::new(config),
             snapshotting: Mutex::default(),
             doors: Mutex::default(),
             chair: Mutex::default(),
         };
         catalog.finish_removals()?;
+        catalog.attach_configured(&config.snapshots.attached)?;
         Ok(catalog)
     }
 
@@ -175,6 +180,12 @@ impl Catalog {
                 names.push(name);
             }
         }
+        let attached = self.attached.all().into_iter();
+        names.extend(
+            attached
+                .filter(|one| one.current().is_some())
+                .map(|one| one.name().to_string()),
+        );
         names.sort();
         Ok(names)
     }
@@ -251,6 +262,7 @@ impl Catalog {
     ) -> Result<T> {
         for _ in 0..MOVES {
             let index = self.get(name)?;
+            index.check_writable()?;
             let still = || {
                 index.name() == name || self.aliases.resolve(name).as_deref() == Some(index.name())
             };
@@ -351,7 +363,12 @@ impl Catalog {
             }
         }
         let started = Instant::now();
-        let opened = Index::open(&self.path(name), &self.settings);
+        let path = self.path(name);
+        let mut opened = Index::open(&path, &self.settings);
+        if opened.is_err() && self.path(name) != path {
+            // Another version has come to count, and this one was removed.
+            opened = Index::open(&self.path(name), &self.settings);
+        }
         let _changing = self.changing.lock();
         // Removed while it was opened, and perhaps created anew.
         if let Some(index) = self.indexes.read().get(name) {
@@ -361,6 +378,9 @@ impl Catalog {
             return Err(self.not_found(name));
         }
         let index = Arc::new(opened?);
+        if let Some(attachment) = self.attached.get(name) {
+            index.set_attached(attachment);
+        }
         info!(
             index = name,
             documents = index.view().documents,
@@ -415,7 +435,8 @@ impl Catalog {
 
     pub(super) fn check_free(&self, name: &str) -> Result<()> {
         let is_alias = self.aliases.resolve(name).is_some();
-        if is_alias || self.path(name).exists() {
+        let is_attached = self.attached.get(name).is_some();
+        if is_alias || is_attached || self.path(name).exists() {
             let what = match is_alias {
                 true => "an alias",
                 false if is_marked(&self.path(name)) => {
@@ -439,9 +460,14 @@ impl Catalog {
     ///
     /// # Errors
     /// `index_not_found`; `index_aliased` where an alias stands for it; `task_running` while
-    /// it is reindexed; `overloaded` if searches or writes under way hold it for longer than
+    /// it is reindexed or a newer version of it is fetched; `overloaded` if searches or writes under way hold it for longer than
     /// two seconds. Then it is left as it was.
     pub fn remove(&self, name: &str) -> Result<()> {
+        let attachment = self.attached.get(name);
+        let _looking = match &attachment {
+            Some(attachment) => Some(attachment.at_rest()?),
+            None => None,
+        };
         // Not while it is being opened: the store works by path.
         let door = self.doors.lock().get(name).cloned();
         let _opening = door.as_ref().map(|door| door.lock());
@@ -467,6 +493,12 @@ impl Catalog {
                 "index {name:?} is not removed: another process has it open"
             ))
             .advice("ask a running server to (DELETE, docs/rest.md), or stop it"));
+        }
+        if let Some(attachment) = &attachment {
+            self.attached.forget(name);
+            attachment.remove()?;
+            info!(index = name, "removed");
+            return Ok(());
         }
         // Renamed first: from that moment the name is free and nothing half-removed
         // is ever opened.
@@ -561,8 +593,10 @@ impl Catalog {
         })
     }
 
+    /// The folder of an index.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        let attached = self.attached.get(name).and_then(|one| one.current());
+        attached.unwrap_or_else(|| self.folder.join(name))
     }
 
     /// Whether there is an index of this name, opened or not. One that a reindexing is

@@ -153,6 +153,7 @@ impl Index {
 
     /// Keeps a combiner; its number. It is not used yet.
     pub fn keep_combiner(&self, combiner: Combiner, report: serde_json::Value) -> Result<u32> {
+        self.check_writable()?;
         let _changing = self.combiners_changing.lock();
         let mut kept = Combiners::read(&self.store)?;
         kept.last += 1;
@@ -225,6 +226,7 @@ impl Index {
         &self,
         change: impl FnOnce(&mut Combiners) -> Result<()>,
     ) -> Result<CombinerStatus> {
+        self.check_writable()?;
         {
             let _changing = self.combiners_changing.lock();
             let mut kept = Combiners::read(&self.store)?;

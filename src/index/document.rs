@@ -16,7 +16,7 @@ use crate::vector::{Metric, check_stored};
 const MAX_PASSAGES: usize = 1 << 16;
 
 /// A document that fits its index, cut and ready to be encoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Prepared {
     /// The checked document.
     pub document: Document,

@@ -18,6 +18,7 @@ impl Index {
         still: Still<'_>,
         step: Option<&Step<'_>>,
     ) -> Result<u64> {
+        self.check_writable()?;
         // A reindexing that takes over what is here holds up writers while it moves the alias.
         let _writer = self.writer.lock();
         if !still() {

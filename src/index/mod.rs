@@ -18,6 +18,7 @@ mod digests;
 mod document;
 mod feedback;
 mod filling;
+mod follow;
 mod held;
 mod jobs;
 mod once;
@@ -42,6 +43,7 @@ pub use definition::{
     Passages, SearchDefaults, check_name,
 };
 pub use document::{Encoded, Prepared};
+pub use follow::{AttachedProblem, AttachedStatus, Following, Looked, Origin};
 pub use held::Held;
 pub use jobs::JobNotes;
 pub use once::{Once, Step};

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::catalog::Settings;
 use super::combiner::{self, ActiveCombiner};
+use super::follow::Attachment;
 use super::held::Held;
 use super::redefine::Described;
 use super::view::Epoch;
@@ -56,6 +57,8 @@ pub struct Index {
     held: Held,
     /// The combiner that searches use.
     pub(super) combiner: ArcSwap<ActiveCombiner>,
+    /// Where it is from, if it was built elsewhere.
+    pub(super) attached: OnceLock<Arc<Attachment>>,
     /// Held while what is kept of combiners is read and written again.
     pub(super) combiners_changing: Mutex<()>,
 }
@@ -249,6 +252,7 @@ impl Index {
             writer: Mutex::new(Writer::new((*live).clone(), seq)),
             once: Arc::default(),
             held: Held::new(),
+            attached: OnceLock::new(),
             combiner: ArcSwap::from_pointee(combiner),
             combiners_changing: Mutex::new(()),
         })

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::Index;
 use super::write::version_of;
+use super::{AttachedStatus, Index};
 use crate::error::{Code, Error, Problem, Result};
 use crate::store::{PassageSpan, StoredVectors};
 
@@ -69,6 +69,9 @@ pub struct Stats {
     pub visible_seq: u64,
     /// Version of the combiner that hybrid searches use; 0 for the one that is shipped.
     pub combiner: u32,
+    /// Where it is from, if it was built elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<AttachedStatus>,
 }
 
 impl Index {
@@ -198,6 +201,7 @@ impl Index {
             durable_seq: self.store.durable_seq(),
             visible_seq: view.seq,
             combiner: self.combiner().version,
+            attached: self.attached.get().map(|one| one.status()),
         }
     }
 }

@@ -162,6 +162,7 @@ impl Index {
             ))
             .into());
         }
+        self.check_writable()?;
         // The word index is laid out in the order of the fields.
         let mut fields = definition.fields.clone();
         fields.sort_by_cached_key(|name, _| current.fields.get_index_of(name));

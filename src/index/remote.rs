@@ -66,28 +66,28 @@ const OBJECTS: &str = "objects";
 
 /// The list of a snapshot's files.
 #[derive(Debug, Serialize, Deserialize)]
-struct List {
+pub(super) struct List {
     format: u32,
     #[serde(flatten)]
-    snapshot: Snapshot,
-    files: Vec<Listed>,
+    pub(super) snapshot: Snapshot,
+    pub(super) files: Vec<Listed>,
     /// SHA-256 of the list as it is written without this.
     sha256: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Listed {
+pub(super) struct Listed {
     /// Below the index's folder, with slashes.
-    path: String,
-    bytes: u64,
+    pub(super) path: String,
+    pub(super) bytes: u64,
     #[serde(flatten)]
-    object: Object,
+    pub(super) object: Object,
 }
 
 /// The name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Object {
-    sha256: String,
+pub(super) struct Object {
+    pub(super) sha256: String,
     /// The snapshot it was uploaded for.
     of: String,
 }
@@ -218,7 +218,7 @@ impl Remote<'_> {
     }
 
     /// The list of a snapshot; `None` where there is no such snapshot.
-    async fn list(&self, id: &str) -> Result<Option<List>> {
+    pub(super) async fn list(&self, id: &str) -> Result<Option<List>> {
         match self.objects.get(&self.json_of(SNAPSHOTS, id)).await? {
             None => Ok(None),
             Some(json) => List::parse(id, &json).map(Some),
@@ -488,14 +488,18 @@ impl Remote<'_> {
     }
 
     /// An error of reading a snapshot, unless the snapshot was removed meanwhile.
-    async fn unless_removed(&self, id: &str, error: Error) -> Result<()> {
+    pub(super) async fn unless_removed(&self, id: &str, error: Error) -> Result<()> {
         match self.objects.is_there(&self.json_of(SNAPSHOTS, id)).await? {
             true => Err(error),
             false => Ok(()),
         }
     }
 
-    async fn read(
+    /// Reads a file of a snapshot through.
+    ///
+    /// # Errors
+    /// `snapshot_damaged` where it is not as it was written.
+    pub(super) async fn read(
         &self,
         id: &str,
         file: &Listed,

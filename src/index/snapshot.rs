@@ -195,7 +195,7 @@ fn is_segment(name: &str) -> bool {
 }
 
 /// Links where the file system can, copies where it cannot.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
     match std::fs::hard_link(from, to) {
         // Nothing else: where `to` is there it may be `from` itself, which copying would empty.

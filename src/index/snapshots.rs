@@ -69,6 +69,7 @@ impl Catalog {
     /// `index_not_found`; operator errors of the disk, and then there is no snapshot.
     pub fn take_snapshot(&self, index: &str) -> Result<Snapshot> {
         let index = self.get(index)?;
+        index.check_writable()?;
         let objects = self.location.objects()?;
         let _taking = self.snapshotting()?;
         let id = Utc::now().format("%Y%m%dT%H%M%S%3fZ").to_string();

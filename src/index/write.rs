@@ -314,6 +314,7 @@ impl Index {
                 }
             }
         }
+        self.check_writable()?;
         let mut writer = self.writer.lock();
         writer.check(self.name())?;
         if !still() {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::shards::check_shard;
 use super::{
     Incoming, Input, Operation, Original, Position, Progress, Reject, Rejects, Source,
     SourceOptions, coerce, coerce_vector, load_rows,
@@ -35,9 +36,10 @@ pub fn load_files(
     rejects: &Path,
     progress: &Progress,
 ) -> Result<Option<PathBuf>> {
+    index.check_writable()?;
     let inputs = files.iter().map(|file| Input::file(file));
     let inputs = inputs.collect::<Result<Vec<Input>>>()?;
-    check_inputs(&inputs, options)?;
+    check_inputs(index, &inputs, options)?;
     let mut rejects = Rejects::new(rejects);
     let rows = InputRows::new(index, &inputs, options, Place::default(), progress);
     let loaded = load_rows(
@@ -58,11 +60,13 @@ pub fn load_files(
 /// cannot are for the rejects; where it is all of them, something is wrong with what was asked.
 ///
 /// # Errors
-/// What is wrong with the first, where none can be read.
-pub(crate) fn check_inputs(inputs: &[Input], options: &SourceOptions) -> Result<()> {
+/// What is wrong with the first, where none can be read; `model_mismatch` for an encoded shard
+/// whose vectors the index cannot take.
+pub(crate) fn check_inputs(index: &Index, inputs: &[Input], options: &SourceOptions) -> Result<()> {
     let mut first = None;
     for input in inputs.iter().take(OPENED_BEFORE) {
-        match Source::open_at(input, options, Position::default()) {
+        let opened = Source::open_at(input, options, Position::default());
+        match opened.and_then(|source| carry_of(index, &source, options)) {
             Ok(_) => return Ok(()),
             Err(error @ Error::User(_)) => drop(first.get_or_insert(error)),
             Err(error) => return Err(error),
@@ -71,6 +75,27 @@ pub(crate) fn check_inputs(inputs: &[Input], options: &SourceOptions) -> Result<
     first
         .filter(|_| inputs.len() <= OPENED_BEFORE)
         .map_or(Ok(()), Err)
+}
+
+/// What of the vectors in a file can be taken over.
+///
+/// # Errors
+/// `model_mismatch` for an encoded shard whose vectors the index cannot take.
+fn carry_of(index: &Index, source: &Source, options: &SourceOptions) -> Result<Carry> {
+    let Some(manifest) = source.manifest() else {
+        return Ok(Carry::default());
+    };
+    let carry = index.carries(
+        &manifest.definition,
+        manifest.fingerprint.as_deref(),
+        manifest.dimensions,
+    );
+    check_shard(index, manifest, carry, &source.path().display().to_string())?;
+    // Texts that come from other columns are not those that were encoded.
+    Ok(match options.mapping.is_empty() {
+        true => carry,
+        false => carry.without_encoded(),
+    })
 }
 
 /// An input as it is now.
@@ -137,7 +162,7 @@ impl RowOrigin {
 pub(crate) struct InputRows<'a> {
     index: &'a Index,
     inputs: &'a [Input],
-    options: &'a SourceOptions,
+    options: SourceOptions,
     progress: &'a Progress,
     at: Place,
     open: Option<Open>,
@@ -164,6 +189,11 @@ impl<'a> InputRows<'a> {
         let before = usize::try_from(from.input).unwrap_or(usize::MAX);
         let read = inputs.iter().take(before).map(Input::bytes).sum();
         progress.bytes.fetch_add(read, Relaxed);
+        let embedding = index.definition().embedding.as_ref();
+        let options = SourceOptions {
+            vector_field: embedding.and_then(|embedding| embedding.vector_field.clone()),
+            ..options.clone()
+        };
         InputRows {
             index,
             inputs,
@@ -190,22 +220,8 @@ impl<'a> InputRows<'a> {
     }
 
     fn open(&self, input: &Input) -> Result<Open> {
-        let source = Source::open_at(input, self.options, self.at.position)?;
-        let carry = match source.manifest() {
-            Some(manifest) => {
-                let carry = self.index.carries(
-                    &manifest.definition,
-                    manifest.fingerprint.as_deref(),
-                    manifest.dimensions,
-                );
-                // Texts that come from other columns are not those that were encoded.
-                match self.options.mapping.is_empty() {
-                    true => carry,
-                    false => carry.without_encoded(),
-                }
-            }
-            None => Carry::default(),
-        };
+        let source = Source::open_at(input, &self.options, self.at.position)?;
+        let carry = carry_of(self.index, &source, &self.options)?;
         Ok(Open {
             source,
             carry,
@@ -243,13 +259,17 @@ impl<'a> InputRows<'a> {
         self.progress.rows.fetch_add(more, Relaxed);
         self.progress.rejected.fetch_add(more, Relaxed);
         let has_groups = source.format().has_groups();
+        let is_export = source.manifest().is_some();
         let id_field = self.index.definition().id_field.as_str();
         let incoming = row.json.and_then(|json| {
             let id = || read_id(id_field, json.get(id_field));
             Ok(match (row.operation, row.vectors) {
                 (Operation::Delete, _) => Incoming::deletion(id()?),
                 (Operation::Update, _) => Incoming::update(id()?, json),
-                (Operation::Upsert, Some(vectors)) => Incoming::carrying(json, vectors, *carry),
+                (Operation::Upsert, Some(vectors)) if is_export => {
+                    Incoming::carrying(json, vectors, *carry)
+                }
+                (Operation::Upsert, Some(vectors)) => Incoming::with_vector(json, vectors.vectors),
                 (Operation::Upsert, None) => Incoming::from(json),
             })
         });

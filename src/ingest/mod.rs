@@ -28,6 +28,7 @@ mod ranges;
 mod readers;
 mod rejects;
 mod remote;
+mod shards;
 mod source;
 mod text;
 
@@ -50,6 +51,10 @@ pub use progress::{Progress, Reporter, Show, Summary};
 pub use propose::{Preview, Proposal, ProposedColumn, proposal_in_words, propose};
 pub use rejects::{Reject, Rejects};
 pub(crate) use rejects::{lines_of, settle};
+pub use shards::{
+    Part, PlanOptions, PlanSummary, RunSummary, Shard, ShardEncoder, ShardState, ShardSummary,
+    Stamp, Unit, UnitFailure, read_definition, read_plan, run_units, write_plan,
+};
 pub use source::{
     DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions,
 };

@@ -38,6 +38,10 @@ pub struct SourceOptions {
     pub max_batch_bytes: usize,
     /// Columns renamed and left out.
     pub mapping: Mapping,
+    /// The field that carries documents' vectors: a column of lists of floats that becomes it
+    /// is given as [`Row::vectors`], and is not in the object. Known only once there is an index.
+    #[serde(skip)]
+    pub vector_field: Option<String>,
 }
 
 impl Default for SourceOptions {
@@ -47,6 +51,7 @@ impl Default for SourceOptions {
             max_row_bytes: DEFAULT_MAX_ROW_BYTES,
             max_batch_bytes: DEFAULT_MAX_BATCH_BYTES,
             mapping: Mapping::default(),
+            vector_field: None,
         }
     }
 }
@@ -67,7 +72,8 @@ pub struct Row {
     pub line: Option<u64>,
     /// Always an object, under the names of the mapping; or why it is none.
     pub json: Result<Json, Problem>,
-    /// Vectors that the document had in the index it was exported from.
+    /// Vectors that the document had in the index it was exported from; or the one that it
+    /// brings, see [`SourceOptions::vector_field`].
     pub vectors: Option<StoredVectors>,
     /// The row as the file has it.
     pub original: Original,
@@ -213,7 +219,8 @@ impl Source {
             false => Some(Applied::new(&mapping)?),
         };
         if format == Format::Parquet {
-            let columns = readers::ParquetRows::open(Ranges::open(path)?, &mapping)?;
+            let mut columns = readers::ParquetRows::open(Ranges::open(path)?, &mapping)?;
+            columns.bring_vectors(options.vector_field.as_ref().filter(|_| mapping.is_plain()));
             let read = columns.read();
             let manifest = columns.manifest().cloned();
             let bytes_total = columns.total();
@@ -231,7 +238,8 @@ impl Source {
         }
         if format == Format::Arrow {
             let limit = options.max_batch_bytes;
-            let rows = readers::ArrowRows::open(Ranges::open(path)?, &mapping, limit)?;
+            let mut rows = readers::ArrowRows::open(Ranges::open(path)?, &mapping, limit)?;
+            rows.bring_vectors(options.vector_field.as_ref().filter(|_| mapping.is_plain()));
             let (bytes_total, bytes_read) = (rows.total(), rows.read());
             return Ok(Source {
                 path: path.to_path_buf(),

@@ -387,6 +387,7 @@ pub struct NewJob {
 /// # Errors
 /// `invalid_configuration` for a limit that is none; an operator's error of the disk.
 pub fn create(index: &Index, new: NewJob, still: Still<'_>) -> Result<Job> {
+    index.check_writable()?;
     if let Some(most) = &new.options.max_rejects {
         most.check()?;
     }

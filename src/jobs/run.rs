@@ -147,7 +147,7 @@ fn load(
     let left = job.inputs.get(first..).unwrap_or_default();
     (running.permitted)(job)?;
     unchanged(left)?;
-    check_inputs(left, &job.options.source)?;
+    check_inputs(index, left, &job.options.source)?;
     let mut rejects = RejectsFile::open(&job.rejects, at.rejects_bytes)?;
     let most = job.options.max_rejects.as_ref();
     let rows = InputRows::new(index, &job.inputs, &job.options.source, at.place, progress);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod assistant;
+mod attached;
 mod bad_input;
 mod bad_models;
 mod bad_requests;
@@ -52,6 +53,7 @@ mod schema_values;
 mod schema_vectors;
 mod schemas;
 mod scripts;
+mod shards;
 mod snapshots;
 mod sources;
 mod support;

@@ -15,6 +15,7 @@
 //! `gleaner.export`.
 
 mod read;
+mod table;
 mod write;
 
 use std::path::Path;
@@ -24,14 +25,16 @@ use serde::{Deserialize, Serialize};
 
 pub(in crate::ingest) use read::Reading;
 pub use write::{Export, export_file};
+pub(in crate::ingest) use write::{Writing, write_whole};
 
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
+use crate::ingest::shards::Shard;
 
 /// The key of a [`Manifest`] in a footer.
 const KEY: &str = "gleaner.export";
 /// The format that this build writes and reads.
-const FORMAT: u32 = 1;
+pub(in crate::ingest) const FORMAT: u32 = 1;
 /// Members of a document in their order, where its columns do not say them.
 const REST: &str = "_rest";
 /// The stored vectors.
@@ -52,6 +55,9 @@ pub struct Manifest {
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// What a shard was made of; absent in an export of an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
 }
 
 /// The manifest of a file; none where it is no export.
@@ -88,4 +94,18 @@ fn arrow_bug(error: impl std::fmt::Display) -> Error {
 /// A batch's column by its name.
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a arrow::array::ArrayRef> {
     batch.column_by_name(name)
+}
+
+/// What the metadata of a file say of it as an export of this format; none where it is none.
+pub(in crate::ingest) fn manifest_in(
+    metadata: &parquet::file::metadata::ParquetMetaData,
+) -> Option<Manifest> {
+    let pairs = metadata.file_metadata().key_value_metadata()?;
+    let text = pairs
+        .iter()
+        .find(|pair| pair.key == KEY)?
+        .value
+        .as_deref()?;
+    let manifest: Manifest = serde_json::from_str(text).ok()?;
+    (manifest.format == FORMAT).then_some(manifest)
 }

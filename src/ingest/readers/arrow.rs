@@ -135,6 +135,7 @@ impl ArrowRows {
         let columns = Columns {
             fields: fields.collect(),
             reading: None,
+            vector: None,
         };
         let hinted: Vec<FieldRef> = schema.fields().iter().map(bytes_field).collect();
         let hinted = Arc::new(Schema::new(hinted));
@@ -158,6 +159,11 @@ impl ArrowRows {
             total: ranges.total(),
             read: Arc::new(AtomicU64::new(0)),
         })
+    }
+
+    /// Reads the column of a field as the documents' vectors; see [`Columns::vector`].
+    pub(in crate::ingest) fn bring_vectors(&mut self, field: Option<&String>) {
+        self.columns.vector = field.cloned();
     }
 
     /// Size of the file, in bytes.

@@ -7,10 +7,12 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use serde_json::{Map, Value as Json};
 
 use super::cell::{Unfit, cell};
+use super::vector::vector;
 use super::{Item, Place};
 use crate::error::{Code, Problem};
 use crate::ingest::export::Reading;
 use crate::ingest::source::Kept;
+use crate::store::StoredVectors;
 
 /// How the rows of a file's batches become documents.
 pub(super) struct Columns {
@@ -18,6 +20,8 @@ pub(super) struct Columns {
     pub(super) fields: Vec<Column>,
     /// How rows are put together, in an export.
     pub(super) reading: Option<Reading>,
+    /// The field whose column of floats is a document's vector, which then is not in its object.
+    pub(super) vector: Option<String>,
 }
 
 /// A column that is kept.
@@ -32,10 +36,11 @@ impl Columns {
     pub(super) fn item(&self, batch: &Arc<RecordBatch>, row: usize, place: Place) -> Item {
         // Arrays decoded from a damaged file may contradict themselves.
         let read = guard::<_, std::convert::Infallible>(|| {
-            Ok(self.object(batch, row).and_then(|object| {
+            let mut ready = None;
+            Ok(self.object(batch, row, &mut ready).and_then(|object| {
                 let vectors = match &self.reading {
                     Some(reading) => reading.vectors(batch, row)?,
-                    None => None,
+                    None => ready.map(StoredVectors::ready),
                 };
                 Ok((object, vectors))
             }))
@@ -61,13 +66,24 @@ impl Columns {
         }
     }
 
-    fn object(&self, batch: &RecordBatch, row: usize) -> Result<Map<String, Json>, Problem> {
+    fn object(
+        &self,
+        batch: &RecordBatch,
+        row: usize,
+        ready: &mut Option<Vec<f32>>,
+    ) -> Result<Map<String, Json>, Problem> {
         let mut object = Map::with_capacity(self.fields.len());
         for (column, array) in self.fields.iter().zip(batch.columns()) {
             if let Some(reading) = &self.reading
                 && !reading.is_member(&column.name)
             {
                 continue;
+            }
+            if self.vector.as_ref() == Some(&column.field) {
+                *ready = vector(array.as_ref(), row);
+                if ready.is_some() {
+                    continue;
+                }
             }
             let value = match column.uuid {
                 true => uuid(array.as_ref(), row),

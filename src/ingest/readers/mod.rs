@@ -8,6 +8,7 @@ mod delimited;
 mod json;
 mod lines;
 mod parquet;
+mod vector;
 
 use serde_json::{Map, Value as Json};
 

@@ -136,6 +136,7 @@ impl ParquetRows {
             columns: Columns {
                 fields: fields.into_iter().flatten().collect(),
                 reading,
+                vector: None,
             },
             group: 0,
             way: Way::Batches,
@@ -162,6 +163,11 @@ impl ParquetRows {
     /// Rows, by the footer.
     pub(in crate::ingest) fn rows(&self) -> u64 {
         self.before.last().copied().unwrap_or(0)
+    }
+
+    /// Reads the column of a field as the documents' vectors; see [`Columns::vector`].
+    pub(in crate::ingest) fn bring_vectors(&mut self, field: Option<&String>) {
+        self.columns.vector = field.cloned();
     }
 
     /// Size of the file, in bytes.

@@ -4,18 +4,6 @@
 use arrow::array::{Array, AsArray, ListLikeArray};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
 
-/// Whether a column of this type is read so: a list of floats.
-pub(super) fn is_vector(data_type: &DataType) -> bool {
-    let item = match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => item,
-        _ => return false,
-    };
-    matches!(
-        item.data_type(),
-        DataType::Float16 | DataType::Float32 | DataType::Float64
-    )
-}
-
 /// The vector at `i`, which must be within the array; None for null, and where an element is
 /// null or not there, which the reading as JSON then tells of.
 pub(super) fn vector(array: &dyn Array, i: usize) -> Option<Vec<f32>> {
@@ -33,7 +21,11 @@ pub(super) fn vector(array: &dyn Array, i: usize) -> Option<Vec<f32>> {
 fn floats<L: ListLikeArray>(list: &L, i: usize) -> Option<Vec<f32>> {
     let range = list.element_range(i);
     let values = list.values();
-    if values.null_count() > 0 && range.clone().any(|at| at >= values.len() || values.is_null(at)) {
+    if values.null_count() > 0
+        && range
+            .clone()
+            .any(|at| at >= values.len() || values.is_null(at))
+    {
         return None;
     }
     match values.data_type() {
@@ -71,7 +63,6 @@ mod tests {
             Some(vec![]),
         ];
         let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows));
-        assert!(is_vector(list.data_type()));
         assert_eq!(vector(&list, 0), Some(vec![1.0, 0.5]));
         assert_eq!(vector(&list, 1), None);
         assert_eq!(vector(&list, 2), None);
@@ -83,6 +74,6 @@ mod tests {
         let second = fixed.slice(1, 1);
         assert!(vector(&second, 0).unwrap()[1].is_nan());
         assert_eq!(vector(&fixed, 0), Some(vec![1.0, 0.1]));
-        assert!(!is_vector(Int32Array::from(vec![1]).data_type()));
+        assert_eq!(vector(&Int32Array::from(vec![1]), 0), None);
     }
 }
