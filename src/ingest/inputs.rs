@@ -87,7 +87,15 @@ impl Input {
     /// `invalid_file` where it is gone; operator errors of the disk, the network and the store.
     pub fn again(&self) -> Result<Input> {
         match objects::is_url(self.location()) {
-            true => Ok(Input::object(&Object::open(self.location())?)),
+            true => {
+                // What a list did not tell of it, a look at it may.
+                let mut now = Input::object(&Object::open(self.location())?);
+                let then = &self.fingerprint;
+                now.fingerprint.modified =
+                    now.fingerprint.modified.filter(|_| then.modified.is_some());
+                now.fingerprint.etag = now.fingerprint.etag.filter(|_| then.etag.is_some());
+                Ok(now)
+            }
             false => Input::file(Path::new(self.location())),
         }
     }

@@ -75,8 +75,10 @@ impl Object {
     }
 
     fn of(store: Arc<dyn ObjectStore>, meta: ObjectMeta, location: String) -> Object {
-        // A server that does not say when says 1970.
-        let modified = Some(meta.last_modified).filter(|at| at.timestamp() > 0);
+        // A server that does not say when says 1970. Lists tell fractions of a second that a
+        // look at the object itself does not.
+        let modified = DateTime::from_timestamp(meta.last_modified.timestamp(), 0);
+        let modified = modified.filter(|at| at.timestamp() > 0);
         Object {
             store,
             path: meta.location,

@@ -197,7 +197,7 @@ fn an_object_store_is_read_like_a_folder() {
     });
     let again = |name: &str| json(&["ingest", "shop", name, "--drop", "ballast"])["loaded"].clone();
     assert_eq!(again("s3://bucket/data/**/*.jsonl*"), 60);
-    assert_eq!(again("s3://bucket/data/deep"), 60);
+    assert_eq!(again("s3://bucket/data/deep/"), 60);
     assert_eq!(again("s3://bucket/data/a%20b.parquet"), 30);
     for name in ["s3://bucket/data/missing.parquet", "s3://bucket/data/*.csv"] {
         let said = run(&["ingest", "shop", name]);
