@@ -389,11 +389,21 @@ fn files_of_real_writers_are_read_as_they_were_written() {
             let json = row.json.unwrap();
             let expected = &documents[json["id"].as_str().unwrap()];
             for (column, value) in expected.as_object().unwrap() {
-                assert_eq!(json.get(column), Some(value), "{name}, row {}, {column}", row.number);
+                assert_eq!(
+                    json.get(column),
+                    Some(value),
+                    "{name}, row {}, {column}",
+                    row.number
+                );
             }
             let known = expected.as_object().unwrap();
             let more: Vec<_> = json.as_object().unwrap().keys().collect();
-            assert_eq!(more.len(), known.len(), "{name}, row {}: {more:?}", row.number);
+            assert_eq!(
+                more.len(),
+                known.len(),
+                "{name}, row {}: {more:?}",
+                row.number
+            );
         }
     }
 }
