@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -158,7 +159,8 @@ pub(super) fn run_here(
         },
         permitted: &|_| Ok(()),
     };
-    let report = jobs::run(index, id, running)?;
+    let mut report = jobs::run(index, id, running)?;
+    report.rejects = report.rejects.map(nearby);
     match (report.state, &report.error) {
         (JobState::Done, _) => {
             if let Some(reporter) = reporter.take() {
@@ -191,6 +193,13 @@ pub(super) fn run_here(
             Err(Error::operator(what).advice(how))
         }
     }
+}
+
+/// A path as it is called from the current folder.
+fn nearby(path: PathBuf) -> PathBuf {
+    let here = std::env::current_dir();
+    let below = here.ok().and_then(|here| path.strip_prefix(here).ok());
+    below.map(PathBuf::from).unwrap_or(path)
 }
 
 /// Tells people, beside the result.

@@ -138,6 +138,9 @@ fn the_life_of_an_index() {
 fn ingest_says_what_it_loaded() {
     let place = place_with_pages();
     let mut rows = pages();
+    for row in &mut rows {
+        row["title"] = json!("another title for all of the pages");
+    }
     rows[1]["stars"] = json!("many");
     files::jsonl(&place.path("more.jsonl"), &rows);
     let loaded = place.json(&["ingest", "pages", "more.jsonl"]);
@@ -147,6 +150,8 @@ fn ingest_says_what_it_loaded() {
         ("rows", json!(5)),
         ("loaded", json!(4)),
         ("replaced", json!(4)),
+        ("unchanged", json!(0)),
+        ("state", json!("done")),
         ("rejected", json!(1)),
         ("passages", json!(4)),
         ("truncated", json!(0)),
@@ -160,7 +165,9 @@ fn ingest_says_what_it_loaded() {
 
     let words = place.ok(&["ingest", "pages", "more.jsonl", "--rejects", "bad.jsonl"]);
     assert!(
-        words.out.contains("4 documents loaded (4 replaced)"),
+        words
+            .out
+            .contains("4 documents loaded (0 replaced, 4 unchanged)"),
         "{}",
         words.out
     );

@@ -615,5 +615,5 @@ fn from_the_command_line() {
     assert_eq!(place.look("again", texts), before);
     // Once more, into the index that is there now.
     let loaded = place.json(&["ingest", "again", "out.parquet", "--create", "--quiet"]);
-    assert_eq!(loaded["replaced"], 50);
+    assert_eq!(loaded["unchanged"], 50);
 }

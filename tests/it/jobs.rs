@@ -5,7 +5,6 @@
 //! `GLEANER_JOB_KILLS` says how often the long job is killed (it is left out without it),
 //! `GLEANER_JOB_DOCUMENTS` how long it is, and `GLEANER_JOBS_REPORT` where to write the figures.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -484,7 +483,7 @@ fn rejects_of_two_unfinished_jobs_do_not_mix() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
     let other = second["rejects"].as_str().unwrap();
     assert!(
-        Path::new(other) != path && Path::new(other).exists(),
+        place.path(other) != path && place.path(other).exists(),
         "{other}"
     );
 }
