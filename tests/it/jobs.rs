@@ -120,6 +120,8 @@ fn load(place: &Place, batch: &str) -> Command {
         .env_remove("GLEANER_CONFIG")
         .env("GLEANER_MODELS", place.path("models"))
         .env("GLEANER__INGEST__BATCH_DOCUMENTS", batch)
+        // Graphs take long to build without optimisation, and are not what is looked at.
+        .env("GLEANER__STORAGE__GRAPH_THRESHOLD", "1000000")
         .args(LOAD)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
