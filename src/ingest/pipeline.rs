@@ -492,6 +492,7 @@ struct Batch<M> {
     mark: M,
 }
 
+#[allow(clippy::large_enum_variant)] // nearly all of a batch are the large one
 enum Item {
     Put(Prepared),
     Delete(String),
@@ -524,6 +525,7 @@ struct Done<M> {
     bytes: usize,
 }
 
+#[allow(clippy::large_enum_variant)] // nearly all of a batch are the large one
 enum Written {
     Put(Encoded),
     Delete(String),
