@@ -350,7 +350,11 @@ pub(super) fn tell(job: &Job, at: &JobAt, live: Option<&Progress>) -> JobReport 
         },
         interrupted,
         owner: job.owner,
-        summary: live.map_or_else(|| at.summary.clone(), Progress::summary),
+        // One that has just been started does not know yet how far it is.
+        summary: live
+            .map(Progress::summary)
+            .filter(|live| live.rows >= at.summary.rows)
+            .unwrap_or_else(|| at.summary.clone()),
         inputs: job.inputs.len() as u64,
         bytes: job.inputs.iter().map(Input::bytes).sum(),
         seconds_left: live.and_then(Progress::seconds_left),
