@@ -304,7 +304,7 @@ impl Guess {
                 .any(|column| super::mapping::is_within(name, column))
         };
         wanted.retain(|field| !has(field));
-        for field in wanted.clone() {
+        for field in wanted.iter().copied() {
             let alike = seen.keys().map(|column| (likeness(column, field), column));
             let best = alike
                 .filter(|(likeness, column)| {

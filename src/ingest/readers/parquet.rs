@@ -280,7 +280,7 @@ impl ParquetRows {
                 Way::Rows => {
                     let lost = self.lost(found);
                     self.next_group();
-                    return Ok(Some(Advance::Lost(lost)));
+                    return Ok(Some(Advance::Lost(Box::new(lost))));
                 }
             }
         }
@@ -322,7 +322,7 @@ impl ParquetRows {
 /// What comes next of a file.
 enum Advance {
     Batch(Arc<RecordBatch>),
-    Lost(Item),
+    Lost(Box<Item>),
 }
 
 impl Reader for ParquetRows {
@@ -362,7 +362,7 @@ impl Iterator for ParquetRows {
                 Ok(Some(Advance::Lost(item))) => {
                     let number = item.place.map_or(1, |place| place.number);
                     self.report(number, item.rows);
-                    return Some(Ok(item));
+                    return Some(Ok(*item));
                 }
                 Ok(None) => return None,
                 Err(error) => {
