@@ -216,7 +216,7 @@ def ballista(binary: Path, engine: Path, s3_server: Path) -> None:
 
 
 def ray(binary: Path) -> None:
-    python = ensure_environment("ray", cache_folder() / "ray-venv", RAY / "requirements.txt", 1 << 30)
+    python = ensure_environment("ray", cache_folder(os.environ) / "ray-venv", RAY / "requirements.txt", 1 << 30)
     with tempfile.TemporaryDirectory(prefix="gleaner-ray-") as temporary:
         folder = Path(temporary)
         work = Work(binary, folder, {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"})

@@ -30,7 +30,7 @@ many = true
 [embedding]
 model = "tiny"
 fields = ["title"]
-passages = { max_tokens = 12, overlap = 3 }
+passages = { max_tokens = 18, overlap = 3 }
 "#;
 
 const ROWS: usize = 53;
@@ -223,7 +223,7 @@ fn a_shard_is_made_once_and_again_only_where_something_changed() {
 
     // Another definition, another model: all of them.
     work.place
-        .write("out/definition.toml", DEFINITION.replace("12", "10"));
+        .write("out/definition.toml", DEFINITION.replace("18", "16"));
     assert_eq!(work.encode()["encoded"], 6);
     TinyModel {
         seed: 2,
@@ -306,13 +306,13 @@ fn shards_that_would_have_to_be_encoded_again_are_refused() {
     assert!(said.contains("another model"), "{said}");
     // Vectors of other texts.
     work.place
-        .write("other.toml", DEFINITION.replace("12", "20"));
+        .write("other.toml", DEFINITION.replace("18", "24"));
     work.place.ok(&["index", "create", "other.toml"]);
     let said = work
         .place
         .refused(Code::InvalidFile, &["ingest", "papers", shard]);
     assert!(
-        said.contains("12 tokens") && said.contains("20 tokens"),
+        said.contains("18 tokens") && said.contains("24 tokens"),
         "{said}"
     );
     assert_eq!(work.place.look("papers", |index| index.view().documents), 0);
