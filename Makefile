@@ -111,6 +111,10 @@ bench-search: $(BENCH_BUILD) ## latency and throughput of searches; writes repor
 bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports/ingest.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench ingest
 
+.PHONY: bench-loading
+bench-loading: $(BENCH_BUILD) ## LanceDB, Chroma and Milvus Lite load and answer the same; writes reports/loading.json and a table of docs/benchmarks.md
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_loading.py --markdown docs/benchmarks.md
+
 .PHONY: bench-recovery
 bench-recovery: $(BENCH_BUILD) ## writing, restarting, giving back the disk, a million documents; writes reports/recovery.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench recovery
@@ -197,6 +201,12 @@ crash-test: setup ## kills the server 200 times while it is written to; writes r
 		GLEANER_CRASH_REPORT="$(CURDIR)/reports/crash.json" \
 		cargo test $(CARGO_FLAGS) --test it -- crash:: --nocapture
 	@cat reports/crash.json
+
+.PHONY: kill-test
+kill-test: setup ## kills a load of 50,000 documents 20 times; writes reports/jobs.json
+	@mkdir -p reports
+	@$(ENV) GLEANER_JOB_KILLS=$${GLEANER_JOB_KILLS:-20} GLEANER_JOBS_REPORT="$(CURDIR)/reports/jobs.json" \
+		cargo test $(CARGO_FLAGS) --test it -- jobs::a_long_job --nocapture
 
 # Python with PyTorch, apart from everything else: only training needs it.
 TRAINING := $(CACHE)/training-venv

@@ -9,8 +9,15 @@
 //!
 //! The sides take turns, and the fastest round of each is compared: other work on the
 //! machine only ever adds time. How many cores others took is printed with every round.
-//! Writes `reports/ingest.json`.
+//!
+//! Besides, documents that bring their vectors (`ingest/ready.rs`), and a file much larger than
+//! the memory that a load may take (`ingest/memory.rs`). `GLEANER_BENCH_PARTS` names what to run
+//! of `encoding`, `ready` and `memory`; all of it without. Writes `reports/ingest.json`.
 
+#[path = "ingest/memory.rs"]
+mod memory;
+#[path = "ingest/ready.rs"]
+mod ready;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -38,14 +45,58 @@ const SWEEP_SHARE: usize = 16;
 /// Time between two looks at a running command.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Documents that bring their vectors.
+const READY: usize = 100_000;
+
 fn main() -> Result<()> {
-    let Some(data) = bench_data("retrieval/scifact")? else {
-        return Ok(());
-    };
+    let parts = std::env::var("GLEANER_BENCH_PARTS").unwrap_or("encoding,ready,memory".into());
+    let wanted = |part: &str| parts.split(',').any(|wanted| wanted == part);
+    let mut figures = serde_json::Map::new();
     let folder = tempfile::tempdir()?;
-    let corpus = support::corpus_file(&data, folder.path())?;
+    if wanted("encoding") {
+        let Some(encoding) = encoding(folder.path())? else {
+            return Ok(());
+        };
+        for key in [
+            "vs_bare_encoder",
+            "of_bare_encoder",
+            "documents_per_s",
+            "tokens_per_s",
+        ] {
+            figures.insert(key.into(), encoding[key].clone());
+        }
+        figures.insert("encoding".into(), encoding);
+    }
+    if wanted("ready") {
+        let documents = std::env::var("GLEANER_BENCH_DOCUMENTS");
+        let documents = documents.map_or(Ok(READY), |n| n.parse())?;
+        let ready = ready::run(folder.path(), documents)?;
+        for key in [
+            "acknowledged_docs_per_s",
+            "searchable_s",
+            "sealed_docs_per_s",
+        ] {
+            figures.insert(key.into(), ready[key].clone());
+        }
+        figures.insert("ready".into(), ready);
+    }
+    if wanted("memory") {
+        let config = Config::load(None)?;
+        let memory = memory::run(&config, &folder.path().join("memory"))?;
+        figures.insert("peak_memory_mb".into(), memory["peak_memory_mb"].clone());
+        figures.insert("memory".into(), memory);
+    }
+    report("ingest", &Value::Object(figures))
+}
+
+/// Loading beside bare encoding; None where the collection is missing.
+fn encoding(folder: &Path) -> Result<Option<Value>> {
+    let Some(data) = bench_data("retrieval/scifact")? else {
+        return Ok(None);
+    };
+    let corpus = support::corpus_file(&data, folder)?;
     let mut config = Config::load(None)?;
-    config.data.folder = folder.path().join("bare");
+    config.data.folder = folder.join("bare");
     let runtime = &config.models.runtime;
     let threads = runtime.session_count() * runtime.threads_per_session;
 
@@ -61,7 +112,7 @@ fn main() -> Result<()> {
     let mut loading = Vec::new();
     for n in 0..ROUNDS {
         let encoded = bare.round(&texts, batch_tokens)?;
-        let loaded = ingest(&config, &folder.path().join(n.to_string()), &corpus)?;
+        let loaded = ingest(&config, &folder.join(n.to_string()), &corpus)?;
         println!(
             "round {n}: bare {encoded}; ingest {loaded}; ratio {:.3}",
             loaded.wall / encoded.wall
@@ -69,7 +120,7 @@ fn main() -> Result<()> {
         encoding.push(encoded);
         loading.push(loaded);
     }
-    conclude(&encoding, &loading, texts.len(), tokens)
+    Ok(Some(conclude(&encoding, &loading, texts.len(), tokens)))
 }
 
 /// The encoder, and the token ids of every passage that loading the file encodes, longest
@@ -300,7 +351,7 @@ fn ingest(config: &Config, folder: &Path, corpus: &Path) -> Result<Round> {
     })
 }
 
-fn conclude(bare: &[Round], ingest: &[Round], passages: usize, tokens: usize) -> Result<()> {
+fn conclude(bare: &[Round], ingest: &[Round], passages: usize, tokens: usize) -> Value {
     let values =
         |rounds: &[Round], of: fn(&Round) -> f64| rounds.iter().map(of).collect::<Vec<_>>();
     let (bare_wall, wall) = (values(bare, |r| r.wall), values(ingest, |r| r.wall));
@@ -327,19 +378,17 @@ fn conclude(bare: &[Round], ingest: &[Round], passages: usize, tokens: usize) ->
     );
     println!("{searchable:.2} s from the start until another process has answered a search");
     println!("{peak:.0} MB at most");
-    report(
-        "ingest",
-        &json!({
-            "vs_bare_encoder": fastest / least(&bare_wall),
-            "vs_bare_encoder_median": median(&wall) / median(&bare_wall),
-            "vs_bare_encoder_cpu": least(&cpu) / least(&bare_cpu),
-            "bare_s": least(&bare_wall),
-            "ingest_s": fastest,
-            "acknowledged_docs_per_s": passages as f64 / fastest,
-            "tokens_per_s": tokens as f64 / fastest,
-            "searchable_s": searchable,
-            "sealed_docs_per_s": null,
-            "peak_memory_mb": peak,
-        }),
-    )
+    json!({
+        "vs_bare_encoder": fastest / least(&bare_wall),
+        "of_bare_encoder": least(&bare_wall) / fastest,
+        "vs_bare_encoder_median": median(&wall) / median(&bare_wall),
+        "vs_bare_encoder_cpu": least(&cpu) / least(&bare_cpu),
+        "bare_s": least(&bare_wall),
+        "ingest_s": fastest,
+        "documents_per_s": passages as f64 / fastest,
+        "tokens_per_s": tokens as f64 / fastest,
+        "bare_tokens_per_s": tokens as f64 / least(&bare_wall),
+        "searched_after_s": searchable,
+        "peak_memory_mb": peak,
+    })
 }

@@ -71,6 +71,14 @@ pub enum Code {
     TaskRunning,
     /// No such task, or one that ended long ago.
     TaskNotFound,
+    /// No such job, or one that ended long ago.
+    JobNotFound,
+    /// What a job is asked to do does not go with its state.
+    JobState,
+    /// The server's jobs may not read from there.
+    SourceNotPermitted,
+    /// More rows of a job were rejected than it allows.
+    TooManyRejects,
     /// No document of that id.
     DocumentNotFound,
     /// No snapshot of that id.
@@ -138,6 +146,10 @@ impl Code {
             Code::ReindexNeeded => "reindex_needed",
             Code::TaskRunning => "task_running",
             Code::TaskNotFound => "task_not_found",
+            Code::JobNotFound => "job_not_found",
+            Code::JobState => "job_state",
+            Code::SourceNotPermitted => "source_not_permitted",
+            Code::TooManyRejects => "too_many_rejects",
             Code::DocumentNotFound => "document_not_found",
             Code::SnapshotNotFound => "snapshot_not_found",
             Code::SnapshotDamaged => "snapshot_damaged",

@@ -14,6 +14,7 @@ pub mod filter;
 pub mod identifiers;
 pub mod index;
 pub mod ingest;
+pub mod jobs;
 pub mod lexical;
 pub mod model;
 pub mod objects;

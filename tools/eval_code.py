@@ -4,6 +4,10 @@
 Writes the functions of CoSQA as files, loads the folder as `gleaner ingest --code` loads any other,
 serves it, and asks the development queries over HTTP: by words, by vectors, and by both. Writes
 reports/eval-code.json.
+
+With `--collection` it does so with another folder in the same shape, and with `--weights` it asks by both
+legs with several weights: that is how what `indexes/code.toml` says was chosen, on what `python -m coders
+collection` writes.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,11 +41,11 @@ def rows(path: Path) -> List[Dict[str, str]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def ask(url: str, query: str, mode: str) -> List[str]:
+def ask(url: str, query: str, way: Dict[str, Any]) -> List[str]:
     """Names of the functions' files, the best first."""
-    body = {"query": query, "mode": mode, "k": DEPTH, "fields": ["path"]}
+    body = {"query": query, "k": DEPTH, "fields": ["path"], **way}
     request = urllib.request.Request(
-        f"{url}/v1/indexes/cosqa/search", json.dumps(body).encode("utf-8"), {"content-type": "application/json"}
+        f"{url}/v1/indexes/functions/search", json.dumps(body).encode("utf-8"), {"content-type": "application/json"}
     )
     with urllib.request.urlopen(request) as answer:
         hits = json.load(answer)["hits"]
@@ -55,27 +60,42 @@ def measured(ranks: List[int]) -> Dict[str, float]:
     }
 
 
-def evaluate(program: Path, collection: Path) -> Dict[str, Any]:
+def ways(weights: List[float]) -> Dict[str, Dict[str, Any]]:
+    """What is asked, by what it is called."""
+    found: Dict[str, Dict[str, Any]] = {name: {"mode": mode} for name, mode in MODES.items()}
+    if weights:
+        found["learned"] = {"mode": "hybrid", "fusion": {"method": "learned"}}
+    for weight in weights:
+        fusion = {"method": "minmax", "lexical": weight, "dense": round(1 - weight, 3)}
+        found[f"words at {weight:g}"] = {"mode": "hybrid", "fusion": fusion}
+    return found
+
+
+def evaluate(program: Path, collection: Path, split: str, definition: Path, weights: List[float]) -> Dict[str, Any]:
     report: Dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        code = folder / "cosqa"
+        code = folder / "functions"
         code.mkdir()
+        own = folder / "index.toml"
+        text = definition.read_text(encoding="utf-8")
+        own.write_text(re.sub(r'^name = .*$', 'name = "functions"', text, count=1, flags=re.MULTILINE), encoding="utf-8")
         for row in rows(collection / "corpus.jsonl"):
             (code / f"{row['_id']}.py").write_text(row["text"] + "\n", encoding="utf-8")
         started = time.monotonic()
-        command = [str(program), "ingest", "cosqa", "--code", str(code), "--create", "--data", str(folder / "data")]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, universal_newlines=True)
-        if done.returncode != 0:
-            raise SetupError(f"loading ended with status {done.returncode}; its message is above")
+        for command in (["index", "create", str(own)], ["ingest", "functions", "--code", str(code), "--quiet"]):
+            command = [str(program), *command, "--data", str(folder / "data")]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, universal_newlines=True)
+            if done.returncode != 0:
+                raise SetupError(f"`{' '.join(command)}` ended with status {done.returncode}; its message is above")
         print(f"{done.stdout.strip()}\nloaded in {duration(time.monotonic() - started)}")
         queries = {row["_id"]: row["text"] for row in rows(collection / "queries.jsonl")}
-        judged = (collection / "qrels" / "dev.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        judged = (collection / "qrels" / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[1:]
         right = {query: answer for query, answer, _ in (line.split("\t") for line in judged)}
         process, url = serve(program, folder)
         try:
-            for name, mode in MODES.items():
-                found = [ask(url, queries[query], mode) for query in right]
+            for name, way in ways(weights).items():
+                found = [ask(url, queries[query], way) for query in right]
                 places = zip(found, right.values())
                 report[name] = measured([hits.index(one) + 1 if one in hits else 0 for hits, one in places])
         finally:
@@ -87,14 +107,22 @@ def evaluate(program: Path, collection: Path) -> Dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", type=Path)
+    parser.add_argument("--collection", type=Path, help="instead of CoSQA")
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--index", type=Path, default=PROJECT / "indexes" / "code.toml")
+    parser.add_argument("--weights", type=float, nargs="*", default=[], help="of the words, to ask by both legs with")
     options = parser.parse_args()
     data = bench_data(os.environ)
     if data is None:
         return 0
-    report = evaluate(options.binary or installed(PROGRAM), data / "code" / "cosqa")
+    collection = options.collection or data / "code" / "cosqa"
+    program = options.binary or installed(PROGRAM)
+    report = evaluate(program, collection, options.split, options.index, options.weights)
     print("| | MRR | recall@10 |\n|---|---|---|")
     for name, found in report.items():
         print(f"| {name} | {found['mrr']:.4f} | {found['recall@10']:.4f} |")
+    if options.collection:
+        return 0
     reports = PROJECT / "reports"
     reports.mkdir(exist_ok=True)
     write_atomically(reports / "eval-code.json", json.dumps(report, indent=2) + "\n")

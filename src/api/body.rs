@@ -40,6 +40,9 @@ pub(super) struct Payload {
 /// A JSON body.
 pub(super) struct JsonBody(pub Payload);
 
+/// A JSON body, or none.
+pub(super) struct OptionalJsonBody(pub Option<Payload>);
+
 /// A JSON or NDJSON body.
 pub(super) struct BulkBody(pub Payload);
 
@@ -51,6 +54,18 @@ impl FromRequest<Arc<App>> for JsonBody {
         read(app, request, json_only, "application/json")
             .await
             .map(JsonBody)
+    }
+}
+
+impl FromRequest<Arc<App>> for OptionalJsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        if request.body().is_end_stream() {
+            return Ok(OptionalJsonBody(None));
+        }
+        let JsonBody(body) = JsonBody::from_request(request, app).await?;
+        Ok(OptionalJsonBody(Some(body)))
     }
 }
 

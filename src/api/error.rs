@@ -118,6 +118,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::InvalidVector
         | Code::InvalidSchema
         | Code::InvalidName
+        | Code::TooManyRejects
         | Code::InvalidConfiguration => StatusCode::BAD_REQUEST,
         // Callers bring no models: those there are, are the operator's.
         Code::InvalidModel => StatusCode::INTERNAL_SERVER_ERROR,
@@ -125,6 +126,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::DocumentNotFound
         | Code::SnapshotNotFound
         | Code::TaskNotFound
+        | Code::JobNotFound
         | Code::DatabaseNotFound
         | Code::ExampleNotFound
         | Code::CatalogNotFound
@@ -139,12 +141,13 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::IndexAliased
         | Code::ReindexNeeded
         | Code::TaskRunning
+        | Code::JobState
         | Code::ModelMismatch
         | Code::VersionConflict
         | Code::RequestInProgress
         | Code::TooLittleFeedback
         | Code::SnapshotDamaged => StatusCode::CONFLICT,
-        Code::CallerNotPermitted => StatusCode::FORBIDDEN,
+        Code::CallerNotPermitted | Code::SourceNotPermitted => StatusCode::FORBIDDEN,
         Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Overloaded | Code::AliasMoved => StatusCode::SERVICE_UNAVAILABLE,

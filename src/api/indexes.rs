@@ -192,6 +192,16 @@ pub(super) async fn remove(
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
+    if let Some(job) = app.jobs.under_way(&name) {
+        return Err(Problem::new(
+            Code::TaskRunning,
+            format!("a job loads into index {name:?}, so it is not removed"),
+        )
+        .field("index")
+        .found(format!("job {job}"))
+        .expected("an index at rest; cancel the job first")
+        .into());
+    }
     let catalog = app.catalog.clone();
     permit.run(move || catalog.remove(&name)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -23,7 +23,7 @@ use super::error::{ApiError, in_full};
 use super::state::App;
 use super::warm::WarmUp;
 use super::{
-    aliases, documents, embeddings, entities, export, feedback, health, indexes, mcp, models,
+    aliases, documents, embeddings, entities, export, feedback, health, indexes, jobs, mcp, models,
     reindex, rerank, schema_examples, schema_permissions, schemas, search, snapshots, tasks,
 };
 use crate::config::{self, Config};
@@ -108,11 +108,17 @@ impl Server {
             .map_err(|e| Error::operator_from("cannot start a thread", e))?;
         let warm_up = WarmUp::start(catalog.clone(), self.app.readiness.clone())?;
 
+        let jobs = self.app.jobs.clone();
+        jobs.start()?;
+
         let timeout = self.app.timeout;
+        let stopping_jobs = jobs.clone();
         let connections = Connections::new(self.listener, timeout + IDLE);
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let signal = async move {
             shutdown.await;
+            // Jobs take the time that connections do; who watches them is let go.
+            tokio::task::spawn_blocking(move || stopping_jobs.stop());
             // Nobody listens when the server has ended by itself.
             let _ = stopping.send(());
         };
@@ -134,6 +140,7 @@ impl Server {
             drop(following);
             drop(warm_up);
             drop(refresher);
+            jobs.stop();
             catalog.cancel_reindexings();
             for index in catalog.open_indexes() {
                 if index.has_unseen_writes()
@@ -212,7 +219,9 @@ fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
         .compress_when(
             SizeAbove::new(COMPRESS_ABOVE)
                 // Compressed already.
-                .and(NotForContentType::const_new(export::MEDIA_TYPE)),
+                .and(NotForContentType::const_new(export::MEDIA_TYPE))
+                // Each event is to arrive when it is sent.
+                .and(NotForContentType::SSE),
         );
     let mut router = Router::new();
     if tools.enabled {
@@ -321,6 +330,10 @@ fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
             post(snapshots::restore),
         )
         .route("/v1/indexes/{name}/search", post(search::search))
+        .route("/v1/jobs", get(jobs::list).post(jobs::create))
+        .route("/v1/jobs/{id}", get(jobs::show).post(jobs::act))
+        .route("/v1/jobs/{id}/events", get(jobs::events))
+        .route("/v1/jobs/{id}/rejects", get(jobs::rejects))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/embeddings", post(embeddings::embed))

@@ -12,6 +12,7 @@ use super::warm::Readiness;
 use crate::config::{self, Config, Limits};
 use crate::entity::{Catalogs, EntityLinker};
 use crate::index::Catalog;
+use crate::jobs::Jobs;
 use crate::sql::{Retriever, Schemas};
 
 /// Bodies held in memory at once, in multiples of the largest one allowed.
@@ -21,6 +22,8 @@ const BEGINNINGS: usize = 1024;
 /// Exports sent at once: each holds a view and keeps a thread for as long as its caller takes
 /// to read, which is why they do not count among the searches.
 const EXPORTS: usize = 2;
+/// Callers who are told of jobs as they go on, at once.
+const WATCHERS: usize = 64;
 /// Unit in which bodies are counted, in bytes.
 pub(super) const BODY_UNIT: usize = 1024;
 /// Requests for vectors of each task, and for scores, whose texts wait or are encoded at once, each on a
@@ -74,6 +77,12 @@ pub(super) struct App {
     pub beginnings: Gate,
     /// What takes longer than a request.
     pub tasks: Tasks,
+    /// Loads of files.
+    pub jobs: Arc<Jobs>,
+    /// Longest row of those, in bytes.
+    pub row_bytes: usize,
+    /// Those who watch them.
+    pub watchers: Gate,
     /// Exports that are being sent.
     pub exports: Gate,
     /// Whether everything is opened and warmed up.
@@ -87,6 +96,9 @@ impl App {
         let patience = PATIENCE.min(timeout / 2);
         let bodies = config.limits.body_bytes.saturating_mul(BODIES) / BODY_UNIT;
         App {
+            jobs: Arc::new(Jobs::new(catalog.clone(), config)),
+            row_bytes: config.ingest.row_bytes,
+            watchers: Gate::new(WATCHERS, server.queue, patience),
             catalog,
             schemas: Arc::new(Schemas::new(&config.data.folder)),
             schema_settings: config.schemas.clone(),

@@ -1,17 +1,20 @@
 //! `gleaner ingest`: files into an index.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Context;
+use super::jobs::{figures, run_here, say};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
-use crate::ingest::{
-    Format, Mapping, Progress, Reporter, Show, SourceOptions, Summary, load_files, manifest,
+use crate::ingest::{Format, Mapping, SourceOptions, check_inputs, manifest, resolve};
+use crate::jobs::{
+    JobAction, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob, act, create, find,
+    unfinished_twin,
 };
+use crate::objects;
 
 /// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
 #[derive(Debug, Args)]
@@ -19,8 +22,15 @@ pub(super) struct Ingest {
     /// Name of the index.
     index: String,
     /// The files; .gz and .zst are unpacked on the way.
-    #[arg(required_unless_present = "code")]
-    files: Vec<PathBuf>,
+    #[arg(required_unless_present_any = ["code", "resume"])]
+    files: Vec<String>,
+    /// Go on with a job that was halted, interrupted or failed (gleaner jobs list names them)
+    /// instead of beginning one.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["files", "map", "drop", "format", "create", "rejects"])]
+    resume: Option<String>,
+    /// Fail past so many rejected rows, or past a share of them (2%); what fitted stays loaded.
+    #[arg(long, value_name = "N|N%")]
+    max_rejects: Option<MaxRejects>,
     #[command(flatten)]
     code: super::ingest_code::CodeFlags,
     /// What the files hold [default: by their names].
@@ -74,11 +84,11 @@ impl FileFormat {
 
 #[derive(Serialize)]
 struct Loaded {
-    index: String,
     #[serde(flatten)]
-    summary: Summary,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejects: Option<PathBuf>,
+    job: JobReport,
+    /// Whether it went on with a job that was there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    resumed: bool,
 }
 
 impl Ingest {
@@ -89,6 +99,22 @@ impl Ingest {
                 .run(context, &self.index, self.create, self.rejects, self.quiet);
         }
         let catalog = context.catalog()?;
+        if let Some(id) = &self.resume {
+            let index = catalog.get(&self.index)?;
+            let job = find(&index, id)?;
+            let action = match job.state {
+                JobState::Failed | JobState::Cancelled => JobAction::Retry,
+                _ => JobAction::Resume,
+            };
+            let owner = JobOwner::Command;
+            act(&index, &job.id, action, owner, self.max_rejects, &|| true)?;
+            let job = run_here(context, &index, &job.id, self.quiet)?;
+            let loaded = Loaded { resumed: true, job };
+            context.print(&loaded, |loaded| {
+                format!("{}: {}", loaded.job.index, figures(&loaded.job))
+            })?;
+            return none_loaded(&loaded.job);
+        }
         let index = match catalog.get(&self.index) {
             Err(error) if self.create && is_not_found(&error) => {
                 catalog.create(self.definition()?)?
@@ -102,59 +128,78 @@ impl Ingest {
         for rename in &self.map {
             mapping.add(rename)?;
         }
-        let options = SourceOptions {
+        let source = SourceOptions {
             format: self.format.map(FileFormat::format),
             mapping,
             max_row_bytes: context.config.ingest.row_bytes,
         };
-        let rejects = self
-            .rejects
-            .unwrap_or_else(|| PathBuf::from(format!("{}-rejects.jsonl", self.index)));
-        let progress = Arc::new(Progress::new());
-        let show = if self.quiet {
-            Show::Nothing
-        } else {
-            Show::Auto
+        // A job may be gone on with from another folder.
+        let here = std::env::current_dir()
+            .map_err(|e| Error::operator_from("the current folder cannot be told", e))?;
+        let names = self.files.iter().map(|name| match objects::is_url(name) {
+            true => name.clone(),
+            false => here.join(name).to_string_lossy().into_owned(),
+        });
+        let inputs = resolve(&names.collect::<Vec<_>>(), source.format)?;
+        // What is wrong at first sight makes no job.
+        check_inputs(&index, &inputs, &source)?;
+        let twin = unfinished_twin(&index, &self.index, &inputs, &source)?;
+        let resumed = twin.is_some();
+        let job = match twin {
+            Some(job) => {
+                if !self.quiet {
+                    say(&format!(
+                        "going on with job {}, which loads the same and is not done",
+                        job.id
+                    ));
+                }
+                let action = match job.state {
+                    JobState::Failed => JobAction::Retry,
+                    _ => JobAction::Resume,
+                };
+                let owner = JobOwner::Command;
+                act(&index, &job.id, action, owner, self.max_rejects, &|| true)?
+            }
+            None => {
+                let rejects = self
+                    .rejects
+                    .unwrap_or_else(|| PathBuf::from(format!("{}-rejects.jsonl", self.index)));
+                let new = NewJob {
+                    index: self.index.clone(),
+                    inputs,
+                    options: JobOptions {
+                        source,
+                        max_rejects: self.max_rejects,
+                    },
+                    rejects: here.join(rejects),
+                    folder: Some(here),
+                    owner: JobOwner::Command,
+                };
+                create(&index, new, &|| true)?
+            }
         };
-        let reporter = Reporter::start(progress.clone(), show);
-        let outcome = load_files(
-            &index,
-            &self.files,
-            &options,
-            &context.config.ingest,
-            &rejects,
-            &progress,
-        );
-        let summary = reporter.finish();
-        if outcome.is_ok() {
-            // Ending now would throw away the graph that the load made necessary, and the
-            // next command would begin it anew.
-            index.wait_for_background();
-        }
+        let report = run_here(context, &index, &job.id, self.quiet)?;
         let loaded = Loaded {
-            rejects: outcome?,
-            index: self.index,
-            summary,
+            resumed,
+            job: report,
         };
-        context.print(&loaded, in_words)?;
-        none_loaded(&loaded)
+        context.print(&loaded, |loaded| {
+            format!("{}: {}", loaded.job.index, figures(&loaded.job))
+        })?;
+        none_loaded(&loaded.job)
     }
 }
 
 /// A load of which nothing arrived has failed, although every row was looked at.
-fn none_loaded(loaded: &Loaded) -> Result<()> {
-    let Summary {
-        loaded: arrived,
-        rejected,
-        ..
-    } = loaded.summary;
-    if arrived > 0 || rejected == 0 {
+fn none_loaded(job: &JobReport) -> Result<()> {
+    let summary = &job.summary;
+    if summary.loaded > 0 || summary.deleted > 0 || summary.rejected == 0 {
         return Ok(());
     }
-    let rejects = loaded.rejects.as_deref().unwrap_or(Path::new(""));
+    let rejects = job.rejects.as_deref().unwrap_or(Path::new(""));
     Err(
         Problem::new(Code::InvalidFile, "not one row could be loaded")
-            .found(format!("{rejected} rows, all rejected"))
+            .found(format!("{} rows, all rejected", summary.rejected))
             .expected(format!("see {} for the reasons", rejects.display()))
             .into(),
     )
@@ -163,7 +208,7 @@ fn none_loaded(loaded: &Loaded) -> Result<()> {
 impl Ingest {
     /// The definition that the first file brings along, under the name that is asked for.
     fn definition(&self) -> Result<Definition> {
-        let file = self.files.first().map(PathBuf::as_path);
+        let file = self.files.first().map(Path::new);
         let manifest = file.map(manifest).transpose()?.flatten();
         let Some(manifest) = manifest else {
             return Err(Problem::new(
@@ -187,24 +232,4 @@ impl Ingest {
 pub(super) fn is_not_found(error: &Error) -> bool {
     let problem = error.problem();
     problem.is_some_and(|problem| problem.code == Code::IndexNotFound)
-}
-
-fn in_words(loaded: &Loaded) -> String {
-    let s = &loaded.summary;
-    let mut text = format!(
-        "{}: {} documents loaded ({} replaced), {} rows rejected; {} passages, {} tokens, {} cut to the model's length; {:.1} s, {:.0} documents/s",
-        loaded.index,
-        s.loaded,
-        s.replaced,
-        s.rejected,
-        s.passages,
-        s.tokens,
-        s.truncated,
-        s.seconds,
-        s.documents_per_second
-    );
-    if let Some(path) = &loaded.rejects {
-        text += &format!("\nrejected rows and their reasons: {}", path.display());
-    }
-    text
 }

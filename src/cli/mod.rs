@@ -19,6 +19,7 @@ mod fusion;
 mod index;
 mod ingest;
 mod ingest_code;
+mod jobs;
 mod mcp;
 mod models;
 mod reindex;
@@ -99,6 +100,9 @@ enum Command {
     Encode(encode::Encode),
     /// Cut sources into units for encode: on this machine, or on a cluster.
     Manifest(encode::Manifest),
+    /// List, show, pause, resume, cancel and retry loads.
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
     /// Write an index to a Parquet file, which ingest reads back as it was.
     Export(export::Export),
     /// Search an index.
@@ -202,6 +206,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Ingest(command) => command.run(&context),
         Command::Encode(command) => command.run(&context),
         Command::Manifest(command) => command.run(&context),
+        Command::Jobs(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Entities(command) => command.run(&context),

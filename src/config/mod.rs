@@ -296,8 +296,15 @@ pub struct Ingest {
     pub batch_documents: usize,
     /// Batches that may wait between two stages of the pipeline.
     pub queue: usize,
+    /// What documents and vectors on their way may take in memory, in bytes, over all queues
+    /// of a load together.
+    pub memory: usize,
     /// Longest row, in bytes.
     pub row_bytes: usize,
+    /// Jobs of the API that load at once; of one index always one.
+    pub jobs: usize,
+    /// Folders, and beginnings of URLs, that jobs of the API may read from. None: none may.
+    pub sources: Vec<String>,
 }
 
 impl Default for Ingest {
@@ -305,7 +312,10 @@ impl Default for Ingest {
         Ingest {
             batch_documents: 512,
             queue: 2,
+            memory: 256 << 20,
             row_bytes: 32 << 20,
+            jobs: 2,
+            sources: Vec::new(),
         }
     }
 }
@@ -475,6 +485,8 @@ const MAX_MESSAGE: u64 = 1 << 30;
 const MAX_MEMORY: u64 = 1 << 40;
 /// Most documents in one batch of a load.
 const MAX_BATCH: u64 = 65_536;
+/// Least memory of a load, in bytes.
+const MIN_LOAD: u64 = 1 << 20;
 /// Most batches that wait in a load.
 const MAX_QUEUE: u64 = 1024;
 /// Most cursors of an index.
@@ -648,6 +660,8 @@ impl Config {
                 1..=MAX_BATCH,
             ),
             ("ingest.queue", n(ingest.queue), 1..=MAX_QUEUE),
+            ("ingest.memory", n(ingest.memory), MIN_LOAD..=MAX_MEMORY),
+            ("ingest.jobs", n(ingest.jobs), 1..=MAX_THREADS),
             ("ingest.row_bytes", n(ingest.row_bytes), 1..=MAX_MESSAGE),
         ];
         for (key, value, range) in ranges {

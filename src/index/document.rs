@@ -29,6 +29,8 @@ pub struct Prepared {
     /// Vectors that need no encoding: one that the document brought along, or those it had
     /// in another index.
     ready: Option<StoredVectors>,
+    /// Vectors of passages that are known already; empty where none is.
+    known: Vec<Option<Vec<f32>>>,
 }
 
 impl Prepared {
@@ -43,12 +45,47 @@ impl Prepared {
         wanted.iter().map(|range| &self.text[range.clone()])
     }
 
-    /// The same, as the encoder takes them.
+    /// The same, as the encoder takes them, those left out whose vectors are known.
     fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
-        self.passages().map(|text| match self.language {
+        let unknown = |(i, text)| (!self.knows(i)).then_some(text);
+        let texts = self.passages().enumerate().filter_map(unknown);
+        texts.map(|text| match self.language {
             Some(language) => Input::Code(language, text),
             None => Input::Text(text),
         })
+    }
+
+    fn knows(&self, passage: usize) -> bool {
+        self.known.get(passage).is_some_and(Option::is_some)
+    }
+
+    /// Takes the vectors of passages from whoever knows them by their texts.
+    pub(super) fn know<'v>(&mut self, vector_of: impl Fn(&str) -> Option<&'v [f32]>) {
+        let known = self
+            .passages()
+            .map(|text| vector_of(text).map(<[f32]>::to_vec));
+        let known: Vec<_> = known.collect();
+        self.known = known;
+    }
+
+    /// Whether these are the vectors that it would be written with, if its text is the one
+    /// that they were made of.
+    pub(super) fn has_vectors(&self, stored: Option<&StoredVectors>) -> bool {
+        match (&self.ready, stored) {
+            (Some(ready), stored) => stored == Some(ready),
+            (None, None) => self.passages.is_empty(),
+            (None, Some(stored)) => {
+                let starts = |span: &PassageSpan, range: &Range<usize>| {
+                    (span.start as usize, span.end as usize) == (range.start, range.end)
+                };
+                stored.spans.len() == self.passages.len()
+                    && stored
+                        .spans
+                        .iter()
+                        .zip(&self.passages)
+                        .all(|(s, r)| starts(s, r))
+            }
+        }
     }
 
     /// About how many bytes this holds, for callers that bound how much they collect.
@@ -59,6 +96,11 @@ impl Prepared {
             .map_or(0, |ready| ready.vectors.len() * 4);
         // The source and the typed values each hold the document once.
         self.text.len() + ready + 2 * weight(&self.document.source)
+    }
+
+    /// About how many bytes its vectors will take, of so many dimensions.
+    pub fn vector_bytes(&self, dimensions: usize) -> usize {
+        self.passages().count() * dimensions * 4
     }
 }
 
@@ -86,6 +128,22 @@ impl Index {
         self.prepare_document(document, ready.map(StoredVectors::ready))
     }
 
+    /// The same of a document whose vector is not in the object.
+    ///
+    /// # Errors
+    /// The caller's problem with the document or the vector.
+    pub fn prepare_with_vector(&self, mut json: Json, vector: Vec<f32>) -> Result<Prepared> {
+        let embedding = self.definition().embedding.as_ref();
+        let field = embedding.and_then(|embedding| embedding.vector_field.as_ref());
+        if let (Some(field), Some(object)) = (field, json.as_object_mut()) {
+            object.shift_remove(field);
+        }
+        let field = field.map_or("vector", String::as_str);
+        let vector = self.ready_vector(vector, field)?;
+        let document = self.validated(json, self.limits().field_bytes)?;
+        self.prepare_document(document, Some(StoredVectors::ready(vector)))
+    }
+
     pub(super) fn validated(&self, json: Json, field_bytes: usize) -> Result<Document, Problem> {
         let definition = self.definition();
         validate(
@@ -110,6 +168,7 @@ impl Index {
                 passages: Vec::new(),
                 language: None,
                 ready,
+                known: Vec::new(),
             });
         }
         let text = self.text_to_encode(&document);
@@ -131,6 +190,7 @@ impl Index {
             passages,
             language,
             ready,
+            known: Vec::new(),
         })
     }
 
@@ -208,8 +268,7 @@ impl Index {
                 });
                 continue;
             }
-            let count = one.passages.len();
-            let Some(all) = embeddings.as_ref().filter(|_| count > 0) else {
+            if one.passages.is_empty() {
                 encoded.push(Encoded {
                     document: one.document,
                     vectors: None,
@@ -217,10 +276,27 @@ impl Index {
                     truncated: 0,
                 });
                 continue;
-            };
-            let rows = next..next + count;
-            next += count;
-            let d = all.dimensions;
+            }
+            let d = self.dimensions();
+            let mut vectors = Vec::with_capacity(one.passages.len() * d);
+            let (mut tokens, mut truncated) = (0, 0);
+            for passage in 0..one.passages.len() {
+                if let Some(Some(known)) = one.known.get(passage) {
+                    vectors.extend_from_slice(known);
+                    continue;
+                }
+                let row = embeddings.as_ref().and_then(|all| {
+                    let vector = all.vectors.get(next * d..(next + 1) * d)?;
+                    Some((vector, *all.tokens.get(next)?, *all.truncated.get(next)?))
+                });
+                let Some((vector, count, cut)) = row else {
+                    return Err(Error::Bug("the encoder left a passage out".into()));
+                };
+                next += 1;
+                vectors.extend_from_slice(vector);
+                tokens += u64::from(count);
+                truncated += u32::from(cut);
+            }
             encoded.push(Encoded {
                 document: one.document,
                 vectors: Some(StoredVectors {
@@ -234,10 +310,10 @@ impl Index {
                             end: range.end as u32,
                         })
                         .collect(),
-                    vectors: all.vectors[rows.start * d..rows.end * d].to_vec(),
+                    vectors,
                 }),
-                tokens: all.tokens[rows.clone()].iter().map(|&t| u64::from(t)).sum(),
-                truncated: all.truncated[rows].iter().filter(|&&t| t).count() as u32,
+                tokens,
+                truncated,
             });
         }
         Ok(encoded)
@@ -337,7 +413,7 @@ fn weight(object: &Map<String, Json>) -> usize {
 }
 
 /// The strings of a stored field, joined as [`Document::text`] joins them.
-fn source_text(source: &Map<String, Json>, field: &str) -> Option<String> {
+pub(super) fn source_text(source: &Map<String, Json>, field: &str) -> Option<String> {
     let texts = strings_at(source, field);
     (!texts.is_empty()).then(|| texts.join("\n"))
 }

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::jobs::JOBS;
 use super::{Changed, Index};
 use crate::error::{Code, Error, Problem, Result};
 
@@ -103,26 +104,47 @@ pub(super) fn to_bytes<T: Serialize>(outcome: &T) -> Result<Vec<u8>> {
 /// nothing to record: the step is then tried again as if it had never been sent.
 type Outcome<'a> = dyn Fn(&[Changed]) -> Result<Option<Vec<u8>>> + 'a;
 
-/// One step of a request that is carried out once.
+/// Names and values to keep beside changes; made under the lock of the store.
+type Beside<'a> = dyn Fn(&[Changed]) -> Result<Vec<(String, Vec<u8>)>> + 'a;
+
+/// What is kept in the batch of some changes, of what they came to: one step of a request that
+/// is carried out once, or of a job.
 pub struct Step<'a> {
-    once: &'a Once,
-    outcome: &'a Outcome<'a>,
+    kept: Kept<'a>,
     noted: Cell<bool>,
+}
+
+enum Kept<'a> {
+    /// A request's.
+    Outcome(&'a Once, &'a Outcome<'a>),
+    /// Somebody else's, under names of their own.
+    Beside(&'a Beside<'a>),
 }
 
 impl<'a> Step<'a> {
     /// The next step of `once`, whose outcome is recorded with its changes.
     pub fn of(once: &'a Once, outcome: &'a Outcome<'a>) -> Step<'a> {
         Step {
-            once,
-            outcome,
+            kept: Kept::Outcome(once, outcome),
+            noted: Cell::new(false),
+        }
+    }
+
+    /// Keeps what `beside` makes of the changes.
+    pub(super) fn beside(beside: &'a Beside<'a>) -> Step<'a> {
+        Step {
+            kept: Kept::Beside(beside),
             noted: Cell::new(false),
         }
     }
 
     /// What to write beside its changes.
     pub(super) fn notes(&self, changed: &[Changed]) -> Result<Vec<(String, Vec<u8>)>> {
-        let Some(outcome) = (self.outcome)(changed)? else {
+        let (once, outcome) = match self.kept {
+            Kept::Outcome(once, outcome) => (once, outcome(changed)?),
+            Kept::Beside(beside) => return beside(changed),
+        };
+        let Some(outcome) = outcome else {
             return Ok(Vec::new());
         };
         self.noted.set(true);
@@ -131,8 +153,8 @@ impl<'a> Step<'a> {
             request,
             since,
             ..
-        } = self.once;
-        let step = self.once.next.load(Ordering::Relaxed);
+        } = once;
+        let step = once.next.load(Ordering::Relaxed);
         let mut notes = vec![(record(key, step), outcome)];
         if step == 1 {
             let head = Head {
@@ -147,8 +169,8 @@ impl<'a> Step<'a> {
 
     /// After its changes were written.
     pub(super) fn recorded(&self) {
-        if self.noted.take() {
-            self.once.next.fetch_add(1, Ordering::Relaxed);
+        if let (true, Kept::Outcome(once, _)) = (self.noted.take(), &self.kept) {
+            once.next.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -269,12 +291,12 @@ impl Index {
         }
     }
 
-    /// Takes over the records of an index that this one takes the place of, those that it
-    /// does not have yet: most of them are taken over while writes go on, and the rest while
+    /// Takes over the records of an index that this one takes the place of, of requests and of
+    /// jobs, those that it does not have yet: most of them are taken over while writes go on, and the rest while
     /// they wait.
     pub(super) fn take_over_requests(&self, from: &Index) -> Result<()> {
         // Ages first: no record is ever without one, and so kept for good.
-        for prefix in [BY_AGE, RECORDS] {
+        for prefix in [BY_AGE, RECORDS, JOBS] {
             let mut some = Vec::new();
             let mut bytes = 0;
             from.store.for_each_meta(prefix, |name, value| {

@@ -1,6 +1,7 @@
 //! Columns renamed and left out on the way in.
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -8,7 +9,7 @@ use crate::error::{Code, Error, Problem};
 
 /// How the columns of a file become fields: some renamed, some left out, the others
 /// under their own name. Leaving out comes first and goes by the column's name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mapping {
     /// Column of the file -> field of the index.

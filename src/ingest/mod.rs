@@ -10,11 +10,13 @@
 //! [`Error`]: crate::error::Error
 //! [`Problem`]: crate::error::Problem
 
+mod budget;
 mod code;
 mod coerce;
 mod export;
 mod footer;
 mod format;
+mod load;
 mod mapping;
 mod names;
 mod pipeline;
@@ -23,6 +25,7 @@ mod readers;
 mod rejects;
 mod shards;
 mod source;
+mod standin;
 mod text;
 
 pub use code::{
@@ -32,9 +35,12 @@ pub use code::{
 pub use coerce::{coerce, coerce_vector};
 pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
+pub(crate) use load::{InputRows, RowOrigin, check_inputs, look_again};
+pub use load::{Place, load_files};
 pub use mapping::Mapping;
 pub use names::{Items, NameOptions, read_aliases, read_names};
-pub use pipeline::{Incoming, load_files, load_rows};
+pub(crate) use pipeline::{End, Flow, Tally};
+pub use pipeline::{Incoming, load_rows};
 pub use progress::{Progress, Reporter, Show, Summary};
 pub use rejects::{Reject, Rejects};
 pub use shards::{
@@ -42,4 +48,5 @@ pub use shards::{
     Stamp, Unit, UnitFailure, read_definition, read_plan, run_units, write_plan,
 };
 pub use source::{DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions};
+pub use standin::{Fingerprint, Input, Position, resolve};
 pub(crate) use text::{Text, stream_error};

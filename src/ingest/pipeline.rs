@@ -4,166 +4,96 @@
 //! reader ── batches ──> encoders ── vectors ──> writer (synced, in the order of the rows)
 //! ```
 //!
-//! Bounded queues join the stages, so memory does not grow with the input, and the
-//! encoder, by far the slowest stage, never waits for another. Two encoders take turns:
-//! while one cuts and collects, the other keeps the sessions busy. The writer puts the
-//! batches back into order, so that loading the same file twice gives the same index.
+//! What holds:
+//! * The stages are joined by queues that hold a bounded number of batches, and all of them
+//!   together a bounded number of bytes (`ingest.memory`): memory does not grow with the input.
+//! * The encoder, by far the slowest stage, never waits for another. Two encoders take turns:
+//!   while one cuts and collects, the other keeps the sessions busy.
+//! * The writer puts the batches back into order, so that loading the same file twice gives the
+//!   same index, and whoever loads can note with each batch how far the rows behind it reach.
+//! * A document that is stored as it is, is neither encoded nor written; of one that changed,
+//!   only passages are encoded whose text did (`index/same.rs`).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 
-use super::shards::check_shard;
-use super::{Original, Progress, Reject, Rejects, Source, SourceOptions, coerce, coerce_vector};
+use super::Progress;
+use super::budget::Budget;
 use crate::config::Ingest;
 use crate::error::{Error, Problem, Result};
-use crate::index::{Carry, Encoded, Index, Prepared, Written};
+use crate::index::{Carry, Change, Changed, Encoded, IfVersion, Index, Prepared, Same};
 use crate::store::StoredVectors;
 
-/// Bytes that one batch holds, about, unless a single document is larger: a limit on
-/// memory where documents are long.
-const BATCH_BYTES: usize = 16 << 20;
+/// Most bytes of one batch, unless a single document is larger: a limit on memory where
+/// documents are long.
+const MOST_BATCH_BYTES: usize = 16 << 20;
+/// The least that a batch holds before it is full by its bytes.
+const LEAST_BATCH_BYTES: usize = 64 << 10;
+/// Batches that the memory is cut into: one is filled while the others are under way.
+const SHARES: usize = 8;
+/// Of these, what the queues may hold; the rest is the one that is filled, and what a reader
+/// has decoded.
+const QUEUED_SHARES: usize = 6;
 
 /// Encoders that take turns.
 const ENCODERS: usize = 2;
 
-/// Loads files into an index, makes the documents visible, and returns the rejects
-/// file if there was a row to reject.
-///
-/// # Errors
-/// What ends a load: a file that cannot be read as what it claims to be (the rows before
-/// the damage are loaded), the disk, the encoder. Bad rows do not.
-pub fn load_files(
-    index: &Index,
-    files: &[PathBuf],
-    options: &SourceOptions,
-    settings: &Ingest,
-    rejects: &Path,
-    progress: &Progress,
-) -> Result<Option<PathBuf>> {
-    index.check_writable()?;
-    // Every file is opened before anything is loaded: a misspelt name is noticed at once.
-    let mut sources = Vec::with_capacity(files.len());
-    for file in files {
-        let source = Source::open(file, options)?;
-        progress
-            .bytes_total
-            .fetch_add(source.bytes_total(), Relaxed);
-        sources.push(source);
-    }
-    for source in &sources {
-        if let Some(manifest) = source.manifest() {
-            let carry = index.carries(
-                &manifest.definition,
-                manifest.fingerprint.as_deref(),
-                manifest.dimensions,
-            );
-            check_shard(index, manifest, carry, &source.path().display().to_string())?;
-        }
-    }
-    let mut rejects = Rejects::new(rejects);
-    let mut failure = None;
-    for mut source in sources {
-        let path = source.path().to_path_buf();
-        let typed = source.format().is_typed();
-        let definition = index.definition();
-        let fields = &definition.fields;
-        let vector_field = definition
-            .embedding
-            .as_ref()
-            .and_then(|embedding| embedding.vector_field.as_deref());
-        let carry = match source.manifest() {
-            Some(manifest) => {
-                let carry = index.carries(
-                    &manifest.definition,
-                    manifest.fingerprint.as_deref(),
-                    manifest.dimensions,
-                );
-                // Texts that come from other columns are not those that were encoded.
-                match options.mapping.is_empty() {
-                    true => carry,
-                    false => carry.without_encoded(),
-                }
-            }
-            None => Carry::default(),
-        };
-        let mut counted = 0;
-        let rows = std::iter::from_fn(|| {
-            let row = source.next()?;
-            let read = source.bytes_read();
-            progress
-                .bytes
-                .fetch_add(read.saturating_sub(counted), Relaxed);
-            counted = counted.max(read);
-            Some(row.map(|mut row| {
-                if let (false, Ok(Json::Object(object))) = (typed, &mut row.json) {
-                    coerce(fields, object);
-                    if let Some(field) = vector_field {
-                        coerce_vector(field, object);
-                    }
-                }
-                let vectors = row.vectors;
-                let incoming = row.json.map(|json| Incoming {
-                    json,
-                    carried: vectors.map(|vectors| (vectors, carry)),
-                });
-                ((row.number, row.line, row.original), incoming)
-            }))
-        });
-        let outcome = load_rows(
-            index,
-            rows,
-            settings,
-            progress,
-            |(number, line, original): (u64, Option<u64>, Original), problem| {
-                rejects.write(&Reject::new(&path, number, line, &problem, &original))
-            },
-        );
-        progress.files.fetch_add(1, Relaxed);
-        if let Err(error) = outcome {
-            failure = Some(error);
-            break;
-        }
-    }
-    // What was loaded before a failure is durable and is made visible all the same.
-    let refreshed = index.refresh();
-    let rejects = rejects.finish()?;
-    match failure {
-        Some(error) => Err(error),
-        None => refreshed.map(|_| rejects),
-    }
-}
-
-/// A document on its way into an index.
+/// A row on its way into an index.
 #[derive(Debug)]
-pub struct Incoming {
-    json: Json,
-    /// Vectors that it has in another index, and what of them can be taken over.
-    carried: Option<(StoredVectors, Carry)>,
+pub struct Incoming(Content);
+
+#[derive(Debug)]
+enum Content {
+    /// A document.
+    Document {
+        json: Json,
+        /// A vector that it brings along, apart from the object.
+        vector: Option<Vec<f32>>,
+        /// Vectors that it has in another index, and what of them can be taken over.
+        carried: Option<(StoredVectors, Carry)>,
+    },
+    /// The document of this id is to be deleted.
+    Deletion(String),
 }
 
 impl Incoming {
     /// A document, and vectors of the one that it takes the place of.
     pub(super) fn carrying(json: Json, vectors: StoredVectors, carry: Carry) -> Incoming {
-        Incoming {
+        Incoming(Content::Document {
             json,
+            vector: None,
             carried: Some((vectors, carry)),
-        }
+        })
+    }
+
+    /// A document, and its vector, which is not in the object.
+    pub(super) fn with_vector(json: Json, vector: Vec<f32>) -> Incoming {
+        Incoming(Content::Document {
+            json,
+            vector: Some(vector),
+            carried: None,
+        })
+    }
+
+    /// The deletion of a document; without one of that id nothing happens.
+    pub fn deletion(id: String) -> Incoming {
+        Incoming(Content::Deletion(id))
     }
 }
 
 impl From<Json> for Incoming {
     fn from(json: Json) -> Incoming {
-        Incoming {
+        Incoming(Content::Document {
             json,
+            vector: None,
             carried: None,
-        }
+        })
     }
 }
 
@@ -174,156 +104,396 @@ pub fn load_rows<R: Send, I: Into<Incoming>>(
     rows: impl Iterator<Item = Result<(R, Result<I, Problem>)>> + Send,
     settings: &Ingest,
     progress: &Progress,
-    reject: impl FnMut(R, Problem) -> Result<()> + Send,
+    mut reject: impl FnMut(R, Problem) -> Result<()> + Send,
 ) -> Result<()> {
-    let (to_encode, encode) = sync_channel::<(u64, Vec<Prepared>)>(settings.queue);
-    let (to_write, write) = sync_channel::<(u64, Result<Vec<Encoded>>)>(settings.queue);
-    let encode = Arc::new(Mutex::new(encode));
-    // A ticket for each batch between reader and writer, so that batches which overtake a
-    // slow one cannot pile up before the writer.
-    let (take_ticket, return_ticket) = sync_channel::<()>(2 * settings.queue + ENCODERS);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let outlet = Outlet {
-                to_encode,
-                take_ticket,
-                number: 0,
-            };
-            read(index, rows, settings, progress, reject, outlet)
-        });
-        for _ in 0..ENCODERS {
-            let (encode, to_write) = (encode.clone(), to_write.clone());
-            scope.spawn(move || {
-                loop {
-                    // The lock is held while waiting: encoders take batches in turn.
-                    let Ok((number, batch)) = encode.lock().recv() else {
-                        return;
-                    };
-                    // A panic becomes an error in its batch's place: the writer, which
-                    // waits for that number, must hear of it.
-                    let encoded = catch_unwind(AssertUnwindSafe(|| index.encode(batch)))
-                        .unwrap_or_else(|_| Err(Error::Bug("the encoder panicked".into())));
-                    if to_write.send((number, encoded)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop((encode, to_write));
-        let written = write_in_order(index, &write, &return_ticket, progress);
-        // Without a receiver the stages before stop at their next batch.
-        drop((write, return_ticket));
-        let read = reader
-            .join()
-            .unwrap_or_else(|_| Err(Error::Bug("the reader of a load panicked".into())));
-        written.and(read)
-    })
+    let flow = Flow {
+        index,
+        settings,
+        progress,
+        stop: &AtomicBool::new(false),
+    };
+    let note = |(): &mut (), origin, problem: Option<Problem>| match problem {
+        Some(problem) => reject(origin, problem).map(|()| 0),
+        None => Ok(0),
+    };
+    let write = |changes: &[(Change<'_>, IfVersion)], _: &Tally, ()| {
+        index.change(changes, crate::store::Durability::Synced)
+    };
+    flow.run(rows, note, write).map(|_| ())
 }
 
-fn read<R, I: Into<Incoming>>(
-    index: &Index,
-    rows: impl Iterator<Item = Result<(R, Result<I, Problem>)>>,
-    settings: &Ingest,
-    progress: &Progress,
-    mut reject: impl FnMut(R, Problem) -> Result<()>,
-    mut outlet: Outlet,
-) -> Result<()> {
-    let mut batch = Vec::with_capacity(settings.batch_documents);
-    let mut bytes = 0;
-    let mut failure = None;
-    for row in rows {
-        let (origin, json) = match row {
-            Ok(row) => row,
-            Err(error) => {
-                failure = Some(error);
-                break;
-            }
-        };
-        progress.rows.fetch_add(1, Relaxed);
-        let prepared = match json {
-            Ok(incoming) => match incoming.into() {
-                Incoming {
-                    json,
-                    carried: Some((vectors, carry)),
-                } => {
-                    let most = index.limits().field_bytes;
-                    index.prepare_carried(json, Some(vectors), carry, most)
+/// What a batch comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    /// Documents that were written, or were there as they are.
+    pub loaded: u64,
+    /// Of these, those that took the place of another.
+    pub replaced: u64,
+    /// Of these, those that were there as they are.
+    pub unchanged: u64,
+    /// Documents that were deleted.
+    pub deleted: u64,
+    /// Passages written.
+    pub passages: u64,
+    /// Tokens encoded.
+    pub tokens: u64,
+    /// Passages cut to the model's length.
+    pub truncated: u64,
+}
+
+impl Tally {
+    /// The same with what became of the changes.
+    pub(crate) fn with(mut self, changed: &[Changed]) -> Tally {
+        for one in changed {
+            match one {
+                Changed::Created { .. } => self.loaded += 1,
+                Changed::Updated { .. } => {
+                    self.loaded += 1;
+                    self.replaced += 1;
                 }
-                Incoming { json, .. } => index.prepare(json),
-            },
-            Err(problem) => Err(problem.into()),
+                Changed::Deleted => self.deleted += 1,
+                Changed::Unmet { .. } => {}
+            }
+        }
+        self
+    }
+
+    fn add_to(self, progress: &Progress) {
+        for (counter, value) in [
+            (&progress.loaded, self.loaded),
+            (&progress.replaced, self.replaced),
+            (&progress.unchanged, self.unchanged),
+            (&progress.deleted, self.deleted),
+            (&progress.passages, self.passages),
+            (&progress.tokens, self.tokens),
+            (&progress.truncated, self.truncated),
+        ] {
+            counter.fetch_add(value, Relaxed);
+        }
+    }
+}
+
+/// How a load ended that nothing went wrong with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every row was taken up.
+    Finished,
+    /// It was stopped; what was written is whole batches, in their order.
+    Stopped,
+}
+
+/// What a load works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Flow<'a> {
+    pub index: &'a Index,
+    pub settings: &'a Ingest,
+    pub progress: &'a Progress,
+    /// Stops it soon, without an error.
+    pub stop: &'a AtomicBool,
+}
+
+impl Flow<'_> {
+    /// Loads rows. `note` is called with each row, good or not, and adds it to the mark of its
+    /// batch; it says how many bytes that takes, and an error of it ends the load behind that
+    /// row. `write` is called with what a batch changes, what else it comes to, and its mark, in
+    /// the order of the rows.
+    pub(crate) fn run<R: Send, I: Into<Incoming>, M: Default + Send>(
+        &self,
+        rows: impl Iterator<Item = Result<(R, Result<I, Problem>)>> + Send,
+        note: impl FnMut(&mut M, R, Option<Problem>) -> Result<usize> + Send,
+        write: impl FnMut(&[(Change<'_>, IfVersion)], &Tally, M) -> Result<Vec<Changed>>,
+    ) -> Result<End> {
+        let settings = self.settings;
+        let (to_encode, encode) = sync_channel::<(u64, Batch<M>)>(settings.queue);
+        let (to_write, written) = sync_channel::<(u64, Result<Done<M>>)>(settings.queue);
+        let encode = Arc::new(Mutex::new(encode));
+        // Batches that overtake a slow one must not pile up before the writer.
+        let most = 2 * settings.queue + ENCODERS;
+        let budget = Budget::new(settings.memory / SHARES * QUEUED_SHARES, most);
+        std::thread::scope(|scope| {
+            let outlet = Outlet {
+                to_encode,
+                budget: &budget,
+                sent: 0,
+            };
+            let reader = scope.spawn(move || self.read(rows, note, outlet));
+            for _ in 0..ENCODERS {
+                let (encode, to_write) = (encode.clone(), to_write.clone());
+                scope.spawn(move || {
+                    loop {
+                        // The lock is held while waiting: encoders take batches in turn.
+                        let Ok((number, batch)) = encode.lock().recv() else {
+                            return;
+                        };
+                        if self.stop.load(Relaxed) {
+                            return;
+                        }
+                        // A panic becomes an error in its batch's place: the writer, which
+                        // waits for that number, must hear of it.
+                        let encoded = catch_unwind(AssertUnwindSafe(|| self.encode(batch)))
+                            .unwrap_or_else(|_| Err(Error::Bug("the encoder panicked".into())));
+                        if to_write.send((number, encoded)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop((encode, to_write));
+            let outcome = self.write_in_order(&written, &budget, write);
+            // Without a receiver the stages before stop at their next batch.
+            drop(written);
+            budget.close();
+            let read = reader
+                .join()
+                .unwrap_or_else(|_| Err(Error::Bug("the reader of a load panicked".into())));
+            let (batches, sent) = (outcome?, read?);
+            Ok(match sent == Some(batches) {
+                true => End::Finished,
+                false => End::Stopped,
+            })
+        })
+    }
+
+    /// How many batches were made; None where it was stopped before the last row.
+    fn read<R, I: Into<Incoming>, M: Default>(
+        &self,
+        rows: impl Iterator<Item = Result<(R, Result<I, Problem>)>>,
+        mut note: impl FnMut(&mut M, R, Option<Problem>) -> Result<usize>,
+        mut outlet: Outlet<'_, M>,
+    ) -> Result<Option<u64>> {
+        let most_rows = self.settings.batch_documents;
+        let most_bytes = (self.settings.memory / SHARES).clamp(LEAST_BATCH_BYTES, MOST_BATCH_BYTES);
+        let mut batch = Batch::with_capacity(most_rows);
+        let mut failure = None;
+        for row in rows {
+            if self.stop.load(Relaxed) {
+                return Ok(None);
+            }
+            let (origin, incoming) = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            };
+            self.progress.rows.fetch_add(1, Relaxed);
+            let problem = match incoming
+                .map_err(Error::from)
+                .and_then(|i| self.item(i.into()))
+            {
+                Ok(item) => {
+                    batch.add(item, self.index.dimensions());
+                    None
+                }
+                // A model that is not there is not the row's fault.
+                Err(Error::User(problem)) if !problem.code.is_about_the_model() => {
+                    self.progress.rejected.fetch_add(1, Relaxed);
+                    Some(*problem)
+                }
+                Err(error) => return Err(error),
+            };
+            batch.rows += 1;
+            match note(&mut batch.mark, origin, problem) {
+                Ok(bytes) => batch.bytes += bytes,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+            if batch.rows >= most_rows || batch.bytes >= most_bytes {
+                let full = std::mem::replace(&mut batch, Batch::with_capacity(most_rows));
+                if !outlet.batch(full) {
+                    // A later stage failed and says why, or it was stopped.
+                    return Ok(None);
+                }
+            }
+        }
+        if batch.rows > 0 {
+            outlet.batch(batch);
+        }
+        failure.map_or(Ok(Some(outlet.sent)), Err)
+    }
+
+    fn item(&self, incoming: Incoming) -> Result<Item> {
+        let index = self.index;
+        Ok(match incoming.0 {
+            Content::Deletion(id) => Item::Delete(id),
+            Content::Document {
+                json,
+                carried: Some((vectors, carry)),
+                ..
+            } => {
+                let most = index.limits().field_bytes;
+                Item::Put(index.prepare_carried(json, Some(vectors), carry, most)?)
+            }
+            Content::Document {
+                json,
+                vector: Some(vector),
+                ..
+            } => Item::Put(index.prepare_with_vector(json, vector)?),
+            Content::Document { json, .. } => Item::Put(index.prepare(json)?),
+        })
+    }
+
+    /// Encodes what is not stored yet.
+    fn encode<M>(&self, batch: Batch<M>) -> Result<Done<M>> {
+        let mut order = Vec::with_capacity(batch.items.len());
+        let mut prepared = Vec::with_capacity(batch.items.len());
+        for item in batch.items {
+            match item {
+                Item::Put(one) => {
+                    prepared.push(one);
+                    order.push(None);
+                }
+                Item::Delete(id) => order.push(Some(id)),
+            }
+        }
+        let deleted: Vec<&str> = order.iter().flatten().map(String::as_str).collect();
+        let mut same = Vec::new();
+        let mut changed = Vec::with_capacity(prepared.len());
+        let mut is_written = Vec::with_capacity(prepared.len());
+        for one in self.index.take_same(prepared, &deleted)? {
+            is_written.push(one.is_err());
+            match one {
+                Ok(one) => same.push(one),
+                Err(one) => changed.push(one),
+            }
+        }
+        let mut encoded = self.index.encode(changed)?.into_iter();
+        let mut is_written = is_written.into_iter();
+        let mut items = Vec::with_capacity(order.len());
+        for deleted in order {
+            match deleted {
+                Some(id) => items.push(Written::Delete(id)),
+                None if is_written.next() == Some(true) => {
+                    let one = encoded.next();
+                    let one = one.ok_or_else(|| Error::Bug("a document was lost".into()))?;
+                    items.push(Written::Put(one));
+                }
+                None => {}
+            }
+        }
+        Ok(Done {
+            items,
+            same,
+            mark: batch.mark,
+            bytes: batch.bytes,
+        })
+    }
+
+    /// How many batches were written.
+    fn write_in_order<M>(
+        &self,
+        done: &Receiver<(u64, Result<Done<M>>)>,
+        budget: &Budget,
+        mut write: impl FnMut(&[(Change<'_>, IfVersion)], &Tally, M) -> Result<Vec<Changed>>,
+    ) -> Result<u64> {
+        let mut waiting = BTreeMap::new();
+        let mut next = 0;
+        for (number, batch) in done.iter() {
+            waiting.insert(number, batch);
+            while let Some(batch) = waiting.remove(&next) {
+                if self.stop.load(Relaxed) {
+                    return Ok(next);
+                }
+                next += 1;
+                let Done {
+                    mut items,
+                    same,
+                    mark,
+                    bytes,
+                } = batch?;
+                let all = same.len() as u64;
+                let changed = self.index.changed_since(same)?;
+                let mut tally = Tally::default();
+                tally.unchanged = all - changed.len() as u64;
+                tally.loaded = tally.unchanged;
+                if !changed.is_empty() {
+                    // Somebody else has written them since they were looked at.
+                    items.extend(self.index.encode(changed)?.into_iter().map(Written::Put));
+                }
+                for item in &items {
+                    if let Written::Put(one) = item {
+                        let passages = one.vectors.as_ref().map_or(0, |v| v.spans.len());
+                        tally.passages += passages as u64;
+                        tally.tokens += one.tokens;
+                        tally.truncated += u64::from(one.truncated);
+                    }
+                }
+                let changes: Vec<(Change<'_>, IfVersion)> = items
+                    .iter()
+                    .map(|item| match item {
+                        Written::Put(one) => (Change::Put(one), IfVersion::Any),
+                        Written::Delete(id) => (Change::Delete(id), IfVersion::Any),
+                    })
+                    .collect();
+                let changed = write(&changes, &tally, mark)?;
+                tally.with(&changed).add_to(self.progress);
+                budget.give_back(bytes);
+            }
+        }
+        Ok(next)
+    }
+}
+
+/// Rows that go through the pipeline together.
+struct Batch<M> {
+    items: Vec<Item>,
+    /// Rows, good or not.
+    rows: usize,
+    bytes: usize,
+    mark: M,
+}
+
+enum Item {
+    Put(Prepared),
+    Delete(String),
+}
+
+impl<M: Default> Batch<M> {
+    fn with_capacity(rows: usize) -> Batch<M> {
+        Batch {
+            items: Vec::with_capacity(rows),
+            rows: 0,
+            bytes: 0,
+            mark: M::default(),
+        }
+    }
+
+    fn add(&mut self, item: Item, dimensions: usize) {
+        self.bytes += match &item {
+            Item::Put(one) => one.bytes() + one.vector_bytes(dimensions),
+            Item::Delete(id) => id.len(),
         };
-        match prepared {
-            Ok(prepared) => {
-                bytes += prepared.bytes();
-                batch.push(prepared);
-            }
-            // A model that is not there is not the row's fault.
-            Err(Error::User(problem)) if !problem.code.is_about_the_model() => {
-                progress.rejected.fetch_add(1, Relaxed);
-                reject(origin, *problem)?;
-            }
-            Err(error) => return Err(error),
-        }
-        if batch.len() >= settings.batch_documents || bytes >= BATCH_BYTES {
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(settings.batch_documents));
-            if !outlet.batch(full) {
-                // A later stage failed and says why.
-                return Ok(());
-            }
-            bytes = 0;
-        }
+        self.items.push(item);
     }
-    if !batch.is_empty() {
-        outlet.batch(batch);
-    }
-    failure.map_or(Ok(()), Err)
+}
+
+/// A batch that is ready to be written.
+struct Done<M> {
+    items: Vec<Written>,
+    same: Vec<Same>,
+    mark: M,
+    bytes: usize,
+}
+
+enum Written {
+    Put(Encoded),
+    Delete(String),
 }
 
 /// The reader's end of the pipeline.
-struct Outlet {
-    to_encode: SyncSender<(u64, Vec<Prepared>)>,
-    take_ticket: SyncSender<()>,
-    number: u64,
+struct Outlet<'a, M> {
+    to_encode: SyncSender<(u64, Batch<M>)>,
+    budget: &'a Budget,
+    sent: u64,
 }
 
-impl Outlet {
+impl<M> Outlet<'_, M> {
     /// Hands a batch on once there is room; false if a later stage has stopped.
-    fn batch(&mut self, batch: Vec<Prepared>) -> bool {
-        let number = self.number;
-        self.number += 1;
-        self.take_ticket.send(()).is_ok() && self.to_encode.send((number, batch)).is_ok()
+    fn batch(&mut self, batch: Batch<M>) -> bool {
+        let number = self.sent;
+        self.sent += 1;
+        self.budget.take(batch.bytes) && self.to_encode.send((number, batch)).is_ok()
     }
-}
-
-fn write_in_order(
-    index: &Index,
-    write: &Receiver<(u64, Result<Vec<Encoded>>)>,
-    return_ticket: &Receiver<()>,
-    progress: &Progress,
-) -> Result<()> {
-    let mut waiting = BTreeMap::new();
-    let mut next = 0;
-    for (number, encoded) in write.iter() {
-        waiting.insert(number, encoded);
-        while let Some(encoded) = waiting.remove(&next) {
-            next += 1;
-            let encoded = encoded?;
-            let written = index.write(&encoded)?;
-            // Each batch here took its ticket before it was sent.
-            let _ = return_ticket.try_recv();
-            let updated = written.iter().filter(|w| **w == Written::Updated).count();
-            progress.loaded.fetch_add(written.len() as u64, Relaxed);
-            progress.replaced.fetch_add(updated as u64, Relaxed);
-            for one in &encoded {
-                let passages = one.vectors.as_ref().map_or(0, |v| v.spans.len());
-                progress.passages.fetch_add(passages as u64, Relaxed);
-                progress.tokens.fetch_add(one.tokens, Relaxed);
-                progress
-                    .truncated
-                    .fetch_add(u64::from(one.truncated), Relaxed);
-            }
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -22,6 +23,8 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Progress {
     started: Instant,
+    /// Time that it took before, if it goes on with something.
+    before: Duration,
     /// Documents leave the index: `bytes` counts them too.
     exporting: bool,
     /// Files read to their end.
@@ -32,9 +35,13 @@ pub struct Progress {
     pub loaded: AtomicU64,
     /// Of these, documents that took the place of one with the same id.
     pub replaced: AtomicU64,
+    /// Of these, documents that were there already, as they are, and were not written.
+    pub unchanged: AtomicU64,
+    /// Documents that rows had deleted.
+    pub deleted: AtomicU64,
     /// Rows that were not loaded.
     pub rejected: AtomicU64,
-    /// Passages encoded.
+    /// Passages written, with vectors that were made or brought.
     pub passages: AtomicU64,
     /// Tokens encoded.
     pub tokens: AtomicU64,
@@ -58,11 +65,14 @@ impl Progress {
         let zero = || AtomicU64::new(0);
         Progress {
             started: Instant::now(),
+            before: Duration::ZERO,
             exporting: false,
             files: zero(),
             rows: zero(),
             loaded: zero(),
             replaced: zero(),
+            unchanged: zero(),
+            deleted: zero(),
             rejected: zero(),
             passages: zero(),
             tokens: zero(),
@@ -81,45 +91,62 @@ impl Progress {
         }
     }
 
+    /// Counters of something that goes on, where it was.
+    pub fn going_on(so_far: &Summary) -> Self {
+        let at = AtomicU64::new;
+        Progress {
+            // Anything else than a number of seconds is none.
+            before: Duration::try_from_secs_f64(so_far.seconds).unwrap_or_default(),
+            files: at(so_far.files),
+            rows: at(so_far.rows),
+            loaded: at(so_far.loaded),
+            replaced: at(so_far.replaced),
+            unchanged: at(so_far.unchanged),
+            deleted: at(so_far.deleted),
+            rejected: at(so_far.rejected),
+            passages: at(so_far.passages),
+            tokens: at(so_far.tokens),
+            truncated: at(so_far.truncated),
+            ..Progress::new()
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.before + self.started.elapsed()
+    }
+
     /// The counters now, with the rates since the start.
     pub fn summary(&self) -> Summary {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let seconds = self.started.elapsed().as_secs_f64();
-        let rate = |n: u64| {
-            if seconds > 0.0 {
-                n as f64 / seconds
-            } else {
-                0.0
-            }
-        };
-        let (loaded, tokens) = (get(&self.loaded), get(&self.tokens));
-        Summary {
+        let mut summary = Summary {
             files: get(&self.files),
             rows: get(&self.rows),
-            loaded,
+            loaded: get(&self.loaded),
             replaced: get(&self.replaced),
+            unchanged: get(&self.unchanged),
+            deleted: get(&self.deleted),
             rejected: get(&self.rejected),
             passages: get(&self.passages),
-            tokens,
+            tokens: get(&self.tokens),
             truncated: get(&self.truncated),
-            seconds,
-            documents_per_second: rate(loaded),
-            tokens_per_second: rate(tokens),
-        }
+            ..Summary::default()
+        };
+        summary.take(self.elapsed());
+        summary
     }
 
     /// Seconds left if the rest of the bytes takes as long as those read; None before
     /// anything has been read, or if the whole is unknown.
-    fn seconds_left(&self) -> Option<f64> {
+    pub fn seconds_left(&self) -> Option<f64> {
         let total = self.bytes_total.load(Ordering::Relaxed);
         let read = self.bytes.load(Ordering::Relaxed).min(total);
-        (read > 0)
-            .then(|| self.started.elapsed().as_secs_f64() * (total - read) as f64 / read as f64)
+        (read > 0).then(|| self.elapsed().as_secs_f64() * (total - read) as f64 / read as f64)
     }
 }
 
 /// What a load has done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Summary {
     /// Files read to their end.
     pub files: u64,
@@ -129,9 +156,13 @@ pub struct Summary {
     pub loaded: u64,
     /// Of these, documents that took the place of one with the same id.
     pub replaced: u64,
+    /// Of these, documents that were there already, as they are, and were not written.
+    pub unchanged: u64,
+    /// Documents that rows had deleted.
+    pub deleted: u64,
     /// Rows that were not loaded.
     pub rejected: u64,
-    /// Passages encoded.
+    /// Passages written, with vectors that were made or brought.
     pub passages: u64,
     /// Tokens encoded.
     pub tokens: u64,
@@ -143,6 +174,19 @@ pub struct Summary {
     pub documents_per_second: f64,
     /// `tokens` over `seconds`.
     pub tokens_per_second: f64,
+}
+
+impl Summary {
+    /// Sets the time it took, and the rates.
+    pub(crate) fn take(&mut self, time: Duration) {
+        self.seconds = time.as_secs_f64();
+        let rate = |n: u64| match self.seconds > 0.0 {
+            true => n as f64 / self.seconds,
+            false => 0.0,
+        };
+        self.documents_per_second = rate(self.loaded);
+        self.tokens_per_second = rate(self.tokens);
+    }
 }
 
 /// Where progress is shown.
@@ -212,6 +256,8 @@ impl Reporter {
                 rows = summary.rows,
                 loaded = summary.loaded,
                 replaced = summary.replaced,
+                unchanged = summary.unchanged,
+                deleted = summary.deleted,
                 rejected = summary.rejected,
                 passages = summary.passages,
                 tokens = summary.tokens,

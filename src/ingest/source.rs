@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::export::PASSAGES;
@@ -17,7 +18,8 @@ use crate::store::StoredVectors;
 pub const DEFAULT_MAX_ROW_BYTES: usize = 32 << 20;
 
 /// How a file is read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct SourceOptions {
     /// What the file holds; None goes by its name.
     pub format: Option<Format>,

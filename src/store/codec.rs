@@ -134,8 +134,12 @@ pub(super) fn encode_vectors(vectors: &StoredVectors) -> Option<Vec<u8>> {
         bytes.extend_from_slice(&span.start.to_le_bytes());
         bytes.extend_from_slice(&span.end.to_le_bytes());
     }
-    for value in &vectors.vectors {
-        bytes.extend_from_slice(&value.to_le_bytes());
+    match cfg!(target_endian = "little") {
+        true => bytes.extend_from_slice(bytemuck::cast_slice(&vectors.vectors)),
+        false => {
+            let values = vectors.vectors.iter();
+            bytes.extend(values.flat_map(|value| value.to_le_bytes()));
+        }
     }
     Some(bytes)
 }

@@ -41,6 +41,20 @@ impl Store {
         self.decoded(value, "an ordinal", codec::decode_ordinal)
     }
 
+    /// The ordinals of the live documents with these external ids, in their order.
+    pub fn ordinals(&self, ids: &[&str]) -> Result<Vec<Option<u32>>> {
+        let family = self.family(IDS)?;
+        let mut out = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(LOOKUP_BATCH) {
+            let keys = ids.iter().map(|id| id.as_bytes());
+            for value in self.db.batched_multi_get_cf(family, keys, false) {
+                let value = value.map_err(|e| self.read_fault(e))?;
+                out.push(self.decoded(value, "an ordinal", codec::decode_ordinal)?);
+            }
+        }
+        Ok(out)
+    }
+
     /// The document under an ordinal; `None` if it is not live.
     pub fn document(&self, ordinal: u32) -> Result<Option<StoredDocument>> {
         let value = self.value(DOCUMENTS, ordinal)?;

@@ -146,8 +146,8 @@ fn loading_again_replaces_and_does_not_double() {
     let before = place.look("articles", |index| contents(index, &known));
     let again = place.json(&["ingest", "articles", &file]);
     assert_eq!(
-        (&again["loaded"], &again["replaced"]),
-        (&json!(320), &json!(320))
+        (&again["loaded"], &again["replaced"], &again["unchanged"]),
+        (&json!(320), &json!(0), &json!(320))
     );
     place.look("articles", |index| {
         assert_eq!(index.stats().documents, 320);
@@ -467,7 +467,9 @@ fn progress_is_told_where_there_is_no_terminal() {
     let quiet = place.ok(&["ingest", "shop", "a.csv", "--quiet"]);
     assert!(!quiet.err.contains("load finished"), "{}", quiet.err);
     assert!(
-        quiet.out.contains("1 documents loaded (1 replaced)"),
+        quiet
+            .out
+            .contains("1 documents loaded (0 replaced, 1 unchanged)"),
         "{}",
         quiet.out
     );
@@ -503,11 +505,14 @@ fn what_the_model_does_not_take_is_counted() {
     let loaded = place.json(&["ingest", "texts", "texts.jsonl"]);
     let figures = ["loaded", "truncated", "passages", "tokens"].map(|key| &loaded[key]);
     assert_eq!(figures, [&json!(5), &json!(2), &json!(3), &json!(3 * 64)]);
+    let texts = place.path("texts.jsonl");
+    let changed = std::fs::read_to_string(&texts).unwrap();
+    std::fs::write(&texts, changed.replace("river ", "water ")).unwrap();
     let said = place.ok(&["ingest", "texts", "texts.jsonl"]).out;
     assert!(said.contains("2 cut to the model's length"), "{said}");
     place.look("texts", |index| {
         // Words find the end that the vector does not know, and texts without a vector.
-        let found = ask(index, &lexical("river"));
+        let found = ask(index, &lexical("water"));
         assert_eq!(found.total.value, 3);
         assert_eq!(index.stats().documents, 5);
         let dense = ask(

@@ -28,6 +28,8 @@ mod filters;
 mod fusion;
 mod generators;
 mod idempotency;
+mod job_requests;
+mod jobs;
 mod late_encodings;
 mod loading;
 mod mcp;

@@ -144,6 +144,11 @@ fn generated() -> Vec<(&'static str, Schema)> {
             "entities-names",
             schemars::schema_for!(gleaner::api::EntityAnswer),
         ),
+        (
+            "job-request",
+            schemars::schema_for!(gleaner::api::JobRequest),
+        ),
+        ("job", schemars::schema_for!(gleaner::jobs::JobReport)),
         ("search-request", schemars::schema_for!(SearchRequest)),
         ("search-response", schemars::schema_for!(SearchResponse)),
         ("problem", schemars::schema_for!(Problem)),

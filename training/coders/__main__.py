@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 from encoders import place
 
@@ -18,6 +18,7 @@ TRAINED_TOKENS, MOST_TOKENS = 160, 256
 NODES = 256
 #: The encoder that the graph goes with, and the one that it is compared with besides.
 ENCODER, PLAIN = "gleaner-minilm", "all-minilm-l6-v2"
+RECIPES = place.PROJECT / "training" / "recipes"
 #: What is compared, with what a recipe has instead of its own.
 COMPARED = {"projection": "none", "graph": "ast", "mean": "mean", "max": "max", "learned": "learned"}
 
@@ -32,14 +33,25 @@ def main(arguments: Optional[List[str]] = None) -> int:
     compare.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
     compare.add_argument("--seeds", type=int, default=3)
     compare.add_argument("--only", action="append", choices=list(COMPARED), help="of the forms, this; may be repeated")
+    tune = commands.add_parser("tune", help="the same over an encoder whose last layer is trained on the same pairs")
+    tune.add_argument("recipe", type=Path)
+    tune.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
+    tune.add_argument("--layer", type=Path, default=RECIPES / "coder-layer.toml", help="how the layer is trained")
+    tune.add_argument("--set-layer", action="append", default=[], metavar="KEY=VALUE", help="instead of what that says")
+    tune.add_argument("--seeds", type=int, default=3)
+    tune.add_argument("--name", default="tuned", help="what the runs are called")
+    tune.add_argument("--only", action="append", choices=list(COMPARED), help="of the forms, this; may be repeated")
+    collection = commands.add_parser("collection", help="functions and what one would type to find them, as a collection to choose settings on")
+    collection.add_argument("--to", type=Path, required=True, metavar="FOLDER")
+    collection.add_argument("--most", type=int, default=6000, help="functions of each split")
     export = commands.add_parser("export", help="write the network and its card as the repository keeps them")
     export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="models/NAME")
     table = commands.add_parser("table", help="what was measured, as Markdown")
-    for command in (collect, prepare, compare, export, table):
+    for command in (collect, prepare, compare, tune, collection, export, table):
         command.add_argument("--binary", type=Path, default=place.PROJECT / "bin" / "gleaner")
         command.add_argument("--out", type=Path, help="the folder")
     options = parser.parse_args(arguments)
-    steps = {"collect": do_collect, "prepare": do_prepare, "compare": do_compare, "export": do_export, "table": do_table}
+    steps: Dict[str, Callable[[argparse.Namespace], int]] = {"collection": do_collection, "collect": do_collect, "prepare": do_prepare, "compare": do_compare, "tune": do_tune, "export": do_export, "table": do_table}
     try:
         return steps[options.command](options)
     except (place.Missing, ValueError, subprocess.CalledProcessError) as problem:
@@ -148,6 +160,79 @@ def do_compare(options: argparse.Namespace) -> int:
             torch.save(model.state_dict(), path.with_suffix(".pt"))
             path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
             print(name, seed, told["held_out"], told["cosqa"], flush=True)
+    return 0
+
+
+def do_tune(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    import torch
+
+    from encoders.recipe import only, values_of
+
+    from . import evaluate, tuned
+    from .states import HIDDEN
+    from .trainer import Recipe, held_out, make, part, train
+
+    here = folder(options)
+    recipe = only(Recipe, values_of(options.recipe, options.set), options.recipe)
+    how = only(tuned.Tuning, values_of(options.layer, options.set_layer), options.layer)
+    torch.set_num_threads(how.threads)
+    functions = functions_of(options, recipe.nodes)
+    # CoSQA asks for Python functions with what documents them.
+    functions = part(functions, [n for n, f in enumerate(functions.forms) if functions.languages[n] == "python" and f != "bare"])
+    evaluation, plain, bert = evaluation_of(options, ENCODER, recipe.nodes), encoder(ENCODER), tuned.bert_of(ENCODER)
+    kept = here / "entering"
+    code = tuned.Entering(bert, functions.graphs.tokens, kept / "functions")
+    asked = tuned.Entering(bert, plain.ids(functions.texts, 64), kept / "queries")
+    pairs = tuned.Pairs(functions, code, asked)
+    measured = tuned.Entering(bert, evaluation.graphs.tokens, kept / "cosqa")
+    measured_queries = tuned.Entering(bert, plain.ids(evaluation.texts, 64), kept / "cosqa-queries")
+    for seed in range(1, options.seeds + 1):
+        weights = here / "runs" / f"{options.name}-{seed}.pt"
+        layer = bert.layers[-1]
+        if weights.is_file():
+            layer.load_state_dict(torch.load(weights, weights_only=True))
+        else:
+            layer, _ = tuned.tune(replace(how, seed=seed), layer, pairs)
+            torch.save(layer.state_dict(), weights)
+        over = tuned.over(layer, pairs)
+        there = replace(
+            evaluation, kept=tuned.kept_of(layer, measured, evaluation.graphs), queries=tuned.vectors_of(layer, measured_queries)
+        )
+        as_it_is = make(replace(recipe, pooling="none"), functions.graphs.vocabulary, HIDDEN)
+        told = {"tuning": asdict(replace(how, seed=seed)), "held_out": held_out(as_it_is, over), "cosqa": evaluate.report(there, None)}
+        weights.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        print(options.name, seed, told["held_out"], told["cosqa"], flush=True)
+        for name in options.only or COMPARED:
+            path = here / "runs" / f"{options.name}-{name}-{seed}.json"
+            if path.is_file():
+                continue
+            model, told = train(replace(recipe, seed=seed, pooling=COMPARED[name]), over)
+            told["cosqa"] = evaluate.report(there, model)
+            path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            print(options.name, name, seed, told["held_out"], told["cosqa"], flush=True)
+    return 0
+
+
+def do_collection(options: argparse.Namespace) -> int:
+    """`train` holds functions of the packages that train, `held` those of the others."""
+    rows = [json.loads(line) for line in (folder(options) / "functions.jsonl").read_text(encoding="utf-8").splitlines()]
+    for split, held_out in (("train", False), ("held", True)):
+        found = [r for r in rows if r["language"] == "python" and r["form"] not in ("bare", "snippet") and r["held_out"] == held_out]
+        # Those that are asked for first.
+        found = sorted(found, key=lambda row: row["form"] != "typed")[: options.most]
+        to = options.to / split
+        (to / "qrels").mkdir(parents=True, exist_ok=True)
+        corpus, queries, judged = [], [], ["query-id\tcorpus-id\tscore"]
+        for number, row in enumerate(found):
+            corpus.append(json.dumps({"_id": str(number), "text": row["code"]}))
+            if row["form"] == "typed":
+                queries.append(json.dumps({"_id": f"q{number}", "text": row["query"]}))
+                judged.append(f"q{number}\t{number}\t1")
+        for name, lines in (("corpus.jsonl", corpus), ("queries.jsonl", queries), (f"qrels/{split}.tsv", judged)):
+            (to / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(f"{to}: {len(corpus)} functions, {len(queries)} queries")
     return 0
 
 

@@ -253,6 +253,10 @@ class Evaluated:
         self.code.add(digest(tokens))
         self.shingles |= shingles(tokens)
 
+    def asks(self, query: str) -> bool:
+        """Whether an evaluation set asks this."""
+        return said(query) in self.texts
+
     def knows(self, text: str, docstring: str, tokens: List[str]) -> bool:
         if said(text) in self.texts or said(docstring) in self.texts or digest(tokens) in self.code:
             return True
@@ -300,8 +304,8 @@ def collect(sources: List[Tuple[str, Path, Path]], evaluation: Path, out: Path, 
     """Writes the functions of `sources` (kind, folder, units) to `out`; returns what was counted.
 
     Half of the functions keep their documentation and are asked for by some of its words (`form` is
-    `whole`), or by what another package says of a function of that name (`asked`); the others are without
-    it (`bare`), and are asked for by its first sentence."""
+    `whole`), by what another package says of a function of that name (`asked`), or by what one would type to
+    find it (`typed`); the others are without it (`bare`), and are asked for by its first sentence."""
     evaluated = Evaluated(evaluation)
     counts: Dict[str, int] = collections.Counter()
     seen_code: Set[bytes] = set()
@@ -338,6 +342,7 @@ def collect(sources: List[Tuple[str, Path, Path]], evaluation: Path, out: Path, 
                 kept.append(one)
     chance.shuffle(kept)
     asked = partners((one for functions in found.values() for one in functions), seed)
+    searched = {function: query for function, query in typed() if not evaluated.asks(query)}
     packages: Dict[str, List] = {}
     with out.open("w", encoding="utf-8") as lines:
         for one in kept:
@@ -346,6 +351,8 @@ def collect(sources: List[Tuple[str, Path, Path]], evaluation: Path, out: Path, 
             code = one["code"] if form == "bare" else one["documented"]
             if form == "whole" and one["id"] in asked:
                 form, query = "asked", asked[one["id"]]
+            if form != "bare" and one["id"] in searched:
+                form, query = "typed", searched[one["id"]]
             row = {
                 "id": one["id"], "language": one["language"], "package": one["package"], "form": form,
                 "held_out": is_held_out(one["package"]), "query": query, "code": code,
@@ -363,6 +370,15 @@ def collect(sources: List[Tuple[str, Path, Path]], evaluation: Path, out: Path, 
     summary = {"counts": dict(counts), "packages": {name: packages[name] for name in sorted(packages)}}
     out.with_suffix(".summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
+
+
+def typed() -> Iterator[Tuple[str, str]]:
+    """Functions, and what one would type into a search box to find each: written by a language model
+    that read the function, and did not use the words of its name and documentation on purpose."""
+    with gzip.open(Path(__file__).with_name("typed.tsv.gz"), "rt", encoding="utf-8") as lines:
+        for line in lines:
+            function, query = line.rstrip("\n").split("\t")
+            yield function, query
 
 
 def snippets(path: Path, evaluated: Evaluated) -> Iterator[dict]:

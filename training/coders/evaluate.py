@@ -20,6 +20,7 @@ class Evaluation:
     graphs: Graphs
     kept: Kept
     queries: np.ndarray
+    texts: List[str]
     right: np.ndarray
 
 
@@ -48,7 +49,7 @@ def read(folder: Path, features: Path, encoder: Encoder, states: Path, nodes: in
         right.append(place[code])
     queries = keep_texts(encoder, asked, states)
     queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    return Evaluation(graphs, kept, queries, np.array(right))
+    return Evaluation(graphs, kept, queries, asked, np.array(right))
 
 
 def report(evaluation: Evaluation, model: Optional[GraphCoder]) -> Dict[str, float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,11 @@ from .states import Encoder, Graphs, Kept, keep, keep_texts, read_graphs, trimme
 AT_ONCE = 512
 #: Held-out functions of each form that queries are measured among.
 MEASURED = 2000
-FORMS = ("asked", "whole", "bare", "snippet")
+FORMS = ("typed", "asked", "whole", "bare", "snippet")
+#: What else queries of a form are measured among: functions of these forms.
+OTHERS = {"typed": ("asked", "whole")}
+#: Forms of which there are few, and which are nearest to what people ask.
+FEW = ("typed", "asked", "snippet")
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Recipe:
     both: bool = False
     #: A share of the graph for each of the `dimensions`, or one that depends on the `input`.
     gate: str = "input"
-    #: How often functions count that are asked for in others' words, of which there are few.
+    #: How often functions count that are asked for in others' words or as people type, of which there are few.
     repeat: int = 4
     #: Most nodes of a function.
     nodes: int = 64
@@ -65,6 +69,7 @@ class Functions:
     kept: Kept
     queries: np.ndarray
     """f32 [functions, hidden], of length 1."""
+    texts: List[str]
     forms: List[str]
     languages: List[str]
     held_out: np.ndarray
@@ -88,9 +93,29 @@ def read(functions: Path, features: Path, encoder: Encoder, folder: Path, nodes:
         graphs=graphs,
         kept=kept,
         queries=queries / np.linalg.norm(queries, axis=1, keepdims=True),
+        texts=[one["query"] for one in found],
         forms=[one["form"] for one in found],
         languages=[one["language"] for one in found],
         held_out=np.array([one["held_out"] for one in found]),
+    )
+
+
+def part(functions: Functions, places: Sequence[int]) -> Functions:
+    """Some of the functions."""
+
+    def of(values: List) -> List:
+        return [values[place] for place in places]
+
+    graphs, kept = functions.graphs, functions.kept
+    lists = ("ids", "tokens", "kinds", "parents", "children", "first", "end")
+    return Functions(
+        graphs=replace(graphs, **{name: of(getattr(graphs, name)) for name in lists}),
+        kept=Kept(of(kept.nodes), kept.embeddings[list(places)]),
+        queries=functions.queries[list(places)],
+        texts=of(functions.texts),
+        forms=of(functions.forms),
+        languages=of(functions.languages),
+        held_out=functions.held_out[list(places)],
     )
 
 
@@ -102,12 +127,14 @@ def vectors(model: GraphCoder, kept: Kept, graphs: Graphs, places: np.ndarray) -
 
 
 def held_out(model: GraphCoder, functions: Functions) -> Dict[str, float]:
-    """MRR of held-out queries among held-out functions of their form, and the mean of the forms."""
+    """MRR of held-out queries among held-out functions of their form (of those as people type them, among
+    all that keep their documentation), and the mean of the forms."""
     found = {}
     for form in FORMS:
         places = functions.places(True, form)[:MEASURED]
         if len(places):
-            code = vectors(model, functions.kept, functions.graphs, places)
+            more = np.concatenate([functions.places(True, other) for other in OTHERS.get(form, ())] or [places[:0]])
+            code = vectors(model, functions.kept, functions.graphs, np.concatenate([places, more]))
             found[form] = measure(functions.queries[places], code, np.arange(len(places)))["mrr"]
     found["mean"] = float(np.mean(list(found.values())))
     return found
@@ -149,7 +176,7 @@ def stage(
 ) -> "tuple[int, List[float]]":
     """Trains what the model makes use of; returns how many steps it took, and their losses."""
     places = functions.places(False)
-    few = [place for place in places if functions.forms[place] in ("asked", "snippet")]
+    few = [place for place in places if functions.forms[place] in FEW]
     places = np.concatenate([places, *[np.array(few, dtype=places.dtype)] * (recipe.repeat - 1)])
     batch = min(recipe.batch, len(places))
     steps = round(epochs * len(places) / batch)

@@ -13,11 +13,12 @@ import numpy as np
 import onnxruntime
 import torch
 
-from coders import collect, graph
+from coders import collect, graph, tuned
 from coders.measures import angles, measure
 from coders.model import Batch, FAConv, GraphCoder, batch_of, top
 from coders.states import Graphs, Kept, means, trimmed
 from coders.trainer import Functions, Recipe, held_out, train
+from encoders.model import Bert, Shape
 
 HIDDEN, KINDS, TOKENS = 16, 20, 12
 
@@ -132,7 +133,7 @@ class Training(unittest.TestCase):
         kept = Kept(kept.nodes, np.stack([nodes.mean(axis=0) for nodes in kept.nodes]))
         queries = np.stack([nodes[4] for nodes in kept.nodes])
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-        functions = Functions(graphs, kept, queries, ["bare"] * 300, ["python"] * 300, np.arange(300) % 5 == 0)
+        functions = Functions(graphs, kept, queries, [""] * 300, ["bare"] * 300, ["python"] * 300, np.arange(300) % 5 == 0)
         recipe = Recipe(width=8, batch=60, epochs=25, learning_rate=2e-2, temperature=0.1)
         found = {}
         for pooling in ("none", "learned"):
@@ -140,6 +141,47 @@ class Training(unittest.TestCase):
             model, _ = train(recipe, functions, show=False)
             found[pooling] = held_out(model, functions)["mean"]
         self.assertGreater(found["learned"], found["none"] + 0.1, found)
+
+
+class LastLayer(unittest.TestCase):
+    def setUp(self) -> None:
+        torch.manual_seed(3)
+        self.bert = Bert(Shape(hidden=HIDDEN, layers=2, heads=2, intermediate=32, vocabulary=50, positions=20)).eval()
+        chance = np.random.default_rng(4)
+        self.rows = [chance.integers(0, 50, int(length)).astype(np.int64) for length in chance.integers(3, TOKENS, 200)]
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def entering(self, rows: List[np.ndarray], name: str) -> tuned.Entering:
+        return tuned.Entering(self.bert, rows, self.folder / name, show=False)
+
+    def test_what_is_kept_and_the_last_layer_are_the_whole_encoder(self) -> None:
+        found = tuned.vectors_of(self.bert.layers[-1], self.entering(self.rows, "code"))
+        for row, vector in zip(self.rows, found):
+            with torch.no_grad():
+                states = self.bert(torch.from_numpy(row)[None], torch.ones(1, len(row), dtype=torch.int64))[0].mean(dim=0)
+            cosine = float(torch.nn.functional.cosine_similarity(states, torch.from_numpy(vector), dim=0))
+            self.assertGreater(cosine, 0.995)
+
+    def test_training_brings_queries_to_their_functions(self) -> None:
+        graphs, _ = graphs_of([3] * 200)
+        # Asked for by tokens that are as far from theirs in the vocabulary, whatever that takes to learn.
+        queries = [(row + 7) % 50 for row in self.rows]
+        code, asked = self.entering(self.rows, "code"), self.entering(queries, "queries")
+        functions = Functions(
+            graphs, Kept([], np.empty((0, HIDDEN))), np.empty((0, HIDDEN)), [""] * 200, ["typed"] * 200, ["python"] * 200,
+            np.arange(200) % 5 == 0,
+        )
+        pairs = tuned.Pairs(functions, code, asked)
+        right = functions.places(True)
+
+        def found(layer: torch.nn.Module) -> float:
+            return measure(tuned.vectors_of(layer, asked)[right], tuned.vectors_of(layer, code)[right], np.arange(len(right)))["mrr"]
+
+        layer, losses = tuned.tune(tuned.Tuning(batch=40, epochs=40, learning_rate=5e-3, repeat=1, threads=1), self.bert.layers[-1], pairs, show=False)
+        self.assertLess(np.mean(losses[-10:]), np.mean(losses[:10]))
+        self.assertGreater(found(layer), found(self.bert.layers[-1]) + 0.1)
 
 
 class Measures(unittest.TestCase):

@@ -1,0 +1,268 @@
+//! Inputs, one after the other, as rows that an index takes.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::shards::check_shard;
+use super::standin::{next_of, open_at};
+use super::{
+    Incoming, Input, Original, Position, Progress, Reject, Rejects, Source, SourceOptions, coerce,
+    coerce_vector, load_rows, resolve,
+};
+use crate::config::Ingest;
+use crate::error::{Code, Problem, Result};
+use crate::index::{Carry, Index};
+
+/// Inputs up to which each is opened before anything is loaded, so that one that cannot be read
+/// is noticed at once.
+const OPENED_BEFORE: usize = 100;
+
+/// Loads files into an index, makes the documents visible, and returns the rejects
+/// file if there was a row to reject.
+///
+/// # Errors
+/// What ends a load: a file that cannot be read as what it claims to be (the rows before
+/// the damage are loaded), the disk, the encoder. Bad rows do not.
+pub fn load_files(
+    index: &Index,
+    files: &[PathBuf],
+    options: &SourceOptions,
+    settings: &Ingest,
+    rejects: &Path,
+    progress: &Progress,
+) -> Result<Option<PathBuf>> {
+    index.check_writable()?;
+    let inputs = files.iter().map(|file| Input::file(file));
+    let inputs = inputs.collect::<Result<Vec<Input>>>()?;
+    check_inputs(index, &inputs, options)?;
+    let mut rejects = Rejects::new(rejects);
+    let rows = InputRows::new(index, &inputs, options, Place::default(), progress);
+    let loaded = load_rows(
+        index,
+        rows,
+        settings,
+        progress,
+        |origin: RowOrigin, problem| rejects.write(&origin.reject(&inputs, None, &problem)),
+    );
+    // What was loaded before a failure is durable and is made visible all the same.
+    let refreshed = index.refresh();
+    let rejects = rejects.finish()?;
+    loaded?;
+    refreshed.map(|_| rejects)
+}
+
+/// Opens inputs and looks whether they can be read so, unless there are very many.
+///
+/// # Errors
+/// `invalid_file` for the first that cannot.
+pub(crate) fn check_inputs(index: &Index, inputs: &[Input], options: &SourceOptions) -> Result<()> {
+    for input in inputs.iter().take(OPENED_BEFORE) {
+        let source = open_at(input, options, Position::default())?;
+        carry_of(index, &source, options)?;
+    }
+    Ok(())
+}
+
+/// What of the vectors in a file can be taken over.
+///
+/// # Errors
+/// `model_mismatch` for an encoded shard whose vectors the index cannot take.
+fn carry_of(index: &Index, source: &Source, options: &SourceOptions) -> Result<Carry> {
+    let Some(manifest) = source.manifest() else {
+        return Ok(Carry::default());
+    };
+    let carry = index.carries(
+        &manifest.definition,
+        manifest.fingerprint.as_deref(),
+        manifest.dimensions,
+    );
+    check_shard(index, manifest, carry, &source.path().display().to_string())?;
+    // Texts that come from other columns are not those that were encoded.
+    Ok(match options.mapping.is_empty() {
+        true => carry,
+        false => carry.without_encoded(),
+    })
+}
+
+/// An input as it is now.
+///
+/// # Errors
+/// `invalid_file` where it is gone.
+pub(crate) fn look_again(input: &Input) -> Result<Input> {
+    let name = input.location().to_string();
+    let found = resolve(std::slice::from_ref(&name), None)?;
+    found.into_iter().next().ok_or_else(|| {
+        Problem::new(
+            Code::InvalidFile,
+            format!("{name}: there is no such file any more"),
+        )
+        .into()
+    })
+}
+
+/// How far a load has come among its inputs.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Place {
+    /// Inputs that were read to their ends.
+    pub input: u64,
+    /// The place in the next one.
+    #[serde(flatten)]
+    pub position: Position,
+}
+
+/// Where a row is from.
+pub(crate) struct RowOrigin {
+    /// Where reading goes on behind it.
+    pub behind: Place,
+    number: u64,
+    line: Option<u64>,
+    original: Original,
+}
+
+impl RowOrigin {
+    /// The row and what is wrong with it; files below `folder` are named from there.
+    pub(crate) fn reject(
+        &self,
+        inputs: &[Input],
+        folder: Option<&Path>,
+        problem: &Problem,
+    ) -> Reject {
+        let input = usize::try_from(self.behind.input).ok();
+        let input = input.and_then(|input| inputs.get(input));
+        let file = Path::new(input.map_or("", Input::location));
+        let below = folder.and_then(|folder| file.strip_prefix(folder).ok());
+        let file = below.unwrap_or(file);
+        Reject::new(file, self.number, self.line, problem, &self.original)
+    }
+}
+
+/// The rows of inputs from a place on, one input after the other. An error is the last item.
+pub(crate) struct InputRows<'a> {
+    index: &'a Index,
+    inputs: &'a [Input],
+    options: &'a SourceOptions,
+    progress: &'a Progress,
+    at: Place,
+    open: Option<Open>,
+}
+
+struct Open {
+    source: Source,
+    carry: Carry,
+    /// Bytes that are counted as read.
+    counted: u64,
+}
+
+impl<'a> InputRows<'a> {
+    /// Counts the inputs' bytes, and those that lie before the place as read.
+    pub(crate) fn new(
+        index: &'a Index,
+        inputs: &'a [Input],
+        options: &'a SourceOptions,
+        from: Place,
+        progress: &'a Progress,
+    ) -> InputRows<'a> {
+        let total = inputs.iter().map(Input::bytes).sum();
+        progress.bytes_total.fetch_add(total, Relaxed);
+        let before = usize::try_from(from.input).unwrap_or(usize::MAX);
+        let read = inputs.iter().take(before).map(Input::bytes).sum();
+        progress.bytes.fetch_add(read, Relaxed);
+        InputRows {
+            index,
+            inputs,
+            options,
+            progress,
+            at: from,
+            open: None,
+        }
+    }
+
+    fn open(&self, input: &Input) -> Result<Open> {
+        let source = open_at(input, self.options, self.at.position)?;
+        let carry = carry_of(self.index, &source, self.options)?;
+        Ok(Open {
+            source,
+            carry,
+            counted: 0,
+        })
+    }
+
+    /// The next row of the input that is open; None at its end.
+    fn row(&mut self) -> Option<Result<(RowOrigin, Result<Incoming, Problem>)>> {
+        let Open {
+            source,
+            carry,
+            counted,
+        } = self.open.as_mut()?;
+        let row = source.next()?;
+        let read = source.bytes_read();
+        let more = read.saturating_sub(*counted);
+        self.progress.bytes.fetch_add(more, Relaxed);
+        *counted += more;
+        let mut row = match row {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error)),
+        };
+        if let (false, Ok(Json::Object(object))) = (source.format().is_typed(), &mut row.json) {
+            let definition = self.index.definition();
+            coerce(&definition.fields, object);
+            let embedding = definition.embedding.as_ref();
+            if let Some(field) = embedding.and_then(|e| e.vector_field.as_deref()) {
+                coerce_vector(field, object);
+            }
+        }
+        self.at.position = next_of(&row);
+        let incoming = row.json.map(|json| match row.vectors {
+            Some(vectors) => Incoming::carrying(json, vectors, *carry),
+            None => Incoming::from(json),
+        });
+        let origin = RowOrigin {
+            behind: self.at,
+            number: row.number,
+            line: row.line,
+            original: row.original,
+        };
+        Some(Ok((origin, incoming)))
+    }
+}
+
+impl Iterator for InputRows<'_> {
+    type Item = Result<(RowOrigin, Result<Incoming, Problem>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.open.is_none() {
+                let input = self.inputs.get(usize::try_from(self.at.input).ok()?)?;
+                match self.open(input) {
+                    Ok(open) => self.open = Some(open),
+                    Err(error) => {
+                        self.at.input = u64::MAX;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            match self.row() {
+                Some(Err(error)) => {
+                    self.open = None;
+                    self.at.input = u64::MAX;
+                    return Some(Err(error));
+                }
+                Some(row) => return Some(row),
+                None => {
+                    self.open = None;
+                    self.progress.files.fetch_add(1, Relaxed);
+                    self.at = Place {
+                        input: self.at.input + 1,
+                        position: Position::default(),
+                    };
+                }
+            }
+        }
+    }
+}

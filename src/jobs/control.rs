@@ -1,0 +1,473 @@
+//! The jobs of a server: which run, which wait, and how they are told what is asked of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tracing::{error, info};
+
+use super::record::{
+    self, Job, JobAction, JobAt, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob,
+    not_found, tell,
+};
+use super::run::{Control, Running, Wish, run};
+use super::sources::Sources;
+use crate::config::{Config, Ingest};
+use crate::error::{Code, Error, Problem, Result};
+use crate::index::{Catalog, Index};
+use crate::ingest::{Progress, resolve};
+
+/// Jobs that wait for their turn, over all indexes.
+const MOST_WAITING: usize = 1_000;
+
+/// The jobs of the indexes of a catalog. What it promises is at the top of the module.
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalog: Arc<Catalog>,
+    settings: Ingest,
+    sources: Sources,
+    /// Where the rejects of its jobs go.
+    rejects: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    /// By their ids.
+    running: BTreeMap<String, Under>,
+    threads: Vec<JoinHandle<()>>,
+    stopping: bool,
+}
+
+struct Waiting {
+    id: String,
+    /// As the job names it.
+    name: String,
+    /// The index that it stood for when it was put here.
+    index: String,
+}
+
+/// A job that is under way.
+struct Under {
+    index: String,
+    control: Arc<Control>,
+    progress: Arc<Mutex<Arc<Progress>>>,
+}
+
+impl Jobs {
+    /// The jobs of these indexes; nothing runs yet.
+    pub fn new(catalog: Arc<Catalog>, config: &Config) -> Jobs {
+        Jobs {
+            inner: Arc::new(Inner {
+                catalog,
+                settings: config.ingest.clone(),
+                sources: Sources::new(&config.ingest.sources),
+                rejects: config.data.folder.join("rejects"),
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// Goes on with the jobs that were running or waiting when the last server ended, as soon
+    /// as their indexes are open.
+    ///
+    /// # Errors
+    /// An operator's error where no thread can be started.
+    pub fn start(&self) -> Result<()> {
+        let inner = self.inner.clone();
+        let thread = std::thread::Builder::new()
+            .name("jobs".into())
+            .spawn(move || inner.take_up())
+            .map_err(|e| Error::operator_from("cannot start a thread", e))?;
+        self.inner.state.lock().threads.push(thread);
+        Ok(())
+    }
+
+    /// Lets every job that runs stop where it is, to go on when there is a server again, and
+    /// waits for them.
+    pub fn stop(&self) {
+        let threads = {
+            let mut state = self.inner.state.lock();
+            state.stopping = true;
+            state.waiting.clear();
+            for under in state.running.values() {
+                under.control.tell(Wish::Leave);
+            }
+            std::mem::take(&mut state.threads)
+        };
+        self.inner.changed.notify_all();
+        for thread in threads {
+            // A panic in it was reported by the panic hook already.
+            let _ = thread.join();
+        }
+        // Another caller may be the one who joins them.
+        let mut state = self.inner.state.lock();
+        while !state.running.is_empty() {
+            self.inner.changed.wait(&mut state);
+        }
+    }
+
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.inner.state.lock().stopping
+    }
+
+    /// Makes a job and lets it run when it is its turn. `inputs` are names of files, folders,
+    /// patterns and URLs.
+    ///
+    /// # Errors
+    /// `index_not_found`, `source_not_permitted`, `invalid_file` for names that stand for
+    /// nothing, `overloaded` where too many wait.
+    pub fn create(&self, name: &str, inputs: &[String], options: JobOptions) -> Result<JobReport> {
+        let inner = &self.inner;
+        if inputs.is_empty() {
+            return Err(
+                Problem::new(Code::InvalidRequest, "a job needs something to read")
+                    .field("inputs")
+                    .found("an empty list")
+                    .expected("paths, patterns or URLs")
+                    .into(),
+            );
+        }
+        // An index that is not there is the better message where both hold.
+        inner.catalog.get(name)?;
+        for input in inputs {
+            inner.sources.check_name(input)?;
+        }
+        let inputs = resolve(inputs, options.source.format)?;
+        for input in &inputs {
+            inner.sources.check(input)?;
+        }
+        std::fs::create_dir_all(&inner.rejects).map_err(|e| {
+            let what = format!("cannot make the folder {}", inner.rejects.display());
+            Error::operator_from(what, e)
+        })?;
+        let mut state = inner.state.lock();
+        if state.waiting.len() >= MOST_WAITING {
+            return Err(Problem::new(
+                Code::Overloaded,
+                "as many jobs wait for their turn as may wait",
+            )
+            .into());
+        }
+        let job = inner.catalog.write(name, |index, still| {
+            let new = NewJob {
+                index: name.into(),
+                inputs: inputs.clone(),
+                options: options.clone(),
+                folder: None,
+                rejects: inner.rejects.join(format!("{}.jsonl", index.name())),
+                owner: JobOwner::Server,
+            };
+            record::create(index, new, still)
+        })?;
+        info!(
+            job = job.id,
+            index = name,
+            inputs = job.inputs.len(),
+            "a job was made"
+        );
+        inner.put_in_line(&mut state, &job);
+        inner.let_run(&mut state);
+        Ok(inner.told(&state, &job, &JobAt::default()))
+    }
+
+    /// All jobs of the open indexes, the latest first.
+    ///
+    /// # Errors
+    /// An operator's error of the disk.
+    pub fn list(&self) -> Result<Vec<JobReport>> {
+        let inner = &self.inner;
+        let mut reports = Vec::new();
+        for index in inner.catalog.open_indexes() {
+            let all = record::read_all(&index)?;
+            let state = inner.state.lock();
+            for (job, at) in &all {
+                if inner.is_home(&index, job) {
+                    reports.push(inner.told(&state, job, at));
+                }
+            }
+        }
+        reports.sort_by_key(|job| std::cmp::Reverse(job.created));
+        Ok(reports)
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// `job_not_found`.
+    pub fn report(&self, id: &str) -> Result<JobReport> {
+        let (_, job, at) = self.inner.find(id)?;
+        Ok(self.inner.told(&self.inner.state.lock(), &job, &at))
+    }
+
+    /// The file of a job's rejects; None where there is none.
+    ///
+    /// # Errors
+    /// `job_not_found`.
+    pub fn rejects(&self, id: &str) -> Result<Option<(PathBuf, u64)>> {
+        let (_, job, at) = self.inner.find(id)?;
+        Ok((at.rejects_bytes > 0).then_some((job.rejects, at.rejects_bytes)))
+    }
+
+    /// Asks something of a job, and waits for it to happen for as long as `patience`; whether
+    /// it has.
+    ///
+    /// # Errors
+    /// `job_not_found`; `job_state` where its state does not allow it;
+    /// `source_not_permitted` for one that may not be read any more.
+    pub fn act(
+        &self,
+        id: &str,
+        action: JobAction,
+        max_rejects: Option<MaxRejects>,
+        patience: Duration,
+    ) -> Result<(JobReport, bool)> {
+        let inner = &self.inner;
+        let (index, job, _) = inner.find(id)?;
+        let mut state = inner.state.lock();
+        let Some(under) = state.running.get(id) else {
+            if matches!(action, JobAction::Resume | JobAction::Retry) {
+                for input in &job.inputs {
+                    inner.sources.check(input)?;
+                }
+            }
+            let job = record::act(&index, id, action, JobOwner::Server, max_rejects, &|| true)?;
+            state.waiting.retain(|waiting| waiting.id != id);
+            if job.state == JobState::Queued {
+                inner.put_in_line(&mut state, &job);
+                inner.let_run(&mut state);
+            }
+            drop(state);
+            return Ok((self.report(id)?, true));
+        };
+        let next = record::after(&job, JobState::Running, action)?;
+        let wish = match action {
+            JobAction::Pause => Wish::Pause,
+            JobAction::Cancel => Wish::Cancel,
+            JobAction::Resume | JobAction::Retry if under.control.wish() == Wish::None => {
+                drop(state);
+                return Ok((self.report(id)?, true));
+            }
+            JobAction::Resume | JobAction::Retry => {
+                return Err(Problem::new(
+                    Code::JobState,
+                    "the job is still stopping; try again once it has",
+                )
+                .field("id")
+                .found(format!("job {id}: running"))
+                .into());
+            }
+        };
+        under.control.tell(wish);
+        let until = Instant::now() + patience;
+        while state.running.contains_key(id)
+            && !inner.changed.wait_until(&mut state, until).timed_out()
+        {}
+        drop(state);
+        let report = self.report(id)?;
+        let has_happened = report.state == next || report.state.has_ended();
+        Ok((report, has_happened))
+    }
+
+    /// The job that loads into an index now, if there is one.
+    pub fn under_way(&self, index: &str) -> Option<String> {
+        let state = self.inner.state.lock();
+        let mut running = state.running.iter();
+        running
+            .find(|(_, under)| under.index == index)
+            .map(|(id, _)| id.clone())
+    }
+}
+
+impl Inner {
+    /// Puts the jobs in line again that an earlier server left.
+    fn take_up(self: Arc<Self>) {
+        let names = match self.catalog.names_on_disk() {
+            Ok(names) => names,
+            Err(error) => {
+                error!(%error, "the jobs that were running cannot be looked for");
+                return;
+            }
+        };
+        let mut left = Vec::new();
+        for name in names {
+            if self.state.lock().stopping {
+                return;
+            }
+            // Why an index cannot be opened is told by those who want to search it.
+            let Ok(index) = self.catalog.wait_for(&name) else {
+                continue;
+            };
+            let jobs = index
+                .identity()
+                .and_then(|id| Ok((id, record::read_all(&index)?)));
+            match jobs {
+                Ok((identity, jobs)) => {
+                    left.extend(jobs.into_iter().map(|(job, _)| job).filter(|job| {
+                        job.owner == JobOwner::Server
+                            && matches!(job.state, JobState::Queued | JobState::Running)
+                            // Else of an index that this one was restored of.
+                            && job.identity == identity
+                            && self.is_home(&index, job)
+                    }))
+                }
+                Err(error) => error!(index = name, %error, "its jobs cannot be read"),
+            }
+        }
+        left.sort_by_key(|job| job.created);
+        let mut state = self.state.lock();
+        for job in left {
+            let known = state.running.contains_key(&job.id)
+                || state.waiting.iter().any(|waiting| waiting.id == job.id);
+            if !known && !state.stopping {
+                info!(job = job.id, index = job.index, "going on with a job");
+                self.put_in_line(&mut state, &job);
+            }
+        }
+        self.let_run(&mut state);
+    }
+
+    /// Whether a job is told of by this index: a reindexing and a restored snapshot leave
+    /// copies elsewhere.
+    fn is_home(&self, index: &Index, job: &Job) -> bool {
+        self.index_of(&job.index) == index.name()
+    }
+
+    /// The index that a name stands for now.
+    fn index_of(&self, name: &str) -> String {
+        let aliases = self.catalog.aliases();
+        aliases.get(name).cloned().unwrap_or_else(|| name.into())
+    }
+
+    fn find(&self, id: &str) -> Result<(Arc<Index>, Job, JobAt)> {
+        for index in self.catalog.open_indexes() {
+            if let Some((job, at)) = record::read(&index, id)?
+                && self.is_home(&index, &job)
+            {
+                return Ok((index, job, at));
+            }
+        }
+        Err(not_found(id).into())
+    }
+
+    fn told(&self, state: &State, job: &Job, at: &JobAt) -> JobReport {
+        let live = state.running.get(&job.id);
+        let live = live.map(|under| under.progress.lock().clone());
+        let mut report = tell(job, at, live.as_deref());
+        if live.is_some() && job.state == JobState::Queued {
+            // Its turn has come, and is not noted yet.
+            report.state = JobState::Running;
+        }
+        if live.is_none() && matches!(job.state, JobState::Queued | JobState::Running) {
+            let waits = state.waiting.iter().any(|waiting| waiting.id == job.id);
+            // Nobody will run what neither runs nor waits: it was left by another process, or
+            // is the copy that a restored snapshot or a reindexing made.
+            report.interrupted = !waits;
+            report.state = match waits {
+                true => JobState::Queued,
+                false => JobState::Paused,
+            };
+        }
+        report
+    }
+
+    fn put_in_line(&self, state: &mut State, job: &Job) {
+        state.waiting.push_back(Waiting {
+            id: job.id.clone(),
+            name: job.index.clone(),
+            index: self.index_of(&job.index),
+        });
+    }
+
+    /// Starts the jobs whose turn it is.
+    fn let_run(self: &Arc<Self>, state: &mut State) {
+        while state.running.len() < self.settings.jobs && !state.stopping {
+            let is_free = |waiting: &Waiting| {
+                let mut running = state.running.values();
+                running.all(|under| under.index != waiting.index)
+            };
+            let Some(next) = state.waiting.iter().position(is_free) else {
+                return;
+            };
+            let Some(waiting) = state.waiting.remove(next) else {
+                return;
+            };
+            let control = Arc::new(Control::default());
+            let progress = Arc::new(Mutex::new(Arc::new(Progress::new())));
+            let under = Under {
+                index: waiting.index.clone(),
+                control: control.clone(),
+                progress: progress.clone(),
+            };
+            let inner = self.clone();
+            let id = waiting.id.clone();
+            let spawned = std::thread::Builder::new()
+                .name("job".into())
+                .spawn(move || inner.work(&waiting, &control, &progress));
+            match spawned {
+                Ok(thread) => {
+                    state.threads.retain(|thread| !thread.is_finished());
+                    state.threads.push(thread);
+                    state.running.insert(id, under);
+                }
+                // It is in the index's store still, and waits for the next server.
+                Err(error) => error!(job = id, %error, "a job cannot be started"),
+            }
+        }
+    }
+
+    fn work(
+        self: Arc<Self>,
+        waiting: &Waiting,
+        control: &Control,
+        progress: &Mutex<Arc<Progress>>,
+    ) {
+        let Waiting { id, name, .. } = waiting;
+        let permitted = |job: &Job| {
+            let mut inputs = job.inputs.iter();
+            inputs.try_for_each(|input| self.sources.check(input))
+        };
+        let work = || {
+            self.catalog.write(name, |index, still| {
+                let running = Running {
+                    settings: &self.settings,
+                    control,
+                    still,
+                    progress: &|counters| *progress.lock() = counters,
+                    permitted: &permitted,
+                };
+                run(index, id, running)
+            })
+        };
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(report)) => info!(
+                job = id,
+                index = name,
+                state = report.state.as_str(),
+                loaded = report.summary.loaded,
+                unchanged = report.summary.unchanged,
+                rejected = report.summary.rejected,
+                seconds = report.summary.seconds,
+                "a job has stopped"
+            ),
+            Ok(Err(error)) => error!(job = id, index = name, %error, "a job broke off"),
+            Err(_) => error!(job = id, index = name, "a job panicked"),
+        }
+        let mut state = self.state.lock();
+        state.running.remove(id);
+        self.let_run(&mut state);
+        drop(state);
+        self.changed.notify_all();
+    }
+}
