@@ -231,7 +231,10 @@ def ray(binary: Path) -> None:
             outcomes = []
             killed = None
             for line in client.stdout:
-                outcomes.append(json.loads(line))
+                try:
+                    outcomes.append(json.loads(line))
+                except ValueError:
+                    raise SetupError(f"ray: this is no outcome: {line!r}") from None
                 workers = {outcome.get("worker") for outcome in outcomes}
                 if killed is None and len(outcomes) >= KILLED_AFTER and len(workers) == 2:
                     # Most likely it is at its next unit.
