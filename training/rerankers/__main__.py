@@ -30,6 +30,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     train.add_argument("recipe", type=Path)
     train.add_argument("--choose", action="store_true", help="and choose at once")
     choose = commands.add_parser("choose", help="calibration, mix and weight against the first stage, on held-out queries")
+    held = commands.add_parser("held", help="held-out queries as collections, to ask the service (rerankers/served.py)")
+    held.add_argument("--to", type=Path, required=True)
+    served = commands.add_parser("served", help="the weight against the service's first stage, from its runs over these")
+    served.add_argument("--collections", type=Path, required=True, help="what `held` wrote")
+    served.add_argument("--runs", type=Path, required=True, help="a folder for each of them, as --run-dir leaves it")
     report = commands.add_parser("report", help="measure on the evaluation sets; writes reports/rerankers/")
     report.add_argument("--reports", type=Path, help="instead of reports/")
     prepare = commands.add_parser("prepare", help="the first stage's candidates of all that the recipes need")
@@ -60,7 +65,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         command.add_argument("--scale", type=float, default=1.0, help="part of the held-out queries to use")
     for command in (study, train, session):
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the recipe's")
-    for command in (study, train, choose, report, export, session, restore):
+    for command in (study, train, choose, held, served, report, export, session, restore):
         command.add_argument("--out", type=Path, help="the folder")
     options = parser.parse_args(arguments)
     try:
@@ -127,6 +132,22 @@ def do_report(options: argparse.Namespace) -> int:
 
     reports = options.reports or place.REPORTS
     report(options.out, place.data(), place.base(), kept(), reports, queries=options.queries, depth=options.depth)
+    return 0
+
+
+def do_held(options: argparse.Namespace) -> int:
+    from .recipe import Recipe
+    from .run import read_run
+    from .served import write
+
+    write(place.data(), Recipe.of(read_run(options.out)["recipe"]).limits(), options.to)
+    return 0
+
+
+def do_served(options: argparse.Namespace) -> int:
+    from .served import weigh
+
+    weigh(options.out, options.collections, options.runs)
     return 0
 
 

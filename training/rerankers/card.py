@@ -35,7 +35,9 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, Dict[str, float]],
         for name, kinds in report["collections"].items():
             for measure, value in kinds["reranked"]["means"].items():
                 quality.append({"dataset": f"{name}/{EVALUATION[name]}", "measure": measure, "value": round(value, 4)})
-    write_manifest(out, recipe["max_tokens"], calibration, best["weight"], quality)
+    served = run.get("served")
+    weight = served["weight"] if served else best["weight"]
+    write_manifest(out, recipe["max_tokens"], calibration, weight, quality)
     name = out.name
     minutes = run["seconds"] / 60
     lines = [
@@ -55,6 +57,7 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, Dict[str, float]],
         f"sigmoid((logit - {calibration[1]:.4f}) / {calibration[0]:.4f}): the probability that a candidate of the first stage",
         "was judged relevant, over the held-out queries below, every source weighing the same.",
         f"Mixed with the first stage it did best there with a weight of {best['weight']:g}, both stretched over the list.",
+        *(in_the_service(served) if served else []),
         *own_order(run),
         *(
             []
@@ -141,6 +144,25 @@ def write_card(run_folder: Path, out: Path, parity: Dict[str, Dict[str, float]],
     sizes = ", ".join(f"`{file}` {(out / file).stat().st_size / 1e6:.2f} MB" for file in (LAYERS, HEAD))
     lines += [f"Files: {sizes}.", ""]
     (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def in_the_service(served: dict) -> List[str]:
+    """The weight against the service's first stage, and what it was chosen by."""
+    names = list(served["queries"])
+    shown = {0.0, 0.1, 0.35, 0.5, 1.0, served["weight"]}
+    rows = [row for row in served["rows"] if row["weight"] in shown]
+    return [
+        "",
+        f"**In the service**, whose first stage is stronger, a weight of **{served['weight']:g}** did best: nDCG@10 of its first 100,",
+        "re-ranked, over held-out queries. It is what is recommended.",
+        "",
+        "| weight | " + " | ".join(f"{name} ({served['queries'][name]})" for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+        *(
+            f"| {row['weight']:g} | " + " | ".join(f"{row['means'][name]['ndcg@10']:.4f}" for name in names) + " |"
+            for row in rows
+        ),
+    ]
 
 
 def own_order(run: Dict[str, object]) -> List[str]:
