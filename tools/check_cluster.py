@@ -216,7 +216,7 @@ def ballista(binary: Path, engine: Path, s3_server: Path) -> None:
 
 
 def ray(binary: Path) -> None:
-    python = ensure_environment("ray", cache_folder() / "ray-venv", RAY / "requirements.txt", 1 << 30)
+    python = ensure_environment("ray", cache_folder(os.environ) / "ray-venv", RAY / "requirements.txt", 1 << 30)
     with tempfile.TemporaryDirectory(prefix="gleaner-ray-") as temporary:
         folder = Path(temporary)
         work = Work(binary, folder, {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"})
@@ -231,7 +231,10 @@ def ray(binary: Path) -> None:
             outcomes = []
             killed = None
             for line in client.stdout:
-                outcomes.append(json.loads(line))
+                try:
+                    outcomes.append(json.loads(line))
+                except ValueError:
+                    raise SetupError(f"ray: this is no outcome: {line!r}") from None
                 workers = {outcome.get("worker") for outcome in outcomes}
                 if killed is None and len(outcomes) >= KILLED_AFTER and len(workers) == 2:
                     # Most likely it is at its next unit.

@@ -55,6 +55,8 @@ def main() -> None:
 
     units = [json.loads(line) for line in options.manifest.read_text(encoding="utf-8").splitlines()]
     definition = str(options.manifest.parent.absolute() / "definition.toml")
+    # Standard output is for outcomes; what Ray has to say of its workers goes beside.
+    outcomes, sys.stdout = sys.stdout, sys.stderr
     if options.address:
         ray.init(address=options.address, log_to_driver=False)
     else:
@@ -71,7 +73,7 @@ def main() -> None:
         except Exception as error:  # given up: the others may succeed
             outcome = {"state": "failed", **unit, "error": str(error).strip().splitlines()[-1]}
         failed |= outcome["state"] == "failed"
-        print(json.dumps(outcome), flush=True)
+        print(json.dumps(outcome), file=outcomes, flush=True)
     sys.exit(1 if failed else 0)
 
 

@@ -160,18 +160,20 @@ impl ShardEncoder {
             Part::Rows(range) => range.clone(),
             Part::RowGroups(groups) => rows_of(path, groups)?,
         };
-        let mut at = 0;
+        let mut done = range.is_empty();
         let next = move |source: &mut Source| {
-            loop {
-                if at >= range.end {
-                    return None;
-                }
+            while !done {
                 let row = source.next()?;
-                at += 1;
-                if at > range.start || row.is_err() {
-                    return Some(row);
+                // Rows are numbered from 1, the part from 0.
+                if let Ok(row) = &row {
+                    done = row.number >= range.end;
+                    if row.number <= range.start || row.number > range.end {
+                        continue;
+                    }
                 }
+                return Some(row);
             }
+            None
         };
         Ok((source, next))
     }
