@@ -74,6 +74,11 @@ models-for-tests: setup
 test-clients: models-for-tests ## the official OpenAI, Cohere and MCP clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
+.PHONY: test-writers
+test-writers: setup ## files of pyarrow, polars, duckdb and pandas, loaded and compared; fetches them once
+	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))
+	$(call step,writers,$(ENV) $(PYTHON) tools/writers.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
 .PHONY: test-databases
 test-databases: setup ## schemas imported from PostgreSQL and MariaDB, where their packages are installed
 	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))

@@ -102,6 +102,7 @@ pub(super) async fn create(
                 format: request.format,
                 mapping: request.mapping,
                 max_row_bytes: row_bytes,
+                ..SourceOptions::default()
             },
             max_rejects: request.max_rejects,
         };

@@ -2,46 +2,40 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::Context;
+use super::ingest_source::SourceFlags;
 use super::jobs::{figures, run_here, say};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
-use crate::ingest::{Format, Mapping, SourceOptions, check_inputs, manifest, resolve};
+use crate::ingest::{Input, check_inputs, manifest, proposal_in_words, propose, resolve};
 use crate::jobs::{
     JobAction, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob, act, create, find,
     unfinished_twin,
 };
-use crate::objects;
 
 /// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
 #[derive(Debug, Args)]
 pub(super) struct Ingest {
     /// Name of the index.
     index: String,
-    /// The files; .gz and .zst are unpacked on the way.
+    /// Files, folders, patterns (data/**/*.parquet) and URLs (s3://, gs://, az://, https://);
+    /// .gz and .zst are unpacked on the way.
     #[arg(required_unless_present_any = ["code", "resume"])]
     files: Vec<String>,
     /// Go on with a job that was halted, interrupted or failed (gleaner jobs list names them)
     /// instead of beginning one.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["files", "map", "drop", "format", "create", "rejects"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["files", "SourceFlags", "create", "rejects"])]
     resume: Option<String>,
     /// Fail past so many rejected rows, or past a share of them (2%); what fitted stays loaded.
     #[arg(long, value_name = "N|N%")]
     max_rejects: Option<MaxRejects>,
     #[command(flatten)]
     code: super::ingest_code::CodeFlags,
-    /// What the files hold [default: by their names].
-    #[arg(long, value_enum)]
-    format: Option<FileFormat>,
-    /// Read a column as a field of another name: COLUMN=FIELD; may be repeated.
-    #[arg(long = "map", value_name = "COLUMN=FIELD")]
-    map: Vec<String>,
-    /// Leave a column out; may be repeated.
-    #[arg(long, value_name = "COLUMN")]
-    drop: Vec<String>,
+    #[command(flatten)]
+    source: SourceFlags,
     /// Where rows that do not fit are written, with their reasons
     /// [default: INDEX-rejects.jsonl in the current folder].
     #[arg(long, value_name = "FILE")]
@@ -53,33 +47,6 @@ pub(super) struct Ingest {
     /// Show no progress.
     #[arg(long)]
     quiet: bool,
-}
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum FileFormat {
-    /// Parquet.
-    Parquet,
-    /// One JSON object a line.
-    Jsonl,
-    /// A JSON list of objects.
-    Json,
-    /// Comma-separated, with a header.
-    Csv,
-    /// Tab-separated, with a header.
-    Tsv,
-}
-
-impl FileFormat {
-    pub(super) fn format(self) -> Format {
-        match self {
-            FileFormat::Parquet => Format::Parquet,
-            FileFormat::Jsonl => Format::Jsonl,
-            FileFormat::Json => Format::Json,
-            FileFormat::Csv => Format::Csv,
-            FileFormat::Tsv => Format::Tsv,
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -115,32 +82,24 @@ impl Ingest {
             })?;
             return none_loaded(&loaded.job);
         }
-        let index = match catalog.get(&self.index) {
-            Err(error) if self.create && is_not_found(&error) => {
-                catalog.create(self.definition()?)?
-            }
-            got => got?,
-        };
-        let mut mapping = Mapping {
-            drop: self.drop,
-            ..Mapping::default()
-        };
-        for rename in &self.map {
-            mapping.add(rename)?;
-        }
-        let source = SourceOptions {
-            format: self.format.map(FileFormat::format),
-            mapping,
-            max_row_bytes: context.config.ingest.row_bytes,
-        };
+        let source = self.source.options(&context.config)?;
         // A job may be gone on with from another folder.
         let here = std::env::current_dir()
             .map_err(|e| Error::operator_from("the current folder cannot be told", e))?;
-        let names = self.files.iter().map(|name| match objects::is_url(name) {
-            true => name.clone(),
-            false => here.join(name).to_string_lossy().into_owned(),
-        });
-        let inputs = resolve(&names.collect::<Vec<_>>(), source.format)?;
+        let inputs: Vec<Input> = resolve(&self.files, source.format)?
+            .into_iter()
+            .map(|input| input.below(&here))
+            .collect::<Result<_>>()?;
+        let index = match catalog.get(&self.index) {
+            Err(error) if self.create && !self.code.dry_run && is_not_found(&error) => {
+                catalog.create(definition(&self.index, first(&inputs)?)?)?
+            }
+            got => got?,
+        };
+        if self.code.dry_run {
+            let proposal = propose(&index, first(&inputs)?, &source)?;
+            return context.print(&proposal, proposal_in_words);
+        }
         // What is wrong at first sight makes no job.
         check_inputs(&index, &inputs, &source)?;
         let twin = unfinished_twin(&index, &self.index, &inputs, &source)?;
@@ -205,28 +164,29 @@ fn none_loaded(job: &JobReport) -> Result<()> {
     )
 }
 
-impl Ingest {
-    /// The definition that the first file brings along, under the name that is asked for.
-    fn definition(&self) -> Result<Definition> {
-        let file = self.files.first().map(Path::new);
-        let manifest = file.map(manifest).transpose()?.flatten();
-        let Some(manifest) = manifest else {
-            return Err(Problem::new(
-                Code::InvalidFile,
-                "the first file does not say how its index was defined",
-            )
-            .field("create")
-            .found(file.unwrap_or(Path::new("")).display())
-            .expected(
-                "a file of gleaner export, or an index created first: gleaner index create FILE.toml",
-            )
-            .into());
-        };
-        Ok(Definition {
-            name: self.index.clone(),
-            ..manifest.definition
-        })
-    }
+/// The definition that a file brings along, under the name that is asked for.
+fn definition(name: &str, input: &Input) -> Result<Definition> {
+    let Some(manifest) = manifest(Path::new(input.location()))? else {
+        return Err(Problem::new(
+            Code::InvalidFile,
+            "the first file does not say how its index was defined",
+        )
+        .field("create")
+        .found(input.location())
+        .expected(
+            "a file of gleaner export, or an index created first: gleaner index create FILE.toml",
+        )
+        .into());
+    };
+    Ok(Definition {
+        name: name.into(),
+        ..manifest.definition
+    })
+}
+
+fn first(inputs: &[Input]) -> Result<&Input> {
+    let none = || Error::Bug("names that stand for nothing were taken".into());
+    inputs.first().ok_or_else(none)
 }
 
 pub(super) fn is_not_found(error: &Error) -> bool {

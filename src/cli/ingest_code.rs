@@ -23,14 +23,16 @@ const DEFINITION: &str = include_str!("../../indexes/code.toml");
 pub(super) struct CodeFlags {
     /// Index the source code below this folder, in place of files: cut into functions and
     /// types; what did not change is left alone, what went away is removed.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["files", "format", "map", "drop"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["files", "SourceFlags"])]
     code: Option<PathBuf>,
     /// What the ids of its documents begin with [default: the folder's name].
     #[arg(long, value_name = "NAME", requires = "code")]
     repository: Option<String>,
-    /// Say what would be added, changed and removed, and do nothing.
-    #[arg(long, requires = "code")]
-    dry_run: bool,
+    /// Change nothing. Of a folder of code, say what would be added, changed and removed; of
+    /// files, what is in the columns of the first one, how they would become fields (a mapping
+    /// is proposed where none is given), and what its first ten documents would be.
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Serialize)]

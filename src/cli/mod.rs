@@ -19,6 +19,7 @@ mod fusion;
 mod index;
 mod ingest;
 mod ingest_code;
+mod ingest_source;
 mod jobs;
 mod mcp;
 mod models;

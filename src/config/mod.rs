@@ -301,6 +301,8 @@ pub struct Ingest {
     pub memory: usize,
     /// Longest row, in bytes.
     pub row_bytes: usize,
+    /// Largest record batch of an Arrow file, in bytes, which is decoded at once.
+    pub arrow_batch_bytes: usize,
     /// Jobs of the API that load at once; of one index always one.
     pub jobs: usize,
     /// Folders, and beginnings of URLs, that jobs of the API may read from. None: none may.
@@ -314,6 +316,7 @@ impl Default for Ingest {
             queue: 2,
             memory: 256 << 20,
             row_bytes: 32 << 20,
+            arrow_batch_bytes: 256 << 20,
             jobs: 2,
             sources: Vec::new(),
         }
@@ -481,6 +484,8 @@ const MAX_TOKENS: u64 = 100_000_000;
 /// Longest body, field or row, in bytes: what is written has to fit one batch of the
 /// store, which holds less than 2 GiB.
 const MAX_MESSAGE: u64 = 1 << 30;
+/// Largest record batch: 16 GiB.
+const MAX_ARROW_BATCH: u64 = 16 << 30;
 /// Most memory of one cache or buffer, in bytes.
 const MAX_MEMORY: u64 = 1 << 40;
 /// Most documents in one batch of a load.
@@ -663,6 +668,11 @@ impl Config {
             ("ingest.memory", n(ingest.memory), MIN_LOAD..=MAX_MEMORY),
             ("ingest.jobs", n(ingest.jobs), 1..=MAX_THREADS),
             ("ingest.row_bytes", n(ingest.row_bytes), 1..=MAX_MESSAGE),
+            (
+                "ingest.arrow_batch_bytes",
+                n(ingest.arrow_batch_bytes),
+                1..=MAX_ARROW_BATCH,
+            ),
         ];
         for (key, value, range) in ranges {
             if !range.contains(&value) {

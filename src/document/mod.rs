@@ -14,5 +14,6 @@ mod value;
 pub use date::parse_date;
 pub use field::{Analysis, FieldDefinition, FieldType, Fields, Language};
 pub use path::{MAX_STEPS, is_below, is_parent, is_path, pick, strings_at};
+pub(crate) use validate::read_id;
 pub use validate::{Document, UnknownFields, validate};
 pub use value::Value;

@@ -180,7 +180,11 @@ fn refused(id: &str, stray: Stray<'_>, fields: &Fields) -> Problem {
     }
 }
 
-fn read_id(id_field: &str, json: Option<&Json>) -> Result<String, Problem> {
+/// Reads the id of a document: a string, or a whole number taken by its digits.
+///
+/// # Errors
+/// `invalid_document` for anything else, and for one that is empty or too long.
+pub(crate) fn read_id(id_field: &str, json: Option<&Json>) -> Result<String, Problem> {
     let expected = format!("a string of 1 to {MAX_ID_BYTES} bytes, or a whole number");
     let id = match json {
         Some(Json::String(s)) => s.clone(),

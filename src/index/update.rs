@@ -95,6 +95,25 @@ impl Index {
         .into())
     }
 
+    /// A document as it would be sent to write what a patch makes of the one that is there.
+    ///
+    /// # Errors
+    /// `document_not_found`; operator errors of the disk.
+    pub fn patched(&self, id: &str, patch: &Map<String, Json>) -> Result<Json> {
+        // Keeps what is read here from being given back meanwhile.
+        let _view = self.view();
+        let current = self.current(id)?;
+        self.merged(&current, patch)
+    }
+
+    /// The same of a document that is on its way.
+    pub fn patch(&self, mut document: Json, patch: &Map<String, Json>) -> Json {
+        let mut patch = patch.clone();
+        patch.shift_remove(&self.definition().id_field);
+        json_patch::merge(&mut document, &Json::Object(patch));
+        document
+    }
+
     /// A document as it would be sent to write what the patch makes of it.
     fn merged(&self, current: &Current, patch: &Map<String, Json>) -> Result<Json> {
         let mut merged = Json::Object(current.source.clone());
@@ -107,11 +126,8 @@ impl Index {
         {
             object.insert(field.clone(), Json::from(stored.vectors));
         }
-        let mut patch = patch.clone();
         // The same id in another spelling changes nothing.
-        patch.shift_remove(&self.definition().id_field);
-        json_patch::merge(&mut merged, &Json::Object(patch));
-        Ok(merged)
+        Ok(self.patch(merged, patch))
     }
 
     /// Deletes, durably, every document that passes the filter; how many there were.

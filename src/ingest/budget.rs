@@ -43,6 +43,15 @@ impl Budget {
         !held.closed
     }
 
+    /// Waits until nothing is under way; false once nothing is taken any more.
+    pub(super) fn wait_until_empty(&self) -> bool {
+        let mut held = self.held.lock();
+        while !held.closed && held.batches > 0 {
+            self.changed.wait(&mut held);
+        }
+        !held.closed
+    }
+
     /// After a batch of so many bytes has left.
     pub(super) fn give_back(&self, bytes: usize) {
         let mut held = self.held.lock();

@@ -73,7 +73,7 @@ fn many(kind: FieldType, text: &str) -> Vec<Json> {
 }
 
 /// None where the string stays what it is.
-fn one(kind: FieldType, text: &str) -> Option<Json> {
+pub(super) fn one(kind: FieldType, text: &str) -> Option<Json> {
     let trimmed = text.trim();
     match kind {
         FieldType::Text | FieldType::Keyword => None,

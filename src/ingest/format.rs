@@ -15,6 +15,8 @@ use crate::error::{Code, Error, Problem};
 pub enum Format {
     /// Apache Parquet, any of its codecs.
     Parquet,
+    /// Arrow's own format, a file or a stream; Feather of version 2 is the same.
+    Arrow,
     /// One JSON object to a line.
     Jsonl,
     /// One JSON array of objects, or objects one after the other; a file of lines is
@@ -28,18 +30,24 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order in which messages list them.
-    pub const ALL: [Format; 5] = [
+    pub const ALL: [Format; 6] = [
         Format::Parquet,
+        Format::Arrow,
         Format::Jsonl,
         Format::Json,
         Format::Csv,
         Format::Tsv,
     ];
 
+    /// The endings of names that tell a format, for messages.
+    pub(super) const ENDINGS: &str = ".parquet, .arrow, .jsonl, .ndjson, .json, .csv or .tsv, the text \
+         ones also with .gz or .zst; or the format named";
+
     /// Its spelling on the command line and in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Parquet => "parquet",
+            Format::Arrow => "arrow",
             Format::Jsonl => "jsonl",
             Format::Json => "json",
             Format::Csv => "csv",
@@ -54,8 +62,13 @@ impl Format {
         !matches!(self, Format::Csv | Format::Tsv)
     }
 
-    /// The format by a file's name: `.parquet`, `.jsonl` or `.ndjson`, `.json`, `.csv`,
-    /// `.tsv`; the text ones may end in `.gz` or `.zst` too. Case does not matter. None
+    /// Whether files are groups of rows, each of which can be read without the others.
+    pub fn has_groups(self) -> bool {
+        matches!(self, Format::Parquet | Format::Arrow)
+    }
+
+    /// The format by a file's name: `.parquet`, `.arrow` (`.arrows`, `.feather`, `.ipc`),
+    /// `.jsonl` or `.ndjson`, `.json`, `.csv`, `.tsv`; the text ones may end in `.gz` or `.zst` too. Case does not matter. None
     /// if the name tells nothing.
     pub fn of(path: &Path) -> Option<Format> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
@@ -65,6 +78,7 @@ impl Format {
         };
         match stem.rsplit_once('.')?.1 {
             "parquet" | "pq" if !compressed => Some(Format::Parquet),
+            "arrow" | "arrows" | "feather" | "ipc" if !compressed => Some(Format::Arrow),
             "jsonl" | "ndjson" => Some(Format::Jsonl),
             "json" => Some(Format::Json),
             "csv" => Some(Format::Csv),
@@ -91,7 +105,7 @@ impl FromStr for Format {
                 Problem::new(Code::InvalidConfiguration, "there is no such file format")
                     .field("format")
                     .found(text)
-                    .expected("parquet, jsonl, json, csv or tsv")
+                    .expected("parquet, arrow, jsonl, json, csv or tsv")
                     .into()
             })
     }
@@ -149,6 +163,8 @@ mod tests {
             ("a.json.zst", Some(Format::Json)),
             ("a.csv", Some(Format::Csv)),
             ("a.tsv.gz", Some(Format::Tsv)),
+            ("a.feather", Some(Format::Arrow)),
+            ("a.arrow.gz", None),
             ("a.parquet.gz", None),
             ("a.txt", None),
             ("jsonl", None),

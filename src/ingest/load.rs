@@ -8,25 +8,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::shards::check_shard;
-use super::standin::{next_of, open_at};
 use super::{
-    Incoming, Input, Original, Position, Progress, Reject, Rejects, Source, SourceOptions, coerce,
-    coerce_vector, load_rows, resolve,
+    Incoming, Input, Operation, Original, Position, Progress, Reject, Rejects, Source,
+    SourceOptions, coerce, coerce_vector, load_rows,
 };
 use crate::config::Ingest;
-use crate::error::{Code, Problem, Result};
+use crate::document::read_id;
+use crate::error::{Error, Problem, Result};
 use crate::index::{Carry, Index};
 
-/// Inputs up to which each is opened before anything is loaded, so that one that cannot be read
-/// is noticed at once.
+/// Inputs up to which each is opened, until one can be, before anything is loaded: that none can
+/// be read is noticed at once.
 const OPENED_BEFORE: usize = 100;
 
 /// Loads files into an index, makes the documents visible, and returns the rejects
 /// file if there was a row to reject.
 ///
 /// # Errors
-/// What ends a load: a file that cannot be read as what it claims to be (the rows before
-/// the damage are loaded), the disk, the encoder. Bad rows do not.
+/// What ends a load: the disk, the network, the encoder; or that none of the files can be
+/// read. Bad rows do not, nor do row groups or files that are damaged: they are in the rejects,
+/// and what can be read is loaded.
 pub fn load_files(
     index: &Index,
     files: &[PathBuf],
@@ -55,16 +56,28 @@ pub fn load_files(
     refreshed.map(|_| rejects)
 }
 
-/// Opens inputs and looks whether they can be read so, unless there are very many.
+/// Opens inputs and looks whether they can be read so, unless there are very many. A few that
+/// cannot are for the rejects; where it is all of them, something is wrong with what was asked.
 ///
 /// # Errors
-/// `invalid_file` for the first that cannot.
+/// What is wrong with the first, where none can be read; `model_mismatch` or `invalid_file` for
+/// an encoded shard whose vectors the index cannot take.
 pub(crate) fn check_inputs(index: &Index, inputs: &[Input], options: &SourceOptions) -> Result<()> {
+    let mut first = None;
+    let mut any = false;
     for input in inputs.iter().take(OPENED_BEFORE) {
-        let source = open_at(input, options, Position::default())?;
-        carry_of(index, &source, options)?;
+        match Source::open_at(input, options, Position::default()) {
+            Ok(source) => {
+                carry_of(index, &source, options)?;
+                any = true;
+            }
+            Err(error @ Error::User(_)) => drop(first.get_or_insert(error)),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(())
+    first
+        .filter(|_| !any && inputs.len() <= OPENED_BEFORE)
+        .map_or(Ok(()), Err)
 }
 
 /// What of the vectors in a file can be taken over.
@@ -93,16 +106,14 @@ fn carry_of(index: &Index, source: &Source, options: &SourceOptions) -> Result<C
 /// # Errors
 /// `invalid_file` where it is gone.
 pub(crate) fn look_again(input: &Input) -> Result<Input> {
-    let name = input.location().to_string();
-    let found = resolve(std::slice::from_ref(&name), None)?;
-    found.into_iter().next().ok_or_else(|| {
-        Problem::new(
-            Code::InvalidFile,
-            format!("{name}: there is no such file any more"),
-        )
-        .into()
-    })
+    input.again()
 }
+
+/// Behind everything that can be read of a file which is damaged.
+const END: Position = Position {
+    row_group: u64::MAX,
+    row: 0,
+};
 
 /// How far a load has come among its inputs.
 #[derive(
@@ -120,7 +131,11 @@ pub struct Place {
 pub(crate) struct RowOrigin {
     /// Where reading goes on behind it.
     pub behind: Place,
-    number: u64,
+    /// None for a file of which nothing more can be read.
+    number: Option<u64>,
+    row_group: Option<u64>,
+    /// Rows that it stands for.
+    pub rows: u64,
     line: Option<u64>,
     original: Original,
 }
@@ -138,7 +153,11 @@ impl RowOrigin {
         let file = Path::new(input.map_or("", Input::location));
         let below = folder.and_then(|folder| file.strip_prefix(folder).ok());
         let file = below.unwrap_or(file);
-        Reject::new(file, self.number, self.line, problem, &self.original)
+        match self.number {
+            Some(number) => Reject::new(file, number, self.line, problem, &self.original)
+                .within(self.row_group, self.rows),
+            None => Reject::of_file(file, problem),
+        }
     }
 }
 
@@ -183,8 +202,23 @@ impl<'a> InputRows<'a> {
         }
     }
 
+    /// A file of which nothing more can be read, for what reason.
+    fn damaged(&mut self, problem: Problem) -> (RowOrigin, Result<Incoming, Problem>) {
+        self.open = None;
+        self.at.position = END;
+        let origin = RowOrigin {
+            behind: self.at,
+            number: None,
+            row_group: None,
+            rows: 1,
+            line: None,
+            original: Original::none(),
+        };
+        (origin, Err(problem))
+    }
+
     fn open(&self, input: &Input) -> Result<Open> {
-        let source = open_at(input, self.options, self.at.position)?;
+        let source = Source::open_at(input, self.options, self.at.position)?;
         let carry = carry_of(self.index, &source, self.options)?;
         Ok(Open {
             source,
@@ -217,14 +251,27 @@ impl<'a> InputRows<'a> {
                 coerce_vector(field, object);
             }
         }
-        self.at.position = next_of(&row);
-        let incoming = row.json.map(|json| match row.vectors {
-            Some(vectors) => Incoming::carrying(json, vectors, *carry),
-            None => Incoming::from(json),
+        self.at.position = row.next();
+        // Each row that cannot be read is counted, whatever tells of it.
+        let more = row.rows.saturating_sub(1);
+        self.progress.rows.fetch_add(more, Relaxed);
+        self.progress.rejected.fetch_add(more, Relaxed);
+        let has_groups = source.format().has_groups();
+        let id_field = self.index.definition().id_field.as_str();
+        let incoming = row.json.and_then(|json| {
+            let id = || read_id(id_field, json.get(id_field));
+            Ok(match (row.operation, row.vectors) {
+                (Operation::Delete, _) => Incoming::deletion(id()?),
+                (Operation::Update, _) => Incoming::update(id()?, json),
+                (Operation::Upsert, Some(vectors)) => Incoming::carrying(json, vectors, *carry),
+                (Operation::Upsert, None) => Incoming::from(json),
+            })
         });
         let origin = RowOrigin {
             behind: self.at,
-            number: row.number,
+            number: Some(row.number),
+            row_group: has_groups.then_some(row.position.row_group),
+            rows: row.rows,
             line: row.line,
             original: row.original,
         };
@@ -239,15 +286,20 @@ impl Iterator for InputRows<'_> {
         loop {
             if self.open.is_none() {
                 let input = self.inputs.get(usize::try_from(self.at.input).ok()?)?;
-                match self.open(input) {
-                    Ok(open) => self.open = Some(open),
-                    Err(error) => {
-                        self.at.input = u64::MAX;
-                        return Some(Err(error));
+                // One that came to its end by damage has been told about.
+                if self.at.position != END {
+                    match self.open(input) {
+                        Ok(open) => self.open = Some(open),
+                        Err(Error::User(problem)) => return Some(Ok(self.damaged(*problem))),
+                        Err(error) => {
+                            self.at.input = u64::MAX;
+                            return Some(Err(error));
+                        }
                     }
                 }
             }
             match self.row() {
+                Some(Err(Error::User(problem))) => return Some(Ok(self.damaged(*problem))),
                 Some(Err(error)) => {
                     self.open = None;
                     self.at.input = u64::MAX;

@@ -16,16 +16,20 @@ mod coerce;
 mod export;
 mod footer;
 mod format;
+mod inputs;
 mod load;
 mod mapping;
 mod names;
 mod pipeline;
+mod position;
 mod progress;
+mod propose;
+mod ranges;
 mod readers;
 mod rejects;
+mod remote;
 mod shards;
 mod source;
-mod standin;
 mod text;
 
 pub use code::{
@@ -35,18 +39,23 @@ pub use code::{
 pub use coerce::{coerce, coerce_vector};
 pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
+pub use inputs::{Fingerprint, Input, resolve};
 pub(crate) use load::{InputRows, RowOrigin, check_inputs, look_again};
 pub use load::{Place, load_files};
-pub use mapping::Mapping;
+pub use mapping::{FieldSource, Mapping, Names, ReadAs, RowFilter};
 pub use names::{Items, NameOptions, read_aliases, read_names};
 pub(crate) use pipeline::{End, Flow, Tally};
 pub use pipeline::{Incoming, load_rows};
+pub use position::{Operation, Position};
 pub use progress::{Progress, Reporter, Show, Summary};
+pub use propose::{Preview, Proposal, ProposedColumn, proposal_in_words, propose};
 pub use rejects::{Reject, Rejects};
+pub(crate) use rejects::{lines_of, settle};
 pub use shards::{
     Part, PlanOptions, PlanSummary, RunSummary, Shard, ShardEncoder, ShardState, ShardSummary,
     Stamp, Unit, UnitFailure, read_definition, read_plan, run_units, write_plan,
 };
-pub use source::{DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions};
-pub use standin::{Fingerprint, Input, Position, resolve};
+pub use source::{
+    DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions,
+};
 pub(crate) use text::{Text, stream_error};

@@ -14,19 +14,19 @@
 //! * A document that is stored as it is, is neither encoded nor written; of one that changed,
 //!   only passages are encoded whose text did (`index/same.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use parking_lot::Mutex;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::Progress;
 use super::budget::Budget;
 use crate::config::Ingest;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Carry, Change, Changed, Encoded, IfVersion, Index, Prepared, Same};
 use crate::store::StoredVectors;
 
@@ -60,6 +60,8 @@ enum Content {
     },
     /// The document of this id is to be deleted.
     Deletion(String),
+    /// These fields are to be merged into the document of this id.
+    Update(String, Map<String, Json>),
 }
 
 impl Incoming {
@@ -79,6 +81,17 @@ impl Incoming {
             vector: Some(vector),
             carried: None,
         })
+    }
+
+    /// Fields to be merged into the document of an id, as [`Index::update`] does it; where there
+    /// is none the row is rejected. Whoever writes the same document meanwhile, from elsewhere,
+    /// may find it overwritten.
+    pub fn update(id: String, fields: Json) -> Incoming {
+        match fields {
+            Json::Object(fields) => Incoming(Content::Update(id, fields)),
+            // No document at all, which is what it is refused for.
+            other => Incoming::from(other),
+        }
     }
 
     /// The deletion of a document; without one of that id nothing happens.
@@ -265,6 +278,7 @@ impl Flow<'_> {
         let most_bytes = (self.settings.memory / SHARES).clamp(LEAST_BATCH_BYTES, MOST_BATCH_BYTES);
         let mut batch = Batch::with_capacity(most_rows);
         let mut failure = None;
+        let mut updates = Updates::default();
         for row in rows {
             if self.stop.load(Relaxed) {
                 return Ok(None);
@@ -277,10 +291,26 @@ impl Flow<'_> {
                 }
             };
             self.progress.rows.fetch_add(1, Relaxed);
-            let problem = match incoming
-                .map_err(Error::from)
-                .and_then(|i| self.item(i.into()))
+            let incoming = incoming.map(Into::into);
+            // What it is made of has to be known, which it is not while that is on its way.
+            if let Ok(Incoming(Content::Update(id, _))) = &incoming
+                && updates.must_wait_for(id)
             {
+                if batch.rows > 0 {
+                    let full = std::mem::replace(&mut batch, Batch::with_capacity(most_rows));
+                    if !outlet.batch(full) {
+                        return Ok(None);
+                    }
+                }
+                if !outlet.budget.wait_until_empty() {
+                    return Ok(None);
+                }
+                updates.begin();
+            }
+            let item = incoming
+                .map_err(Error::from)
+                .and_then(|incoming| self.item(incoming, &mut updates));
+            let problem = match item {
                 Ok(item) => {
                     batch.add(item, self.index.dimensions());
                     None
@@ -314,10 +344,23 @@ impl Flow<'_> {
         failure.map_or(Ok(Some(outlet.sent)), Err)
     }
 
-    fn item(&self, incoming: Incoming) -> Result<Item> {
+    fn item(&self, incoming: Incoming, updates: &mut Updates) -> Result<Item> {
         let index = self.index;
-        Ok(match incoming.0 {
-            Content::Deletion(id) => Item::Delete(id),
+        let item = match incoming.0 {
+            Content::Update(id, fields) => {
+                let json = match updates.on_its_way(&id)? {
+                    Some(json) => index.patch(json.clone(), &fields),
+                    None => index.patched(&id, &fields)?,
+                };
+                let prepared = index.prepare(json.clone())?;
+                updates.bytes += prepared.bytes();
+                updates.see(&id, UnderWay::Updated(json));
+                return Ok(Item::Put(prepared));
+            }
+            Content::Deletion(id) => {
+                updates.see(&id, UnderWay::Deleted);
+                Item::Delete(id)
+            }
             Content::Document {
                 json,
                 carried: Some((vectors, carry)),
@@ -332,7 +375,11 @@ impl Flow<'_> {
                 ..
             } => Item::Put(index.prepare_with_vector(json, vector)?),
             Content::Document { json, .. } => Item::Put(index.prepare(json)?),
-        })
+        };
+        if let Item::Put(one) = &item {
+            updates.see(&one.document.id, UnderWay::Written);
+        }
+        Ok(item)
     }
 
     /// Encodes what is not stored yet.
@@ -480,6 +527,71 @@ struct Done<M> {
 enum Written {
     Put(Encoded),
     Delete(String),
+}
+
+/// Documents whose updates have to know what is on its way. From the first update on, every id
+/// that is on its way is noted.
+#[derive(Default)]
+struct Updates {
+    /// None before the first update.
+    under_way: Option<HashMap<String, UnderWay>>,
+    /// What is kept of them, about.
+    bytes: usize,
+}
+
+/// What is on its way of a document.
+enum UnderWay {
+    /// Something whose outcome is not kept.
+    Written,
+    Deleted,
+    /// What an update makes of it.
+    Updated(Json),
+}
+
+impl Updates {
+    /// Ids, and bytes of documents, that are noted before everything that is on its way is
+    /// waited for.
+    const MOST: usize = 10_000;
+    const MOST_BYTES: usize = 16 << 20;
+
+    /// Whether an update of a document has to wait until nothing is on its way.
+    fn must_wait_for(&self, id: &str) -> bool {
+        match &self.under_way {
+            None => true,
+            Some(under_way) => {
+                under_way.len() >= Updates::MOST
+                    || self.bytes >= Updates::MOST_BYTES
+                    || matches!(under_way.get(id), Some(UnderWay::Written))
+            }
+        }
+    }
+
+    /// Nothing is on its way.
+    fn begin(&mut self) {
+        self.under_way = Some(HashMap::new());
+        self.bytes = 0;
+    }
+
+    /// What an update on its way makes of a document.
+    fn on_its_way(&self, id: &str) -> Result<Option<&Json>, Problem> {
+        match self.under_way.as_ref().and_then(|known| known.get(id)) {
+            Some(UnderWay::Updated(json)) => Ok(Some(json)),
+            Some(UnderWay::Deleted) => Err(Problem::new(
+                Code::DocumentNotFound,
+                format!("there is no document {id:?}: a row before deletes it"),
+            )
+            .field("id")
+            .found(id)
+            .expected("the id of a document")),
+            Some(UnderWay::Written) | None => Ok(None),
+        }
+    }
+
+    fn see(&mut self, id: &str, what: UnderWay) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.insert(id.to_string(), what);
+        }
+    }
 }
 
 /// The reader's end of the pipeline.

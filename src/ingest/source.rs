@@ -9,13 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::export::PASSAGES;
+use super::mapping::{Applied, operation_of};
+use super::ranges::{Onward, Ranges};
+use super::readers::Place;
 use super::readers::{self, Item, Items};
-use super::{Format, Manifest, Mapping, Text};
+use super::{Format, Input, Manifest, Mapping, Operation, Position, Text};
 use crate::error::{Code, Error, Problem};
+use crate::objects;
 use crate::store::StoredVectors;
 
 /// Longest row of a text file unless the options say otherwise: 32 MiB.
 pub const DEFAULT_MAX_ROW_BYTES: usize = 32 << 20;
+
+/// Largest record batch unless the options say otherwise: 256 MiB.
+pub const DEFAULT_MAX_BATCH_BYTES: usize = 256 << 20;
 
 /// How a file is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +33,9 @@ pub struct SourceOptions {
     /// Longest row of a text file, in bytes. A longer one is rejected without ever
     /// being held in memory whole.
     pub max_row_bytes: usize,
+    /// Largest record batch of an Arrow file, in bytes, as it lies and decompressed: one is
+    /// decoded at once. The rows of a larger one are rejected.
+    pub max_batch_bytes: usize,
     /// Columns renamed and left out.
     pub mapping: Mapping,
 }
@@ -35,6 +45,7 @@ impl Default for SourceOptions {
         SourceOptions {
             format: None,
             max_row_bytes: DEFAULT_MAX_ROW_BYTES,
+            max_batch_bytes: DEFAULT_MAX_BATCH_BYTES,
             mapping: Mapping::default(),
         }
     }
@@ -45,6 +56,13 @@ impl Default for SourceOptions {
 pub struct Row {
     /// Its number in the file, from 1; headers and blank lines do not count.
     pub number: u64,
+    /// Where it lies: reading can go on from here, with this row as the first one.
+    pub position: Position,
+    /// Rows that it stands for: more than one where a group of rows cannot be read, all of
+    /// which are lost then and `json` says why.
+    pub rows: u64,
+    /// What it asks for.
+    pub operation: Operation,
     /// The line it starts on, from 1; text formats only.
     pub line: Option<u64>,
     /// Always an object, under the names of the mapping; or why it is none.
@@ -53,6 +71,16 @@ pub struct Row {
     pub vectors: Option<StoredVectors>,
     /// The row as the file has it.
     pub original: Original,
+}
+
+impl Row {
+    /// Where reading goes on behind it.
+    pub fn next(&self) -> Position {
+        Position {
+            row: self.position.row.saturating_add(self.rows),
+            ..self.position
+        }
+    }
 }
 
 /// A row as its file has it, kept for the rejects file and only written out there.
@@ -73,6 +101,11 @@ pub(super) enum Kept {
 }
 
 impl Original {
+    /// Of nothing.
+    pub(super) fn none() -> Original {
+        Original(Kept::Text(Vec::new()))
+    }
+
     /// The row as text: the line or value itself, cells with their delimiters, or a
     /// Parquet row as JSON. Bytes that are not UTF-8 become U+FFFD; what JSON cannot
     /// express becomes a string that describes it. Only the start of a row past
@@ -99,7 +132,7 @@ pub struct Source {
     format: Format,
     items: Option<Items>,
     /// Applied here for formats whose rows each bring their own keys.
-    mapping: Option<Mapping>,
+    mapping: Option<Applied>,
     /// What the file says of itself, if it is an export.
     manifest: Option<Manifest>,
     rows: u64,
@@ -130,56 +163,110 @@ impl Source {
     /// columns of one name, a renamed column that is missing.
     /// [`Error::Operator`] if it may not be read or the disk fails.
     pub fn open(path: &Path, options: &SourceOptions) -> Result<Source, Error> {
+        Source::begin(path, options)
+    }
+
+    /// Opens an input as [`open`](Source::open) does a file, and goes to a place in it that a
+    /// row gave: [`Row::position`] or [`Row::next`]. Groups of rows that lie before are not
+    /// decoded; text is read over, from its beginning.
+    ///
+    /// # Errors
+    /// Those of [`open`](Source::open), and of what lies before the place.
+    pub fn open_at(
+        input: &Input,
+        options: &SourceOptions,
+        from: Position,
+    ) -> Result<Source, Error> {
+        let mut source = Source::begin(Path::new(input.location()), options)?;
+        if let Some(items) = source
+            .items
+            .as_mut()
+            .filter(|_| from != Position::default())
+        {
+            items.pass_over(from)?;
+            source.rows = from.row;
+        }
+        Ok(source)
+    }
+
+    fn begin(path: &Path, options: &SourceOptions) -> Result<Source, Error> {
         let format = match options.format.or_else(|| Format::of(path)) {
             Some(format) => format,
             None => {
                 // A missing file is the better message where both hold.
-                super::text::open_file(path)?;
+                if !path.to_str().is_some_and(objects::is_url) {
+                    super::text::open_file(path)?;
+                }
                 return Err(Problem::new(
                     Code::InvalidFile,
                     format!("{}: the name does not tell the format", path.display()),
                 )
                 .field("format")
                 .found(path.file_name().unwrap_or_default().to_string_lossy())
-                .expected(
-                    ".parquet, .jsonl, .ndjson, .json, .csv or .tsv, the text ones also with \
-                     .gz or .zst; or the format named",
-                )
+                .expected(Format::ENDINGS)
                 .into());
             }
         };
         let mapping = options.mapping.clone();
+        let by_row = match mapping.is_empty() {
+            true => None,
+            false => Some(Applied::new(&mapping)?),
+        };
         if format == Format::Parquet {
-            let columns = readers::Columns::open(path, &mapping)?;
-            let (total, read) = (columns.total(), columns.read());
+            let columns = readers::ParquetRows::open(Ranges::open(path)?, &mapping)?;
+            let read = columns.read();
             let manifest = columns.manifest().cloned();
+            let bytes_total = columns.total();
             return Ok(Source {
                 path: path.to_path_buf(),
                 format,
                 rows_hint: Some(columns.rows()),
                 items: Some(Box::new(columns)),
-                mapping: (manifest.is_some() && !mapping.is_empty()).then_some(mapping),
+                mapping: by_row.filter(|_| manifest.is_some() || !mapping.is_plain()),
                 manifest,
                 rows: 0,
-                bytes_total: total,
+                bytes_total,
                 bytes_read: read,
             });
         }
-        let text = Text::open(path)?;
+        if format == Format::Arrow {
+            let limit = options.max_batch_bytes;
+            let rows = readers::ArrowRows::open(Ranges::open(path)?, &mapping, limit)?;
+            let (bytes_total, bytes_read) = (rows.total(), rows.read());
+            return Ok(Source {
+                path: path.to_path_buf(),
+                format,
+                items: Some(Box::new(rows)),
+                mapping: by_row.filter(|_| !mapping.is_plain()),
+                manifest: None,
+                rows: 0,
+                rows_hint: None,
+                bytes_total,
+                bytes_read,
+            });
+        }
+        let text = match path.to_str().is_some_and(objects::is_url) {
+            true => {
+                let ranges = Ranges::open(path)?;
+                let total = ranges.total();
+                Text::of(path, Box::new(Onward::through(ranges, 0)), total)?
+            }
+            false => Text::open(path)?,
+        };
         let (total, read) = (text.total, Arc::clone(&text.read));
         let limit = options.max_row_bytes.max(1);
-        let own_keys = matches!(format, Format::Json | Format::Jsonl) && !mapping.is_empty();
+        let own_keys = matches!(format, Format::Json | Format::Jsonl) || !mapping.is_plain();
         let items: Items = match format {
             Format::Jsonl => readers::json_lines(text, limit),
             Format::Csv => readers::delimited(text, b',', limit, &mapping)?,
             Format::Tsv => readers::delimited(text, b'\t', limit, &mapping)?,
-            Format::Json | Format::Parquet => readers::json(text, limit),
+            Format::Json | Format::Parquet | Format::Arrow => readers::json(text, limit),
         };
         Ok(Source {
             path: path.to_path_buf(),
             format,
             items: Some(items),
-            mapping: own_keys.then_some(mapping),
+            mapping: by_row.filter(|_| own_keys),
             manifest: None,
             rows: 0,
             rows_hint: None,
@@ -219,25 +306,45 @@ impl Source {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    fn row(&mut self, item: Item) -> Row {
+    /// None for one that is not wanted.
+    fn row(&mut self, item: Item) -> Option<Row> {
         self.rows += 1;
-        let json = item.json.and_then(|object: Map<String, Json>| {
+        let Place { position, number } = item.place.unwrap_or(Place {
+            position: Position {
+                row_group: 0,
+                row: self.rows - 1,
+            },
+            number: self.rows,
+        });
+        if let (Some(mapping), Ok(object)) = (&self.mapping, &item.json)
+            && !mapping.wants(object)
+        {
+            return None;
+        }
+        let mut operation = Operation::default();
+        let json = item.json.and_then(|mut object: Map<String, Json>| {
+            if let Some(column) = self.mapping.as_ref().and_then(Applied::operation) {
+                operation = operation_of(column, &mut object)?;
+            }
             let object = match &self.mapping {
                 Some(mapping) => mapping.apply(object)?,
                 None => object,
             };
             Ok(Json::Object(object))
         });
-        let is_left_out = |mapping: &Mapping| mapping.field(PASSAGES).is_none();
-        Row {
-            number: self.rows,
+        let is_left_out = |mapping: &Applied| mapping.field(PASSAGES).is_none();
+        Some(Row {
+            number,
+            position,
+            rows: item.rows,
+            operation,
             line: item.line,
             json,
             vectors: item
                 .vectors
                 .filter(|_| !self.mapping.as_ref().is_some_and(is_left_out)),
             original: Original(item.kept),
-        }
+        })
     }
 }
 
@@ -245,15 +352,21 @@ impl Iterator for Source {
     type Item = Result<Row, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.items.as_mut()?.next() {
-            Some(Ok(item)) => Some(Ok(self.row(item))),
-            Some(Err(error)) => {
-                self.items = None;
-                Some(Err(error))
-            }
-            None => {
-                self.items = None;
-                None
+        loop {
+            match self.items.as_mut()?.next() {
+                Some(Ok(item)) => {
+                    if let Some(row) = self.row(item) {
+                        return Some(Ok(row));
+                    }
+                }
+                Some(Err(error)) => {
+                    self.items = None;
+                    return Some(Err(error));
+                }
+                None => {
+                    self.items = None;
+                    return None;
+                }
             }
         }
     }

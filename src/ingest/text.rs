@@ -1,6 +1,6 @@
 //! Text files, compressed or not, as a stream of decompressed bytes.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +10,16 @@ use flate2::bufread::MultiGzDecoder;
 use tracing::warn;
 
 use super::format::Compression;
+use super::ranges::Trouble;
 use crate::error::{Code, Error, Problem};
 
 /// Bytes read ahead to recognise what a file is.
 const HEAD_BYTES: u64 = 64 << 10;
 /// Bytes asked from the operating system at once.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// Bytes from a file or from an object store, one after the other.
+pub(super) type Stream = Box<dyn Read + Send>;
 
 /// An open text file: decompressed, without its byte order mark.
 pub(crate) struct Text {
@@ -35,10 +39,18 @@ impl Text {
     /// # Errors
     /// As [`Source::open`](super::Source::open) says.
     pub(crate) fn open(path: &Path) -> Result<Text, Error> {
-        let (file, total) = open_file(path)?;
+        let (file, metadata) = open_file(path)?;
+        Text::of(path, Box::new(file), metadata.len())
+    }
+
+    /// The same for a stream of `total` bytes, which goes by the name `path`.
+    ///
+    /// # Errors
+    /// As [`Source::open`](super::Source::open) says.
+    pub(super) fn of(path: &Path, stream: Stream, total: u64) -> Result<Text, Error> {
         let read = Arc::new(AtomicU64::new(0));
         let counted = Counted {
-            file,
+            stream,
             read: Arc::clone(&read),
         };
         let mut raw = BufReader::with_capacity(BUFFER_BYTES, counted);
@@ -114,8 +126,8 @@ impl Text {
     }
 }
 
-/// Opens a plain file and tells its size.
-pub(super) fn open_file(path: &Path) -> Result<(File, u64), Error> {
+/// Opens a plain file and tells what the file system says of it.
+pub(super) fn open_file(path: &Path) -> Result<(File, Metadata), Error> {
     let invalid = |found: &str| -> Error {
         Problem::new(
             Code::InvalidFile,
@@ -142,12 +154,16 @@ pub(super) fn open_file(path: &Path) -> Result<(File, u64), Error> {
         return Err(invalid("something that is not a plain file"));
     }
     let file = File::open(path).map_err(failed)?;
-    Ok((file, metadata.len()))
+    Ok((file, metadata))
 }
 
 /// An error while reading: the machine's if the operating system reports it, otherwise
 /// the file's (a compressed stream that is cut short or damaged).
 pub(crate) fn stream_error(path: &Path, error: io::Error) -> Error {
+    let error = match error.downcast::<Trouble>() {
+        Ok(Trouble(error)) => return error,
+        Err(error) => error,
+    };
     if error.raw_os_error().is_some() {
         return Error::operator_from(format!("cannot read on in {}", path.display()), error)
             .advice("check the disk, then load the file again");
@@ -171,15 +187,15 @@ fn hex(bytes: &[u8]) -> String {
         .join(" ")
 }
 
-/// A file that counts what is read from it.
+/// A stream that counts what is read from it.
 struct Counted {
-    file: File,
+    stream: Stream,
     read: Arc<AtomicU64>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(buffer)?;
+        let n = self.stream.read(buffer)?;
         self.read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }

@@ -5,6 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::ingest::lines_of;
 
 /// Lines that are on the disk before the record says so.
 pub(super) struct RejectsFile {
@@ -19,8 +20,9 @@ impl RejectsFile {
     /// being with the first line, in place of one that is there. Where it has been removed
     /// since, the lines to come are in a new one.
     pub(super) fn open(path: &Path, bytes: u64) -> Result<RejectsFile> {
+        let path = &lines_of(path);
         let mut rejects = RejectsFile {
-            path: path.to_path_buf(),
+            path: path.clone(),
             file: None,
             bytes: 0,
         };

@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Change, Changed, IfVersion, Index, Still};
 use crate::ingest::{
     End, Flow, Input, InputRows, Place, Position, Progress, RowOrigin, Summary, Tally,
-    check_inputs, look_again,
+    check_inputs, look_again, settle,
 };
 
 /// What is wished of a job while it runs.
@@ -169,8 +169,8 @@ fn load(
     let folder = job.folder.as_deref();
     let note = |mark: &mut Mark, origin: RowOrigin, problem: Option<Problem>| {
         mark.place = origin.behind;
-        mark.rows += 1;
-        seen += 1;
+        mark.rows += origin.rows;
+        seen += origin.rows;
         let Some(problem) = problem else {
             return Ok(0);
         };
@@ -179,8 +179,8 @@ fn load(
         serde_json::to_writer(&mut mark.rejects, &reject)
             .map_err(|error| Error::Bug(format!("a reject that is not JSON: {error}")))?;
         mark.rejects.push(b'\n');
-        mark.rejected += 1;
-        rejected += 1;
+        mark.rejected += origin.rows;
+        rejected += origin.rows;
         too_many(rejected, seen, false)?;
         Ok(mark.rejects.len() - before)
     };
@@ -230,6 +230,7 @@ fn load(
         };
         at.summary.files = at.place.input;
         too_many(at.summary.rejected, at.summary.rows, true)?;
+        settle(&job.rejects)?;
     }
     Ok(end)
 }

@@ -119,8 +119,11 @@ const ENCODE: [&str; 6] = [
     "--quiet",
 ];
 
+/// A document: its id, what it is, and its vectors' bits with their passages.
+type Kept = (String, String, Option<(Vec<u32>, String)>);
+
 /// Everything that an index stores, in the order in which it was written.
-fn stored(index: &Index) -> Vec<(String, String, Option<(Vec<u32>, String)>)> {
+fn stored(index: &Index) -> Vec<Kept> {
     let ordinals: Vec<u32> = index.view().live.iter().collect();
     let all = index.stored(&ordinals, true).unwrap().into_iter();
     all.map(|one| {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json};
 
 use super::json::too_long;
-use super::{Item, Items};
+use super::{Item, Items, Reader};
 use crate::error::{Code, Error, Problem};
 use crate::ingest::source::Kept;
 use crate::ingest::text::stream_error;
@@ -101,6 +101,8 @@ struct Delimited<R: BufRead> {
     first_line: u64,
 }
 
+impl<R: BufRead + Send> Reader for Delimited<R> {}
+
 impl<R: BufRead> Iterator for Delimited<R> {
     type Item = Result<Item, Error>;
 
@@ -124,6 +126,8 @@ impl<R: BufRead> Iterator for Delimited<R> {
                 let line = first_line(&record, begun, reader.position().line());
                 self.reader = Some(reader);
                 Some(Ok(Item {
+                    place: None,
+                    rows: 1,
                     line: Some(self.first_line - 1 + line),
                     json: self.object(&record),
                     vectors: None,
@@ -135,6 +139,8 @@ impl<R: BufRead> Iterator for Delimited<R> {
                 match self.resume(reader.into_inner()) {
                     Err(error) => Some(Err(stream_error(&self.path, error))),
                     Ok(()) => Some(Ok(Item {
+                        place: None,
+                        rows: 1,
                         line: Some(line),
                         json: Err(too_long(limit)),
                         vectors: None,

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json};
 
 use super::lines::{Line, Lines, START_BYTES};
-use super::{Item, Items};
+use super::{Item, Items, Reader};
 use crate::error::{Code, Error, Problem};
-use crate::ingest::Text;
 use crate::ingest::source::Kept;
 use crate::ingest::text::stream_error;
+use crate::ingest::{Position, Text};
 
 /// A `.json` file, whose shape its first bytes tell: an array if the first is `[`,
 /// lines if the first line is a JSON value by itself, otherwise values one after the
@@ -48,6 +48,22 @@ struct JsonLines<R> {
     limit: usize,
 }
 
+impl<R: BufRead + Send> Reader for JsonLines<R> {
+    /// Without parsing them.
+    fn pass_over(&mut self, from: Position) -> Result<(), Error> {
+        let mut passed = 0;
+        while passed < from.row {
+            match self.lines.next_line() {
+                Err(error) => return Err(stream_error(&self.path, error)),
+                Ok(None) => break,
+                Ok(Some((_, Line::Whole(bytes)))) if bytes.trim_ascii().is_empty() => {}
+                Ok(Some(_)) => passed += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<R: BufRead> Iterator for JsonLines<R> {
     type Item = Result<Item, Error>;
 
@@ -69,6 +85,8 @@ struct JsonValues<R> {
     path: PathBuf,
     limit: usize,
 }
+
+impl<R: BufRead + Send> Reader for JsonValues<R> {}
 
 impl<R: BufRead> Iterator for JsonValues<R> {
     type Item = Result<Item, Error>;
@@ -99,6 +117,8 @@ impl<R: BufRead> Iterator for JsonValues<R> {
 
 fn whole(line: u64, bytes: Vec<u8>) -> Item {
     Item {
+        place: None,
+        rows: 1,
         line: Some(line),
         json: parse(&bytes),
         vectors: None,
@@ -108,6 +128,8 @@ fn whole(line: u64, bytes: Vec<u8>) -> Item {
 
 fn start(line: u64, bytes: Vec<u8>, limit: usize) -> Item {
     Item {
+        place: None,
+        rows: 1,
         line: Some(line),
         json: Err(too_long(limit)),
         vectors: None,

@@ -1,25 +1,34 @@
 //! One reader per shape of file; each yields items that [`Source`](super::Source)
 //! numbers and hands out as rows.
 
+mod arrow;
 mod cell;
 mod columns;
 mod delimited;
 mod json;
 mod lines;
+mod parquet;
 
 use serde_json::{Map, Value as Json};
 
+use super::Position;
 use super::source::Kept;
 use crate::error::{Error, Problem};
 use crate::store::StoredVectors;
 
+pub(super) use arrow::ArrowRows;
 pub(super) use cell::date as date_json;
-pub(super) use columns::{Columns, text as columns_text};
+pub(super) use columns::text as columns_text;
 pub(super) use delimited::{open as delimited, text as delimited_text};
 pub(super) use json::{lines as json_lines, open as json};
+pub(super) use parquet::ParquetRows;
 
 /// A row before it is numbered.
 pub(super) struct Item {
+    /// Where it lies; None in text formats, whose rows are numbered as they come.
+    pub(super) place: Option<Place>,
+    /// Rows that it stands for: more than one where a group of rows cannot be read.
+    pub(super) rows: u64,
     pub(super) line: Option<u64>,
     pub(super) json: Result<Map<String, Json>, Problem>,
     /// Vectors that come with the document, in an export.
@@ -27,5 +36,30 @@ pub(super) struct Item {
     pub(super) kept: Kept,
 }
 
+/// Where a row lies in a file that comes in groups of rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) position: Position,
+    /// Its number in the whole file, from 1.
+    pub(super) number: u64,
+}
+
 /// What a reader is. An error is its last item.
-pub(super) type Items = Box<dyn Iterator<Item = Result<Item, Error>> + Send>;
+pub(super) trait Reader: Iterator<Item = Result<Item, Error>> + Send {
+    /// Passes over the next rows; for formats that come in groups the first rows of
+    /// `from.row_group`.
+    ///
+    /// # Errors
+    /// As for an item.
+    fn pass_over(&mut self, from: Position) -> Result<(), Error> {
+        for _ in 0..from.row {
+            match self.next() {
+                Some(row) => drop(row?),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) type Items = Box<dyn Reader>;
