@@ -63,10 +63,11 @@ pub fn run_units(
     std::thread::scope(|scope| {
         for _ in 0..workers.clamp(1, units.len().max(1)) {
             scope.spawn(|| {
-                while let Some((number, unit)) = {
+                loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    units.get(number).map(|unit| (number, unit))
-                } {
+                    let Some(unit) = units.get(number) else {
+                        return;
+                    };
                     let outcome = encoder.encode(unit, progress);
                     if let Err(error) = &outcome {
                         tracing::error!(unit = unit.spelled(), %error, "a unit failed");
