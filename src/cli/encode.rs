@@ -6,46 +6,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Context;
-use super::ingest_source::FileFormat;
+use super::ingest_source::SourceFlags;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
 use crate::ingest::{
-    Mapping, Part, PlanOptions, Progress, Reporter, RunSummary, ShardEncoder, ShardState,
-    ShardSummary, Show, SourceOptions, Unit, read_definition, read_plan, run_units, write_plan,
+    Part, PlanOptions, Progress, Reporter, RunSummary, ShardEncoder, ShardState, ShardSummary,
+    Show, Unit, read_definition, read_plan, run_units, write_plan,
 };
-
-/// How sources are read.
-#[derive(Debug, Args)]
-struct Reading {
-    /// What the sources hold [default: by their names].
-    #[arg(long, value_enum)]
-    format: Option<FileFormat>,
-    /// Read a column as a field of another name: COLUMN=FIELD; may be repeated.
-    #[arg(long = "map", value_name = "COLUMN=FIELD")]
-    map: Vec<String>,
-    /// Leave a column out; may be repeated.
-    #[arg(long, value_name = "COLUMN")]
-    drop: Vec<String>,
-}
-
-impl Reading {
-    fn options(self, context: &Context) -> Result<SourceOptions> {
-        let mut mapping = Mapping {
-            drop: self.drop,
-            ..Mapping::default()
-        };
-        for rename in &self.map {
-            mapping.add(rename)?;
-        }
-        Ok(SourceOptions {
-            format: self.format.map(FileFormat::format),
-            mapping,
-            max_row_bytes: context.config.ingest.row_bytes,
-            max_batch_bytes: context.config.ingest.arrow_batch_bytes,
-            ..SourceOptions::default()
-        })
-    }
-}
 
 /// Read rows of a source, encode them and write them to a Parquet file, which ingest loads
 /// without encoding: one unit, or all of a manifest. What is there already is not made again.
@@ -76,7 +43,7 @@ pub(super) struct Encode {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "manifest")]
     workers: usize,
     #[command(flatten)]
-    reading: Reading,
+    reading: SourceFlags,
     /// Show no progress.
     #[arg(long)]
     quiet: bool,
@@ -109,7 +76,7 @@ impl Encode {
             }
         };
         let definition = definition(context, self.definition.or(beside), self.index.as_deref())?;
-        let options = self.reading.options(context)?;
+        let options = self.reading.options(&context.config)?;
         let encoder = ShardEncoder::new(definition, options, &context.config)?;
         let progress = Arc::new(Progress::new());
         let show = match self.quiet {
@@ -211,7 +178,7 @@ fn run_in_words(run: &RunSummary) -> String {
 /// Cut sources into units for `gleaner encode`: on this machine, or on a cluster.
 #[derive(Debug, Args)]
 pub(super) struct Manifest {
-    /// Files, or URLs of objects.
+    /// Files, folders, patterns and URLs, as `gleaner ingest` takes them.
     #[arg(required = true)]
     sources: Vec<String>,
     /// The definition of the index to encode for, in TOML: a file or the URL of an object.
@@ -230,7 +197,7 @@ pub(super) struct Manifest {
     #[arg(long, value_name = "N")]
     rows_per_unit: Option<u64>,
     #[command(flatten)]
-    reading: Reading,
+    reading: SourceFlags,
 }
 
 impl Manifest {
@@ -238,7 +205,7 @@ impl Manifest {
         let definition = definition(context, self.definition, self.index.as_deref())?;
         let options = PlanOptions {
             rows_per_unit: self.rows_per_unit,
-            source: self.reading.options(context)?,
+            source: self.reading.options(&context.config)?,
         };
         let shards = self.shards.as_deref();
         let plan = write_plan(&self.sources, &definition, &self.out, shards, &options)?;

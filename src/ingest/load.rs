@@ -60,20 +60,23 @@ pub fn load_files(
 /// cannot are for the rejects; where it is all of them, something is wrong with what was asked.
 ///
 /// # Errors
-/// What is wrong with the first, where none can be read; `model_mismatch` for an encoded shard
-/// whose vectors the index cannot take.
+/// What is wrong with the first, where none can be read; `model_mismatch` or `invalid_file` for
+/// an encoded shard whose vectors the index cannot take.
 pub(crate) fn check_inputs(index: &Index, inputs: &[Input], options: &SourceOptions) -> Result<()> {
     let mut first = None;
+    let mut any = false;
     for input in inputs.iter().take(OPENED_BEFORE) {
-        let opened = Source::open_at(input, options, Position::default());
-        match opened.and_then(|source| carry_of(index, &source, options)) {
-            Ok(_) => return Ok(()),
+        match Source::open_at(input, options, Position::default()) {
+            Ok(source) => {
+                carry_of(index, &source, options)?;
+                any = true;
+            }
             Err(error @ Error::User(_)) => drop(first.get_or_insert(error)),
             Err(error) => return Err(error),
         }
     }
     first
-        .filter(|_| inputs.len() <= OPENED_BEFORE)
+        .filter(|_| !any && inputs.len() <= OPENED_BEFORE)
         .map_or(Ok(()), Err)
 }
 

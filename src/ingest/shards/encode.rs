@@ -1,6 +1,5 @@
 //! Running a unit: whether its shard is there, and making it.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,12 +11,13 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::place::Place;
-use super::{Part, Shard, Unit};
+use super::{Part, Shard, Stamp, Unit};
 use crate::config::{self, Config};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Definition, Index, Settings};
 use crate::ingest::export::FORMAT;
-use crate::ingest::{Progress, Row, Source, SourceOptions};
+use crate::ingest::ranges::Ranges;
+use crate::ingest::{Format, Input, Position, Progress, Row, Source, SourceOptions, resolve};
 use crate::objects;
 
 /// What became of a unit.
@@ -108,17 +108,9 @@ impl ShardEncoder {
     /// not there before.
     pub fn encode(&self, unit: &Unit, progress: &Progress) -> Result<ShardSummary> {
         let started = Instant::now();
-        let source = Place::new(&unit.source)?;
+        let input = input_of(&unit.source, self.options.format)?;
+        let stamp = Stamp::of(&input);
         let target = Place::new(&unit.target)?;
-        let stamp = source.stamp()?.ok_or_else(|| {
-            Problem::new(
-                Code::InvalidFile,
-                format!("{}: there is no such source", unit.source),
-            )
-            .field("source")
-            .found("nothing")
-            .expected("a file, or an object by its URL")
-        })?;
         let there = target.manifest()?.and_then(|manifest| manifest.shard);
         let there = there.filter(|shard| shard.made_by == self.made_by);
         if let Some(shard) = &there
@@ -128,15 +120,14 @@ impl ShardEncoder {
         }
         let scratch = tempfile::tempdir_in(self.folder.path())
             .map_err(|e| Error::operator_from("cannot make a temporary folder", e))?;
-        let path = source.fetch(&stamp, scratch.path())?;
         if let Some(shard) = &there
-            && self.content(&path, &unit.part)? == shard.content
+            && self.content(&input, &unit.part)? == shard.content
         {
             return Ok(summary(unit, shard, ShardState::Skipped, started));
         }
         let mut shard = None;
         target.write(scratch.path(), |file| {
-            let (file, made) = self.write(unit, stamp, &path, scratch.path(), file, progress)?;
+            let (file, made) = self.write(unit, &input, scratch.path(), file, progress)?;
             shard = Some(made);
             Ok(file)
         })?;
@@ -145,47 +136,61 @@ impl ShardEncoder {
         Ok(summary(unit, &shard, ShardState::Encoded, started))
     }
 
-    /// The rows of a part of a file.
-    pub(super) fn rows(
-        &self,
-        path: &Path,
-        part: &Part,
-    ) -> Result<(
-        Source,
-        impl FnMut(&mut Source) -> Option<Result<Row>> + use<>,
-    )> {
-        let source = Source::open(path, &self.options)?;
-        let range = match part {
-            Part::All => 0..u64::MAX,
-            Part::Rows(range) => range.clone(),
-            Part::RowGroups(groups) => rows_of(path, groups)?,
-        };
-        let mut done = range.is_empty();
-        let next = move |source: &mut Source| {
-            while !done {
-                let row = source.next()?;
-                // Rows are numbered from 1, the part from 0.
-                if let Ok(row) = &row {
-                    done = row.number >= range.end;
-                    if row.number <= range.start || row.number > range.end {
-                        continue;
-                    }
-                }
-                return Some(row);
+    /// The rows of a part of an input.
+    pub(super) fn rows(&self, input: &Input, part: &Part) -> Result<PartRows> {
+        let format = self.options.format;
+        let (from, range) = match part {
+            Part::All => (Position::default(), 0..u64::MAX),
+            Part::Rows(range) => (place_of(input, range.start, format)?, range.clone()),
+            Part::RowGroups(groups) => {
+                let range = rows_of(input, groups)?;
+                (place_of(input, range.start, Some(Format::Parquet))?, range)
             }
-            None
         };
-        Ok((source, next))
+        Ok(PartRows {
+            source: Source::open_at(input, &self.options, from)?,
+            done: range.is_empty(),
+            range,
+        })
     }
 
     /// SHA-256 of the rows of a part.
-    fn content(&self, path: &Path, part: &Part) -> Result<String> {
-        let (mut source, mut next) = self.rows(path, part)?;
+    fn content(&self, input: &Input, part: &Part) -> Result<String> {
         let mut content = Content::default();
-        while let Some(row) = next(&mut source) {
-            content.add(&row?)?;
+        for row in self.rows(input, part)? {
+            match row {
+                Ok(row) => content.add(&row)?,
+                Err(Error::User(problem)) => content.end(&problem),
+                Err(error) => return Err(error),
+            }
         }
         Ok(content.digest())
+    }
+}
+
+/// The rows of a part of a source.
+pub(super) struct PartRows {
+    pub(super) source: Source,
+    /// From 0; rows themselves are numbered from 1.
+    range: std::ops::Range<u64>,
+    done: bool,
+}
+
+impl Iterator for PartRows {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        while !self.done {
+            let row = self.source.next()?;
+            if let Ok(row) = &row {
+                self.done = row.number.saturating_add(row.rows) > self.range.end;
+                if row.number <= self.range.start || row.number > self.range.end {
+                    continue;
+                }
+            }
+            return Some(row);
+        }
+        None
     }
 }
 
@@ -223,43 +228,103 @@ fn made_by(index: &Index, options: &SourceOptions) -> Result<String> {
         "dimensions": index.dimensions(),
         "field_bytes": index.limits().field_bytes,
         "row_bytes": options.max_row_bytes,
+        "batch_bytes": options.max_batch_bytes,
         "read_as": format!("{:?} {:?}", options.format, options.mapping),
     });
     Ok(objects::digest_of(all.to_string().as_bytes()))
 }
 
-/// The rows of row groups of a Parquet file.
-fn rows_of(path: &Path, groups: &std::ops::Range<u64>) -> Result<std::ops::Range<u64>> {
-    let wrong = |found: String, expected: &str| {
-        Problem::new(
+/// The one input that a source names.
+///
+/// # Errors
+/// `invalid_file` for none and for several; operator errors of the disk and the store.
+fn input_of(source: &str, format: Option<Format>) -> Result<Input> {
+    if !objects::is_url(source) {
+        return Input::file(Path::new(source));
+    }
+    let mut found = resolve(&[source.to_string()], format)?;
+    match (found.pop(), found.len()) {
+        (Some(one), 0) => Ok(one),
+        (found, more) => Err(Problem::new(
             Code::InvalidFile,
-            format!("{}: it has no such row groups", path.display()),
+            format!("{source}: a unit is of one file or object"),
+        )
+        .field("source")
+        .found(more + usize::from(found.is_some()))
+        .expected("one; gleaner manifest makes units of many")
+        .into()),
+    }
+}
+
+/// Rows of each row group of a Parquet file.
+pub(super) fn row_groups(input: &Input) -> Result<Vec<u64>> {
+    let ranges = Ranges::open(Path::new(input.location()))?;
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        ParquetMetaDataReader::new().parse_and_finish(&ranges)
+    }));
+    if let Some(error) = ranges.trouble() {
+        return Err(error);
+    }
+    let Ok(Ok(metadata)) = read else {
+        return Err(Problem::new(
+            Code::InvalidFile,
+            format!("{}: the footer cannot be decoded", input.location()),
+        )
+        .expected("a Parquet file")
+        .into());
+    };
+    let groups = metadata.row_groups().iter();
+    Ok(groups
+        .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
+        .collect())
+}
+
+/// Where a row lies, by its number from 0: in a row group, where there are such.
+fn place_of(input: &Input, row: u64, format: Option<Format>) -> Result<Position> {
+    let format = format.or_else(|| Format::of(Path::new(input.location())));
+    if row == 0 || format != Some(Format::Parquet) {
+        // Arrow's batches are read over like the rows of a text.
+        return Ok(match format {
+            Some(Format::Arrow) => Position::default(),
+            _ => Position { row_group: 0, row },
+        });
+    }
+    let groups = row_groups(input)?;
+    let mut left = row;
+    for (group, rows) in (0..).zip(&groups) {
+        if left < *rows {
+            return Ok(Position {
+                row_group: group,
+                row: left,
+            });
+        }
+        left -= rows;
+    }
+    // Behind the last one: there are no such rows.
+    Ok(Position {
+        row_group: groups.len() as u64,
+        row: 0,
+    })
+}
+
+/// The rows of row groups of a Parquet file.
+fn rows_of(input: &Input, groups: &std::ops::Range<u64>) -> Result<std::ops::Range<u64>> {
+    let lengths = row_groups(input)?;
+    if groups.end > lengths.len() as u64 {
+        return Err(Problem::new(
+            Code::InvalidFile,
+            format!("{}: it has no such row groups", input.location()),
         )
         .field("row_groups")
-        .found(found)
-        .expected(expected)
-    };
-    let file = File::open(path)
-        .map_err(|e| Error::operator_from(format!("cannot read {}", path.display()), e))?;
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        ParquetMetaDataReader::new().parse_and_finish(&file)
-    }));
-    let Ok(Ok(metadata)) = read else {
-        return Err(wrong("no Parquet footer".into(), "a Parquet file").into());
-    };
-    let lengths: Vec<u64> = metadata
-        .row_groups()
-        .iter()
-        .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
-        .collect();
-    if groups.end > lengths.len() as u64 {
-        let found = format!("{}..{}", groups.start, groups.end);
-        return Err(wrong(found, &format!("at most 0..{}", lengths.len())).into());
+        .found(format!("{}..{}", groups.start, groups.end))
+        .expected(format!("at most 0..{}", lengths.len()))
+        .into());
     }
     // Both within the list, just above.
     let before = |group: u64| lengths[..group as usize].iter().sum::<u64>();
     Ok(before(groups.start)..before(groups.end))
 }
+
 /// SHA-256 of rows as they were read.
 #[derive(Default)]
 pub(super) struct Content(Sha256);
@@ -284,6 +349,11 @@ impl Content {
             }
         }
         Ok(())
+    }
+
+    /// The damage behind which nothing can be read.
+    pub(super) fn end(&mut self, problem: &Problem) {
+        self.0.update(problem.to_string().as_bytes());
     }
 
     pub(super) fn digest(self) -> String {

@@ -1,7 +1,6 @@
-//! Where sources and shards lie: files, and objects of a store.
+//! Where shards and what belongs to them lie: files, and objects of a store.
 
 use std::fs::File;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +16,6 @@ use crate::objects::{self, Objects};
 
 /// Bytes of the end of an object that are asked for first: most footers are shorter.
 const TAIL: u64 = 256 << 10;
-/// Bytes of an object asked for at once.
-const PART: u64 = 8 << 20;
 
 /// A file, or an object by its URL.
 pub(super) enum Place {
@@ -79,32 +76,6 @@ impl Place {
                 }
             }),
         }
-    }
-
-    /// A file with what is here: itself, or a copy in `folder`.
-    pub(super) fn fetch(&self, stamp: &Stamp, folder: &Path) -> Result<PathBuf> {
-        let objects = match self {
-            Place::File(path) => return Ok(path.clone()),
-            Place::Object(objects) => objects,
-        };
-        let name = objects.url().rsplit('/').next().unwrap_or("object");
-        let path = folder.join(name);
-        let cannot_write = |e| Error::operator_from(format!("cannot write {}", path.display()), e);
-        let mut file = File::create(&path).map_err(cannot_write)?;
-        let mut at = 0;
-        while at < stamp.bytes {
-            let end = stamp.bytes.min(at + PART);
-            let piece = range(objects, at..end)?;
-            if piece.len() as u64 != end - at {
-                return Err(Error::operator(format!(
-                    "{} is shorter than it was a moment ago",
-                    objects.url()
-                )));
-            }
-            file.write_all(&piece).map_err(cannot_write)?;
-            at = end;
-        }
-        Ok(path)
     }
 
     /// What a file of Parquet here says of itself as an export; none where nothing is here, or

@@ -17,11 +17,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::encode::row_groups;
 use super::place::Place;
 use super::{Part, Unit};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
-use crate::ingest::{Format, Source, SourceOptions};
+use crate::ingest::{Format, Input, Mapping, Position, Source, SourceOptions, resolve};
 use crate::objects;
 
 const DEFINITION: &str = "definition.toml";
@@ -59,7 +60,7 @@ struct Line {
     target: String,
 }
 
-/// Cuts sources into units and writes their manifest into the folder `out`, for shards in the
+/// Cuts sources (files, folders, patterns and URLs, as loads take them) into units and writes their manifest into the folder `out`, for shards in the
 /// folder or below the URL `shards`.
 ///
 /// # Errors
@@ -94,18 +95,22 @@ pub fn write_plan(
     };
     let mut units = Vec::new();
     let mut all_rows = Some(0);
-    for source in sources {
-        let source = match objects::is_url(source) {
-            true => source.clone(),
-            false => absolute(Path::new(source))?,
-        };
+    let names: Vec<String> = sources
+        .iter()
+        .map(|source| match objects::is_url(source) {
+            true => Ok(source.clone()),
+            false => absolute(Path::new(source)),
+        })
+        .collect::<Result<_>>()?;
+    for input in resolve(&names, options.source.format)? {
+        let source = input.location().to_string();
         let parts = match options.rows_per_unit {
             None => {
                 all_rows = None;
                 vec![Part::All]
             }
             Some(most) => {
-                let rows = rows_in(&source, &options.source)?;
+                let rows = rows_in(&input, &options.source)?;
                 all_rows = all_rows.map(|all| all + rows);
                 let starts = (0..rows).step_by(usize::try_from(most).unwrap_or(usize::MAX));
                 starts
@@ -234,29 +239,26 @@ pub fn read_definition(place: &str) -> Result<Definition> {
     }
 }
 
-/// How many rows a source has: by its footer, or by reading it through.
-fn rows_in(source: &str, options: &SourceOptions) -> Result<u64> {
-    let place = Place::new(source)?;
-    let name = source.rsplit('/').next().unwrap_or(source);
-    let format = options.format.or_else(|| Format::of(Path::new(name)));
-    if format == Some(Format::Parquet)
-        && let Some(metadata) = place.metadata()?
-    {
-        return Ok(u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0));
+/// How many rows an input has: by its footer, or by reading it through.
+fn rows_in(input: &Input, options: &SourceOptions) -> Result<u64> {
+    let format = options.format;
+    let format = format.or_else(|| Format::of(Path::new(input.location())));
+    if format == Some(Format::Parquet) {
+        return Ok(row_groups(input)?.iter().sum());
     }
-    let stamp = place.stamp()?.ok_or_else(|| {
-        Problem::new(
-            Code::InvalidFile,
-            format!("{source}: there is no such source"),
-        )
-        .field("source")
-    })?;
-    let scratch = tempfile::tempdir()
-        .map_err(|e| Error::operator_from("cannot make a temporary folder", e))?;
+    // Whatever is wanted of them, rows are numbered by the file.
+    let plain = SourceOptions {
+        mapping: Mapping::default(),
+        ..options.clone()
+    };
     let mut rows = 0;
-    for row in Source::open(&place.fetch(&stamp, scratch.path())?, options)? {
-        row?;
-        rows += 1;
+    for row in Source::open_at(input, &plain, Position::default())? {
+        match row {
+            Ok(row) => rows = row.number.saturating_add(row.rows).saturating_sub(1),
+            // The unit that comes to it says so.
+            Err(Error::User(_)) => return Ok(rows + 1),
+            Err(error) => return Err(error),
+        }
     }
     Ok(rows)
 }

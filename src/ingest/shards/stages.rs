@@ -19,14 +19,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 
-use super::encode::{Content, ShardEncoder, rejects_of};
+use super::encode::{Content, PartRows, ShardEncoder, rejects_of};
 use super::place::Place;
 use super::{Shard, Stamp, Unit};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Carry, Encoded, Prepared, Stored};
 use crate::ingest::export::{FORMAT, Writing};
 use crate::ingest::{
-    Manifest, Original, Progress, Reject, Rejects, Row, Source, coerce, coerce_vector,
+    Input, Manifest, Operation, Original, Progress, Reject, Rejects, coerce, coerce_vector,
 };
 
 /// Bytes that a batch holds, about, unless a single document is larger.
@@ -39,13 +39,12 @@ impl ShardEncoder {
     pub(super) fn write(
         &self,
         unit: &Unit,
-        stamp: Stamp,
-        path: &Path,
+        input: &Input,
         scratch: &Path,
         file: File,
         progress: &Progress,
     ) -> Result<(File, Shard)> {
-        let (source, next) = self.rows(path, &unit.part)?;
+        let rows = self.rows(input, &unit.part)?;
         let mut manifest = Manifest {
             format: FORMAT,
             definition: self.index.definition().clone(),
@@ -62,7 +61,7 @@ impl ShardEncoder {
         let (take_ticket, return_ticket) = sync_channel::<()>(2 * self.settings.queue + ENCODERS);
         let mut shard = Shard {
             source: unit.spelled(),
-            stamp,
+            stamp: Stamp::of(input),
             made_by: self.made_by.clone(),
             content: String::new(),
             rows: 0,
@@ -80,7 +79,7 @@ impl ShardEncoder {
                     take_ticket,
                     number: 0,
                 };
-                self.read(source, next, outlet, progress)
+                self.read(rows, outlet, progress)
             });
             for _ in 0..ENCODERS {
                 let (encode, to_write) = (encode.clone(), to_write.clone());
@@ -146,14 +145,8 @@ impl ShardEncoder {
     }
 
     /// Reads, checks and cuts rows into batches; the digest of what was read.
-    fn read(
-        &self,
-        mut source: Source,
-        mut next: impl FnMut(&mut Source) -> Option<Result<Row>>,
-        mut outlet: Outlet,
-        progress: &Progress,
-    ) -> Result<String> {
-        let carry = match source.manifest() {
+    fn read(&self, mut rows: PartRows, mut outlet: Outlet, progress: &Progress) -> Result<String> {
+        let carry = match rows.source.manifest() {
             Some(manifest) => {
                 let carry = self.index.carries(
                     &manifest.definition,
@@ -168,26 +161,48 @@ impl ShardEncoder {
             }
             None => Carry::default(),
         };
-        let typed = source.format().is_typed();
+        let typed = rows.source.format().is_typed();
+        let has_groups = rows.source.format().has_groups();
         let mut content = Content::default();
         let mut batch = Batch::default();
         let mut counted = 0;
-        while let Some(row) = next(&mut source) {
-            let read = source.bytes_read();
+        while let Some(row) = rows.next() {
+            let read = rows.source.bytes_read();
             progress
                 .bytes
                 .fetch_add(read.saturating_sub(counted), Relaxed);
             counted = counted.max(read);
-            progress.rows.fetch_add(1, Relaxed);
-            let row = row?;
+            let row = match row {
+                Ok(row) => row,
+                // The rows before are good, and nothing more can be read.
+                Err(Error::User(problem)) => {
+                    content.end(&problem);
+                    batch.rejects.push(Reject::of_file(Path::new(""), &problem));
+                    progress.rows.fetch_add(1, Relaxed);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            progress.rows.fetch_add(row.rows, Relaxed);
             content.add(&row)?;
             let origin = Origin {
                 number: row.number,
+                group: has_groups.then_some(row.position.row_group),
+                rows: row.rows,
                 line: row.line,
                 original: row.original,
             };
             let vectors = row.vectors;
-            let prepared = row.json.map_err(Error::from).and_then(|mut json| {
+            let json = row.json.and_then(|json| match row.operation {
+                Operation::Upsert => Ok(json),
+                other => Err(Problem::new(
+                    Code::InvalidDocument,
+                    "a shard holds documents, and this row asks for something else",
+                )
+                .found(format!("{other:?}").to_lowercase())
+                .expected("rows to be written; load the source itself to update and delete")),
+            });
+            let prepared = json.map_err(Error::from).and_then(|mut json| {
                 guarded(|| {
                     if let (false, Json::Object(object)) = (typed, &mut json) {
                         let definition = self.index.definition();
@@ -279,6 +294,9 @@ fn unencodable(why: &str) -> Problem {
 /// Where a row is from.
 struct Origin {
     number: u64,
+    group: Option<u64>,
+    /// Rows that it stands for.
+    rows: u64,
     line: Option<u64>,
     original: Original,
 }
@@ -293,6 +311,7 @@ impl Origin {
             problem,
             &self.original,
         )
+        .within(self.group, self.rows)
     }
 }
 
@@ -373,8 +392,9 @@ impl Sink<'_> {
         for mut reject in done.rejects {
             reject.file = self.source.to_string();
             self.rejects.write(&reject)?;
-            self.shard.rejected += 1;
-            self.progress.rejected.fetch_add(1, Relaxed);
+            let rows = reject.rows.unwrap_or(1);
+            self.shard.rejected += rows;
+            self.progress.rejected.fetch_add(rows, Relaxed);
         }
         if let Some(first) = done.encoded.first() {
             let order: Vec<String> = first.document.source.keys().cloned().collect();
@@ -427,6 +447,8 @@ mod tests {
             let json = json!({"id": id, "title": "a", "vector": [1.0, 0.0]});
             let origin = Origin {
                 number,
+                group: None,
+                rows: 1,
                 line: None,
                 original: Original(Kept::Text(json.to_string().into_bytes())),
             };
@@ -459,8 +481,8 @@ mod tests {
             .map(|one| one.document.id.as_str())
             .collect();
         assert_eq!(encoded, ["a", "b", "c"]);
-        let rejected: Vec<u64> = done.rejects.iter().map(|reject| reject.row).collect();
-        assert_eq!(rejected, [2, 4]);
+        let rejected: Vec<Option<u64>> = done.rejects.iter().map(|reject| reject.row).collect();
+        assert_eq!(rejected, [Some(2), Some(4)]);
         // One by itself is a reject; of several that all fail it is the model that does.
         let done = encode_batch(batch(&encoder, &["panics"]), encode).unwrap();
         assert_eq!((done.encoded.len(), done.rejects.len()), (0, 1));

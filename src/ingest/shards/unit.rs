@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Problem, Result};
 use crate::index::{Carry, Index};
-use crate::ingest::Manifest;
+use crate::ingest::{Input, Manifest};
 
 /// What of a source a unit takes. Both count from 0, the end excluded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,6 +96,17 @@ pub struct Stamp {
     pub bytes: u64,
     /// The tag that an object store gave it, or the time at which it was written.
     pub version: String,
+}
+
+impl Stamp {
+    pub(super) fn of(input: &Input) -> Stamp {
+        let fingerprint = input.fingerprint();
+        let modified = fingerprint.modified.map(|at| at.to_rfc3339());
+        Stamp {
+            bytes: fingerprint.bytes,
+            version: fingerprint.etag.clone().or(modified).unwrap_or_default(),
+        }
+    }
 }
 
 /// What a shard was made of, in the footer of its file.
