@@ -86,15 +86,17 @@ impl Ingest {
         // A job may be gone on with from another folder.
         let here = std::env::current_dir()
             .map_err(|e| Error::operator_from("the current folder cannot be told", e))?;
+        let found = match catalog.get(&self.index) {
+            Err(error) if self.create && !self.code.dry_run && is_not_found(&error) => None,
+            got => Some(got?),
+        };
         let inputs: Vec<Input> = resolve(&self.files, source.format)?
             .into_iter()
             .map(|input| input.below(&here))
             .collect::<Result<_>>()?;
-        let index = match catalog.get(&self.index) {
-            Err(error) if self.create && !self.code.dry_run && is_not_found(&error) => {
-                catalog.create(definition(&self.index, first(&inputs)?)?)?
-            }
-            got => got?,
+        let index = match found {
+            Some(index) => index,
+            None => catalog.create(definition(&self.index, first(&inputs)?)?)?,
         };
         if self.code.dry_run {
             let proposal = propose(&index, first(&inputs)?, &source)?;

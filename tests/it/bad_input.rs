@@ -419,7 +419,7 @@ fn the_command_line_refuses_with_status_1_and_loses_nothing() {
     let refused: Vec<(&[&str], Code, &[&str])> = vec![
         (&["ingest", "shop", "cut.parquet"], Code::InvalidFile, &["cut.parquet", "cut short"]),
         (&["ingest", "shop", "empty.parquet"], Code::InvalidFile, &["empty file (0 bytes)"]),
-        (&["ingest", "shop", "folder.jsonl"], Code::InvalidFile, &["found: a directory", "expected: a file"]),
+        (&["ingest", "shop", "folder.jsonl"], Code::InvalidFile, &["folder.jsonl", "nothing to load in this folder"]),
         (&["ingest", "shop", "missing.csv"], Code::InvalidFile, &["missing.csv", "found: nothing there"]),
         (&["ingest", "shop", "good.jsonl", "missing.csv"], Code::InvalidFile, &["missing.csv"]),
         (&["ingest", "nobody", "good.jsonl"], Code::IndexNotFound, &["found: nobody", "expected: one of: shop"]),

@@ -245,7 +245,9 @@ fn another_model_of_the_same_name_is_refused() {
     };
     other.write(&place.path("models/tiny"));
     stands_without(&place, Code::ModelMismatch, "another version", &before);
-    files::jsonl(&place.path("rows.jsonl"), &documents());
+    // What is stored as it is needs no model; anything else does.
+    let changed = json!({"id": "a", "body": "the blue river"});
+    files::jsonl(&place.path("rows.jsonl"), &[changed]);
     place.refused(Code::ModelMismatch, &["ingest", "texts", "rows.jsonl"]);
     // A folder of another name and the same files is the same model.
     fs::remove_dir_all(place.path("models/tiny")).unwrap();

@@ -33,6 +33,8 @@ use crate::ingest::{Mapping, Position};
 const MAGIC: &[u8] = b"ARROW1";
 /// The magic number of a file, padded.
 const HEAD: u64 = 8;
+/// The most that a writer fills up to before the first message.
+const ALIGNED: u64 = 64;
 /// Before the length of a message, since version 0.15 of Arrow.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Largest footer, and largest header of a message: 64 MiB.
@@ -108,7 +110,9 @@ impl ArrowRows {
                     };
                     (schema, version, messages)
                 }
-                Err(Error::User(problem)) => stream(&ranges, HEAD, Some(*problem), limit)?,
+                Err(Error::User(problem)) => {
+                    stream(&ranges, behind_magic(&ranges)?, Some(*problem), limit)?
+                }
                 Err(error) => return Err(error),
             },
             false => stream(&ranges, 0, None, limit)?,
@@ -431,6 +435,15 @@ fn decoded_bytes(message: &Message<'_>, buffer: &Buffer, header: i32) -> Result<
 }
 
 type Footer = (Schema, MetadataVersion, VecDeque<Block>);
+
+/// Where the first message of a file begins: writers fill up behind the mark with zeros, to 8
+/// bytes or to 64.
+fn behind_magic(ranges: &Ranges) -> Result<u64, Error> {
+    let end = ranges.total().min(ALIGNED).max(HEAD);
+    let padding = bytes(ranges, HEAD, end - HEAD)?;
+    let zeros = padding.iter().take_while(|byte| **byte == 0).count() as u64;
+    Ok(HEAD + zeros / 8 * 8)
+}
 
 /// What the footer of a file says: the schema, and where dictionaries and batches lie.
 fn footer(ranges: &Ranges) -> Result<Footer, Error> {
