@@ -282,7 +282,7 @@ else
 	$(call step,graphs and states,$(CODE) prepare)
 	$(call step,runs,OMP_NUM_THREADS=1 $(CODE) compare training/recipes/coder.toml --seeds 3)
 	$(call step,export,$(CODE) export --to models/gleaner-code)
-	@$(CODE) table
+	@$(CODE) table --into docs/code.md
 endif
 
 # The same: candidates, a run's checkpoint and the runs of the study stay where they are.
