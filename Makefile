@@ -287,21 +287,27 @@ else
 	$(call step,graphs and states,$(CODE) prepare)
 	$(call step,runs,OMP_NUM_THREADS=1 $(CODE) compare training/recipes/coder.toml --seeds 3)
 	$(call step,export,$(CODE) export --to models/gleaner-code)
-	@$(CODE) table
+	@$(CODE) table --into docs/code.md
 endif
 
 # The same: candidates, a run's checkpoint and the runs of the study stay where they are.
 RERANK := PYTHONPATH=training "$(TRAINING)/bin/python" -m rerankers
-RERANKER ?= reranker-cpu
-RERANKER_RUN := $(CACHE)/training/rerankers/runs/$(RERANKER)
+RERANKER ?= reranker-long
+# What it goes on from.
+RERANKER_FIRST ?= reranker-cpu
+RERANKER_RUNS := $(CACHE)/training/rerankers/runs
+RERANKER_RUN := $(RERANKER_RUNS)/$(RERANKER)
 .PHONY: train-rerankers
-train-rerankers: setup training-env ## train and measure the re-ranker and the study of docs/rerankers.md (hours on two cores)
+train-rerankers: build training-env ## train and measure the re-ranker and the study of docs/rerankers.md (hours on two cores)
 ifeq ($(BENCH_BUILD),)
 	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the collections to train and measure on"
 else
-	$(call step,candidates,$(RERANK) prepare training/recipes/$(RERANKER).toml)
+	$(call step,candidates,$(RERANK) prepare training/recipes/$(RERANKER_FIRST).toml training/recipes/$(RERANKER).toml)
+	$(call step,the first part,test -f "$(RERANKER_RUNS)/$(RERANKER_FIRST)/chosen-0.safetensors" || { \
+		$(RERANK) train training/recipes/$(RERANKER_FIRST).toml --out "$(RERANKER_RUNS)/$(RERANKER_FIRST)"; \
+		$(RERANK) choose --out "$(RERANKER_RUNS)/$(RERANKER_FIRST)"; })
 	$(call step,train,test -f "$(RERANKER_RUN)/run.json" || $(RERANK) train training/recipes/$(RERANKER).toml --out "$(RERANKER_RUN)")
-	$(call step,choose,$(RERANK) choose --out "$(RERANKER_RUN)")
+	$(call step,choose,$(RERANK) choose --out "$(RERANKER_RUN)" --scale 0.35 --depth 50)
 	$(call step,measure,$(RERANK) report --out "$(RERANKER_RUN)")
 	$(call step,export,$(RERANK) export --out "$(RERANKER_RUN)" --to models/gleaner-reranker)
 	$(call step,study,$(RERANK) study training/recipes/study-small.toml --seeds 3 --out training/measured/rerankers/study-small)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List
@@ -47,8 +48,16 @@ def ask(url: str, query: str, way: Dict[str, Any]) -> List[str]:
     request = urllib.request.Request(
         f"{url}/v1/indexes/functions/search", json.dumps(body).encode("utf-8"), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request) as answer:
-        hits = json.load(answer)["hits"]
+    for patience in range(10):
+        try:
+            with urllib.request.urlopen(request) as answer:
+                hits = json.load(answer)["hits"]
+            break
+        except urllib.error.HTTPError as refused:
+            # A busy machine: as long as the answer says.
+            if refused.code != 503 or patience == 9:
+                raise
+            time.sleep(float(refused.headers.get("retry-after", 1)))
     return list(dict.fromkeys(hit["document"]["path"].split(".")[0] for hit in hits))
 
 

@@ -44,14 +44,16 @@ def main(arguments: Optional[List[str]] = None) -> int:
     collection = commands.add_parser("collection", help="functions and what one would type to find them, as a collection to choose settings on")
     collection.add_argument("--to", type=Path, required=True, metavar="FOLDER")
     collection.add_argument("--most", type=int, default=6000, help="functions of each split")
+    parts = commands.add_parser("parts", help="what of a function its questions find, by the encoder as it is")
     export = commands.add_parser("export", help="write the network and its card as the repository keeps them")
     export.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="models/NAME")
     table = commands.add_parser("table", help="what was measured, as Markdown")
-    for command in (collect, prepare, compare, tune, collection, export, table):
+    table.add_argument("--into", type=Path, help="a file with the marks; standard output otherwise")
+    for command in (collect, prepare, compare, tune, collection, parts, export, table):
         command.add_argument("--binary", type=Path, default=place.PROJECT / "bin" / "gleaner")
         command.add_argument("--out", type=Path, help="the folder")
     options = parser.parse_args(arguments)
-    steps: Dict[str, Callable[[argparse.Namespace], int]] = {"collection": do_collection, "collect": do_collect, "prepare": do_prepare, "compare": do_compare, "tune": do_tune, "export": do_export, "table": do_table}
+    steps: Dict[str, Callable[[argparse.Namespace], int]] = {"collection": do_collection, "parts": do_parts, "collect": do_collect, "prepare": do_prepare, "compare": do_compare, "tune": do_tune, "export": do_export, "table": do_table}
     try:
         return steps[options.command](options)
     except (place.Missing, ValueError, subprocess.CalledProcessError) as problem:
@@ -215,6 +217,13 @@ def do_tune(options: argparse.Namespace) -> int:
     return 0
 
 
+def do_parts(options: argparse.Namespace) -> int:
+    from .parts import report
+
+    report(encoder(ENCODER), place.data() / "code" / "cosqa", MOST_TOKENS)
+    return 0
+
+
 def do_collection(options: argparse.Namespace) -> int:
     """`train` holds functions of the packages that train, `held` those of the others."""
     rows = [json.loads(line) for line in (folder(options) / "functions.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -263,7 +272,16 @@ def do_export(options: argparse.Namespace) -> int:
 def do_table(options: argparse.Namespace) -> int:
     from .card import table
 
-    print("\n".join(table(folder(options) / "runs")))
+    lines = "\n".join(table(folder(options) / "runs"))
+    if options.into is None:
+        print(lines)
+        return 0
+    begin, end = "<!-- coders:begin -->", "<!-- coders:end -->"
+    before, _, rest = options.into.read_text(encoding="utf-8").partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{options.into} has no place for the table: {begin} and {end}")
+    options.into.write_text(f"{before}{begin}\n{lines}\n{end}{after}", encoding="utf-8")
     return 0
 
 

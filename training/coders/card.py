@@ -67,8 +67,9 @@ only). {counts['held out']} functions, those of a fifth of the packages, and a f
 everything was chosen on them. Of {counts['documented']} documented functions {counts['twice']} were left out as
 copies or near copies, and {counts['in evaluation sets']} because they, their documentation or half of their runs
 of six tokens occur in an evaluation set. About half of the functions keep their documentation and are asked for by some
-of its words, or ({counts.get('asked', 0)} of them) by what another package says of a function of that name; the others are
-without it and are asked for by its first sentence. Comments inside stay.
+of its words, or ({counts.get('asked', 0)} of them) by what another package says of a function of that name, or
+({counts.get('typed', 0)} of Python's) by what one would type into a search box to find it, which a language model wrote
+that had read the function; the others are without it and are asked for by its first sentence. Comments inside stay.
 
 Packages are taken only under licences that are permissive, or where one of a choice is; they are listed at the end.
 
