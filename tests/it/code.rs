@@ -280,11 +280,12 @@ fn this_repository_is_indexed_without_an_error() {
     assert_eq!(loaded["broken"], 0, "{loaded}");
     assert_eq!(loaded["as_text"], json!({}), "{loaded}");
     assert!(loaded["units"].as_u64().unwrap() > 3_000, "{loaded}");
-    let answer = find(&place, "write in order", "kind = \"method\"");
+    let answer = find(&place, "says generated", "kind = \"function\"");
     let ids = ids(&answer);
-    let is_it =
-        |id: &&str| id.starts_with("src/ingest/pipeline.rs#") && id.ends_with("::write_in_order");
-    assert!(ids[..3].iter().any(is_it), "{ids:?}");
+    assert!(
+        ids[..3].contains(&"src/ingest/code/walk.rs#ingest::code::walk::says_generated"),
+        "{ids:?}"
+    );
 }
 
 #[test]
