@@ -439,7 +439,7 @@ type Footer = (Schema, MetadataVersion, VecDeque<Block>);
 /// Where the first message of a file begins: writers fill up behind the mark with zeros, to 8
 /// bytes or to 64.
 fn behind_magic(ranges: &Ranges) -> Result<u64, Error> {
-    let end = ranges.total().min(ALIGNED).max(HEAD);
+    let end = ranges.total().clamp(HEAD, ALIGNED);
     let padding = bytes(ranges, HEAD, end - HEAD)?;
     let zeros = padding.iter().take_while(|byte| **byte == 0).count() as u64;
     Ok(HEAD + zeros / 8 * 8)
