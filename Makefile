@@ -297,6 +297,9 @@ RERANKER ?= reranker-long
 RERANKER_FIRST ?= reranker-cpu
 RERANKER_RUNS := $(CACHE)/training/rerankers/runs
 RERANKER_RUN := $(RERANKER_RUNS)/$(RERANKER)
+# What the weight against the service's own first stage is chosen on.
+RERANKER_HELD := scifact nfcorpus graph-docstrings
+comma := ,
 .PHONY: train-rerankers
 train-rerankers: build training-env ## train and measure the re-ranker and the study of docs/rerankers.md (hours on two cores)
 ifeq ($(BENCH_BUILD),)
@@ -310,6 +313,13 @@ else
 	$(call step,choose,$(RERANK) choose --out "$(RERANKER_RUN)" --scale 0.35 --depth 50)
 	$(call step,measure,$(RERANK) report --out "$(RERANKER_RUN)")
 	$(call step,export,$(RERANK) export --out "$(RERANKER_RUN)" --to models/gleaner-reranker)
+	$(call step,model,$(ENV) $(SETUP) models --binary "$$CARGO_TARGET_DIR/release/gleaner")
+	$(call step,held-out queries,$(RERANK) held --out "$(RERANKER_RUN)" --to "$(RERANKER_RUN)/held")
+	$(call step,what the service says of them,for name in $(RERANKER_HELD); do \
+		bin/gleaner eval retrieval --beir "$(RERANKER_RUN)/held/$$name" --split held --modes hybrid$(comma)rerank \
+			--reranker gleaner-reranker --rerank-weight 1 --run-dir "$(RERANKER_RUN)/served/$$name"; done)
+	$(call step,the weight,$(RERANK) served --out "$(RERANKER_RUN)" --collections "$(RERANKER_RUN)/held" --runs "$(RERANKER_RUN)/served")
+	$(call step,export with the weight,$(RERANK) export --out "$(RERANKER_RUN)" --to models/gleaner-reranker)
 	$(call step,study,$(RERANK) study training/recipes/study-small.toml --seeds 3 --out training/measured/rerankers/study-small)
 	@$(RERANK) table --into docs/rerankers.md
 endif
