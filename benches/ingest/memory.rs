@@ -24,8 +24,10 @@ const LOAD: usize = 64;
 const BLOCK_CACHE: usize = 16;
 const WRITE_BUFFER: usize = 8;
 const WORD_BUFFER: usize = 15;
+/// The program itself: its code, and the pages of files that it has mapped.
+const PROGRAM: usize = 40;
 /// All of it. Write buffers are shared by four times one index's.
-pub const BUDGET: usize = LOAD + BLOCK_CACHE + 4 * WRITE_BUFFER + WORD_BUFFER + 1;
+pub const BUDGET: usize = LOAD + BLOCK_CACHE + 4 * WRITE_BUFFER + WORD_BUFFER + PROGRAM;
 /// The file is so many times as large.
 const TIMES: usize = 20;
 /// Bytes of a document, about.
