@@ -757,6 +757,13 @@ fn a_dry_run_proposes_and_shows() {
         proposal["preview"][1]["problem"]["field"], "stars",
         "{proposal}"
     );
+    // Where values have types, a string is no number: the load says so, and so does this.
+    place.write(
+        "typed.jsonl",
+        "{\"sku\": \"i1\", \"title\": \"A lamp\", \"stars\": \"4\"}\n",
+    );
+    let proposal = place.json(&["ingest", "shop", "typed.jsonl", "--dry-run"]);
+    assert_eq!(proposal["preview"][0]["problem"]["field"], "stars");
     let said = place.ok(&["ingest", "shop", "items.csv", "--dry-run"]).out;
     assert!(
         said.contains("item_id  -> sku") && said.contains("row 2: {"),
