@@ -758,11 +758,10 @@ fn a_dry_run_proposes_and_shows() {
         "{proposal}"
     );
     // Where values have types, a string is no number: the load says so, and so does this.
-    place.write(
-        "typed.jsonl",
-        "{\"sku\": \"i1\", \"title\": \"A lamp\", \"stars\": \"4\"}\n",
-    );
-    let proposal = place.json(&["ingest", "shop", "typed.jsonl", "--dry-run"]);
+    let typed = r#"{"item_id": "i1", "Title": "A lamp", "rating": "4"}"#;
+    place.write("typed.jsonl", typed);
+    let flags = ["--dry-run", "--mapping", "m.toml"];
+    let proposal = place.json(&[&["ingest", "shop", "typed.jsonl"], &flags[..]].concat());
     assert_eq!(proposal["preview"][0]["problem"]["field"], "stars");
     let said = place.ok(&["ingest", "shop", "items.csv", "--dry-run"]).out;
     assert!(
