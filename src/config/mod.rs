@@ -467,7 +467,8 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Log {
-            filter: "info,tantivy=warn,ort=warn,rmcp=warn".into(),
+            filter: "info,tantivy=warn,tantivy::indexer::segment_manager=error,ort=warn,rmcp=warn"
+                .into(),
             json: false,
         }
     }

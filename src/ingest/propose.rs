@@ -79,8 +79,14 @@ pub struct Preview {
 /// As [`Source::open`]; operator errors of the model, where the index has one.
 pub fn propose(index: &Index, input: &Input, options: &SourceOptions) -> Result<Proposal> {
     let definition = index.definition();
+    // Columns that are left out are not even looked at: one that cannot be read would hide the
+    // others of its rows.
+    let only_left_out = Mapping {
+        drop: options.mapping.drop.clone(),
+        ..Mapping::default()
+    };
     let as_they_are = SourceOptions {
-        mapping: Mapping::default(),
+        mapping: only_left_out.clone(),
         ..options.clone()
     };
     let mut seen: IndexMap<String, Seen> = IndexMap::new();
@@ -95,8 +101,8 @@ pub fn propose(index: &Index, input: &Input, options: &SourceOptions) -> Result<
         }
     }
     let guess = Guess::of(definition, &seen, rows);
-    let mapping = match options.mapping.is_empty() {
-        true => guess.mapping(definition, &seen),
+    let mapping = match options.mapping == only_left_out {
+        true => guess.mapping(definition, &seen, only_left_out),
         false => options.mapping.clone(),
     };
     let options = SourceOptions {
@@ -374,8 +380,12 @@ impl Guess {
     }
 
     /// What is to be written into a file of mappings.
-    fn mapping(&self, definition: &Definition, seen: &IndexMap<String, Seen>) -> Mapping {
-        let mut mapping = Mapping::default();
+    fn mapping(
+        &self,
+        definition: &Definition,
+        seen: &IndexMap<String, Seen>,
+        mut mapping: Mapping,
+    ) -> Mapping {
         for (column, found) in seen {
             let known = is_known(definition, column).then_some(column);
             let taken = self.fields.get(column).map(|(field, _)| field);
@@ -410,6 +420,9 @@ impl Guess {
         let columns = seen.iter().map(|(column, found)| {
             let by_mapping = mapping.becomes(column);
             let (field, why) = match (self.fields.get(column), by_mapping) {
+                _ if mapping.operation.as_ref() == Some(column) => {
+                    (None, "it says what is done with a row".into())
+                }
                 (Some((field, why)), Some(to)) if field == to => (Some(field.clone()), why.clone()),
                 (_, Some(to)) if to == column && is_known(definition, column) => {
                     (Some(to.to_string()), "it has the field's name".into())
@@ -515,7 +528,10 @@ pub fn proposal_in_words(proposal: &Proposal) -> String {
             (Some(document), _) if one.operation == Operation::Upsert => {
                 format!("row {}: {document}\n", one.row)
             }
-            (Some(document), _) => format!("row {}, {:?}: {document}\n", one.row, one.operation),
+            (Some(document), operation) => {
+                let operation = format!("{operation:?}").to_lowercase();
+                format!("row {}, {operation}: {document}\n", one.row)
+            }
             (None, Some(problem)) => format!("row {}: rejected: {problem}\n", one.row),
             (None, None) => String::new(),
         };
@@ -539,7 +555,7 @@ mod tests {
             }
         }
         let guess = Guess::of(&definition, &seen, rows.len() as u64);
-        let mapping = guess.mapping(&definition, &seen);
+        let mapping = guess.mapping(&definition, &seen, Mapping::default());
         let missing = guess.missing(&definition, &seen, &mapping);
         (mapping, missing)
     }

@@ -722,6 +722,29 @@ fn a_column_says_what_is_to_be_done() {
 }
 
 #[test]
+fn a_path_goes_through_lists_of_objects() {
+    let place = shop();
+    let authors = json!([{"name": "ada"}, {"role": "none"}, {"name": ["bo", "cy"]}]);
+    files::jsonl(
+        &place.path("a.jsonl"),
+        &[
+            json!({"sku": "1", "authors": authors}),
+            json!({"sku": "2", "authors": []}),
+        ],
+    );
+    place.write(
+        "m.toml",
+        "drop = [\"authors\"]\n[fields.title]\ntemplate = \"by {authors.name}\"\n",
+    );
+    place.ok(&["ingest", "shop", "a.jsonl", "--mapping", "m.toml"]);
+    place.look("shop", |index| {
+        let title = |id: &str| index.get(id).ok()?.get("title").cloned();
+        assert_eq!(title("1"), Some(json!("by ada, bo, cy")));
+        assert_eq!(title("2"), None);
+    });
+}
+
+#[test]
 fn a_dry_run_proposes_and_shows() {
     let place = shop();
     place.write(
@@ -768,6 +791,20 @@ fn a_dry_run_proposes_and_shows() {
         said.contains("item_id  -> sku") && said.contains("row 2: {"),
         "{said}"
     );
+    // A column that is left out keeps nothing from being seen, and what says what is done with
+    // rows is no field.
+    let flags = [
+        "--dry-run",
+        "--drop",
+        "rating",
+        "--operation-column",
+        "item_id",
+    ];
+    let proposal = place.json(&[&["ingest", "shop", "items.csv"], &flags[..]].concat());
+    let columns = proposal["columns"].as_array().unwrap();
+    let names: Vec<&Json> = columns.iter().map(|column| &column["column"]).collect();
+    assert_eq!(names, [&json!("item_id"), &json!("Title")], "{proposal}");
+    assert_eq!(columns[0]["why"], "it says what is done with a row");
     // What it says can be loaded.
     let kept = said
         .split_once("--mapping.\n")

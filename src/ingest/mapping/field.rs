@@ -1,5 +1,7 @@
 //! How one field is made of columns.
 
+use std::borrow::Cow;
+
 use leon::{Item, Template};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -232,7 +234,10 @@ impl Compiled {
         let found = match &self.template {
             None => {
                 let names = self.source.column.as_slice().iter();
-                names.filter_map(|name| at(row, name)).next().cloned()
+                names
+                    .filter_map(|name| at(row, name))
+                    .next()
+                    .map(Cow::into_owned)
             }
             Some(parts) => self.rendered(parts, row)?,
         };
@@ -267,7 +272,7 @@ impl Compiled {
                 Part::Column(column) => match at(row, column) {
                     Some(value) => {
                         any = true;
-                        spell(value, &mut text);
+                        spell(&value, &mut text);
                     }
                     None if self.source.required => return Err(self.without(column)),
                     None => {}
@@ -305,14 +310,28 @@ fn spell(value: &Json, text: &mut String) {
     }
 }
 
-/// What is at a path of a row: the column of that name, or a member inside of one.
-pub(super) fn at<'a>(row: &'a Map<String, Json>, path: &str) -> Option<&'a Json> {
+/// What is at a path of a row: the column of that name, or a member inside of one. Of a list of
+/// objects every one contributes, as in an index: what they have there becomes one list.
+pub(super) fn at<'a>(row: &'a Map<String, Json>, path: &str) -> Option<Cow<'a, Json>> {
     if let Some(value) = row.get(path) {
-        return Some(value).filter(|value| !value.is_null());
+        return Some(Cow::Borrowed(value)).filter(|value| !value.is_null());
     }
     path.match_indices('.').find_map(|(end, _)| {
-        let inside = row.get(&path[..end])?.as_object()?;
-        at(inside, &path[end + 1..])
+        let rest = &path[end + 1..];
+        match row.get(&path[..end])? {
+            Json::Object(inside) => at(inside, rest),
+            Json::Array(items) => {
+                let mut values = Vec::new();
+                for value in items.iter().filter_map(|item| at(item.as_object()?, rest)) {
+                    match value.into_owned() {
+                        Json::Array(inner) => values.extend(inner),
+                        value => values.push(value),
+                    }
+                }
+                (!values.is_empty()).then(|| Cow::Owned(Json::Array(values)))
+            }
+            _ => None,
+        }
     })
 }
 

@@ -107,7 +107,7 @@ fn gather<'a>(filter: &'a Filter, columns: &mut Vec<&'a str>) {
 }
 
 fn matches(filter: &Filter, row: &Map<String, Json>) -> bool {
-    let any = |column: &str, holds: &dyn Fn(&Json) -> bool| match at(row, column) {
+    let any = |column: &str, holds: &dyn Fn(&Json) -> bool| match at(row, column).as_deref() {
         None => false,
         Some(Json::Array(items)) => items.iter().any(holds),
         Some(value) => holds(value),
