@@ -10,7 +10,7 @@ use super::ingest_source::SourceFlags;
 use super::jobs::{figures, run_here, say};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
-use crate::ingest::{Input, check_inputs, manifest, proposal_in_words, propose, resolve};
+use crate::ingest::{Input, Place, check_inputs, manifest, proposal_in_words, propose, resolve};
 use crate::jobs::{
     JobAction, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob, act, create, find,
     unfinished_twin,
@@ -103,7 +103,7 @@ impl Ingest {
             return context.print(&proposal, proposal_in_words);
         }
         // What is wrong at first sight makes no job.
-        check_inputs(&index, &inputs, &source)?;
+        check_inputs(&index, &inputs, Place::default(), &source)?;
         let twin = unfinished_twin(&index, &self.index, &inputs, &source)?;
         let resumed = twin.is_some();
         let job = match twin {

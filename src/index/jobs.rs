@@ -5,6 +5,8 @@
 //! the other. Notes are the index's own: a reindexing takes them over, a snapshot has those of
 //! its time.
 
+use std::borrow::Cow;
+
 use super::once::Step;
 use super::{Change, Changed, How, IfVersion, Index, Still};
 use crate::error::Result;
@@ -12,12 +14,33 @@ use crate::store::Durability;
 
 /// `job/NAME` is what a job notes under that name.
 pub(super) const JOBS: &str = "job/";
+/// The member of a job's note that says by its [`Index::identity`] which index it is a job of.
+const IDENTITY: &str = "identity";
 
 /// What a job notes, of what its changes came to: names and values.
 pub type JobNotes<'a> = dyn Fn(&[Changed]) -> Result<Vec<(String, Vec<u8>)>> + 'a;
 
+/// What a note of an index is in another one that takes its place: a job is one of the new
+/// index from then on. One that is of neither stays as it is.
+pub(super) fn taken_over<'a>(name: &str, note: &'a [u8], from: &str, to: &str) -> Cow<'a, [u8]> {
+    // Jobs themselves are noted under their ids alone.
+    let is_job = name.strip_prefix(JOBS).is_some_and(|id| !id.contains('/'));
+    let read = match is_job {
+        true => serde_json::from_slice::<serde_json::Value>(note).ok(),
+        false => None,
+    };
+    match read {
+        Some(mut job) if job[IDENTITY] == from => {
+            job[IDENTITY] = to.into();
+            Cow::Owned(job.to_string().into_bytes())
+        }
+        _ => Cow::Borrowed(note),
+    }
+}
+
 impl Index {
-    /// Everything that jobs have noted whose names begin so, by name.
+    /// Everything that jobs have noted whose names begin so, by name. Names that begin with `~`
+    /// are those of long notes, and are met only where `beginning` has it too.
     ///
     /// # Errors
     /// An operator's error of the disk.
@@ -25,7 +48,12 @@ impl Index {
         let mut notes = Vec::new();
         self.store
             .for_each_meta(&format!("{JOBS}{beginning}"), |name, value| {
-                notes.push((name[JOBS.len()..].to_string(), value.to_vec()));
+                let name = &name[JOBS.len()..];
+                // Behind all others in the order of names.
+                if beginning.is_empty() && name.starts_with('~') {
+                    return Ok(false);
+                }
+                notes.push((name.to_string(), value.to_vec()));
                 Ok(true)
             })?;
         Ok(notes)

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::jobs::JOBS;
+use super::jobs::{JOBS, taken_over};
 use super::{Changed, Index};
 use crate::error::{Code, Error, Problem, Result};
 
@@ -292,17 +292,19 @@ impl Index {
     }
 
     /// Takes over the records of an index that this one takes the place of, of requests and of
-    /// jobs, those that it does not have yet: most of them are taken over while writes go on, and the rest while
-    /// they wait.
+    /// jobs, those that it does not have yet: most of them are taken over while writes go on,
+    /// and the rest while they wait. Its jobs are this index's then.
     pub(super) fn take_over_requests(&self, from: &Index) -> Result<()> {
+        let (before, now) = (from.id()?, self.id()?);
         // Ages first: no record is ever without one, and so kept for good.
         for prefix in [BY_AGE, RECORDS, JOBS] {
             let mut some = Vec::new();
             let mut bytes = 0;
             from.store.for_each_meta(prefix, |name, value| {
-                if self.store.meta(name)?.as_deref() != Some(value) {
+                let value = taken_over(name, value, &before, &now);
+                if self.store.meta(name)?.as_deref() != Some(&*value) {
                     bytes += value.len();
-                    some.push((name.to_string(), value.to_vec()));
+                    some.push((name.to_string(), value.into_owned()));
                 }
                 if some.len() == TAKEN_AT_ONCE || bytes > TAKEN_BYTES {
                     bytes = 0;

@@ -39,7 +39,7 @@ pub fn load_files(
     index.check_writable()?;
     let inputs = files.iter().map(|file| Input::file(file));
     let inputs = inputs.collect::<Result<Vec<Input>>>()?;
-    check_inputs(index, &inputs, options)?;
+    check_inputs(index, &inputs, Place::default(), options)?;
     let mut rejects = Rejects::new(rejects);
     let rows = InputRows::new(index, &inputs, options, Place::default(), progress);
     let loaded = load_rows(
@@ -56,16 +56,26 @@ pub fn load_files(
     refreshed.map(|_| rejects)
 }
 
-/// Opens inputs and looks whether they can be read so, unless there are very many. A few that
-/// cannot are for the rejects; where it is all of them, something is wrong with what was asked.
+/// Opens the inputs from a place on and looks whether they can be read so, unless there are very
+/// many. Some that cannot are for the rejects; where it is all of them from the first one on,
+/// something is wrong with what was asked.
 ///
 /// # Errors
 /// What is wrong with the first, where none can be read; `model_mismatch` or `invalid_file` for
 /// an encoded shard whose vectors the index cannot take.
-pub(crate) fn check_inputs(index: &Index, inputs: &[Input], options: &SourceOptions) -> Result<()> {
+pub(crate) fn check_inputs(
+    index: &Index,
+    inputs: &[Input],
+    from: Place,
+    options: &SourceOptions,
+) -> Result<()> {
     let mut first = None;
-    let mut any = false;
-    for input in inputs.iter().take(OPENED_BEFORE) {
+    // What was read before is not asked again whether it can be.
+    let mut any = from != Place::default();
+    // One that came to its end by damage has been told about.
+    let ended = from.input.saturating_add(u64::from(from.position == END));
+    let left = usize::try_from(ended).ok().and_then(|n| inputs.get(n..));
+    for input in left.unwrap_or_default().iter().take(OPENED_BEFORE) {
         match Source::open_at(input, options, Position::default()) {
             Ok(source) => {
                 carry_of(index, &source, options)?;

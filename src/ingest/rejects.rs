@@ -25,6 +25,7 @@ use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use super::Original;
+use super::export::write_whole;
 use super::source::Kept;
 use crate::error::{Code, Error, Problem};
 
@@ -200,7 +201,9 @@ fn is_parquet(path: &Path) -> bool {
         .is_some_and(|end| end.eq_ignore_ascii_case("parquet"))
 }
 
-/// Makes of the lines the file that was asked for, where that is another one.
+/// Makes of the lines the file that was asked for, where that is another one: it appears as a
+/// whole, on the disk, before the lines go. To be called where there were rejects; lines that
+/// are not there have been turned into it by a process before this one.
 ///
 /// # Errors
 /// [`Error::Operator`] if it cannot be written; the lines are kept then.
@@ -211,7 +214,6 @@ pub(crate) fn settle(path: &Path) -> Result<(), Error> {
     let lines = lines_of(path);
     let opened = match File::open(&lines) {
         Ok(opened) => opened,
-        // There were none, or a process before this one came so far.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(&lines, error)),
     };
@@ -237,18 +239,19 @@ pub(crate) fn settle(path: &Path) -> Result<(), Error> {
         .with_batch_size(BATCH_ROWS)
         .build(BufReader::new(opened))
         .map_err(broken)?;
-    let file = File::create(path).map_err(|error| failed(path, error))?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
-    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(written)?;
-    for batch in rows {
-        writer.write(&batch.map_err(broken)?).map_err(written)?;
-        if writer.in_progress_size() > GROUP_BYTES {
-            writer.flush().map_err(written)?;
+    write_whole(path, |file| {
+        let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(written)?;
+        for batch in rows {
+            writer.write(&batch.map_err(broken)?).map_err(written)?;
+            if writer.in_progress_size() > GROUP_BYTES {
+                writer.flush().map_err(written)?;
+            }
         }
-    }
-    writer.close().map_err(written)?;
+        writer.into_inner().map_err(written)
+    })?;
     std::fs::remove_file(&lines).map_err(|error| failed(&lines, error))
 }
 

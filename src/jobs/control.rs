@@ -12,14 +12,14 @@ use tracing::{error, info};
 
 use super::record::{
     self, Job, JobAction, JobAt, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob,
-    not_found, tell,
+    not_found, rejects_in, tell,
 };
 use super::run::{Control, Running, Wish, run};
 use super::sources::Sources;
 use crate::config::{Config, Ingest};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Catalog, Index};
-use crate::ingest::{Progress, resolve};
+use crate::ingest::{Input, Progress, resolve};
 
 /// Jobs that wait for their turn, over all indexes.
 const MOST_WAITING: usize = 1_000;
@@ -145,13 +145,10 @@ impl Jobs {
             inner.sources.check_name(input)?;
         }
         let inputs = resolve(inputs, options.source.format)?;
+        record::check_number(&inputs)?;
         for input in &inputs {
             inner.sources.check(input)?;
         }
-        std::fs::create_dir_all(&inner.rejects).map_err(|e| {
-            let what = format!("cannot make the folder {}", inner.rejects.display());
-            Error::operator_from(what, e)
-        })?;
         let mut state = inner.state.lock();
         if state.waiting.len() >= MOST_WAITING {
             return Err(Problem::new(
@@ -166,7 +163,7 @@ impl Jobs {
                 inputs: inputs.clone(),
                 options: options.clone(),
                 folder: None,
-                rejects: inner.rejects.join(format!("{}.jsonl", index.name())),
+                rejects: inner.rejects.clone(),
                 owner: JobOwner::Server,
             };
             record::create(index, new, still)
@@ -174,7 +171,7 @@ impl Jobs {
         info!(
             job = job.id,
             index = name,
-            inputs = job.inputs.len(),
+            inputs = job.inputs,
             "a job was made"
         );
         inner.put_in_line(&mut state, &job);
@@ -211,13 +208,26 @@ impl Jobs {
         Ok(self.inner.told(&self.inner.state.lock(), &job, &at))
     }
 
-    /// The file of a job's rejects; None where there is none.
+    /// The file of a job's rejects, and how much of it is durable; None where there is none.
     ///
     /// # Errors
-    /// `job_not_found`.
+    /// `job_not_found`; `job_state` for one whose rejects a command has put somewhere else.
     pub fn rejects(&self, id: &str) -> Result<Option<(PathBuf, u64)>> {
         let (_, job, at) = self.inner.find(id)?;
-        Ok((at.rejects_bytes > 0).then_some((job.rejects, at.rejects_bytes)))
+        if at.rejects_bytes == 0 {
+            return Ok(None);
+        }
+        match self.inner.keeps_rejects(&job) {
+            true => Ok(Some((job.rejects, at.rejects_bytes))),
+            false => Err(Problem::new(
+                Code::JobState,
+                "the rejects of this job are in a file of the command that ran it",
+            )
+            .field("id")
+            .found(format!("job {id}: {}", job.state))
+            .expected("a job that a server ran; gleaner jobs show names the file of this one")
+            .into()),
+        }
     }
 
     /// Asks something of a job, and waits for it to happen for as long as `patience`; whether
@@ -238,8 +248,8 @@ impl Jobs {
         let mut state = inner.state.lock();
         let Some(under) = state.running.get(id) else {
             if matches!(action, JobAction::Resume | JobAction::Retry) {
-                for input in &job.inputs {
-                    inner.sources.check(input)?;
+                for input in record::inputs_of(&index, id)? {
+                    inner.sources.check(&input)?;
                 }
             }
             let job = record::act(&index, id, action, JobOwner::Server, max_rejects, &|| true)?;
@@ -274,6 +284,14 @@ impl Jobs {
         while state.running.contains_key(id)
             && !inner.changed.wait_until(&mut state, until).timed_out()
         {}
+        if !state.running.contains_key(id)
+            && let (index, job, _) = inner.find(id)?
+            && job.state != next
+            && !job.state.has_ended()
+        {
+            // It stopped for another reason before it heard.
+            record::act(&index, id, action, job.owner, None, &|| true)?;
+        }
         drop(state);
         let report = self.report(id)?;
         let has_happened = report.state == next || report.state.has_ended();
@@ -309,28 +327,26 @@ impl Inner {
             let Ok(index) = self.catalog.wait_for(&name) else {
                 continue;
             };
-            let jobs = index
-                .identity()
-                .and_then(|id| Ok((id, record::read_all(&index)?)));
-            match jobs {
-                Ok((identity, jobs)) => {
-                    left.extend(jobs.into_iter().map(|(job, _)| job).filter(|job| {
-                        job.owner == JobOwner::Server
-                            && matches!(job.state, JobState::Queued | JobState::Running)
-                            // Else of an index that this one was restored of.
-                            && job.identity == identity
-                            && self.is_home(&index, job)
-                    }))
+            match record::read_all(&index) {
+                Ok(jobs) => {
+                    let jobs = jobs.into_iter().map(|(job, _)| job);
+                    let jobs = jobs.filter(|job| is_left(job) && self.is_home(&index, job));
+                    // Not held open: it may be removed meanwhile.
+                    left.extend(jobs.map(|job| (Arc::downgrade(&index), job)));
                 }
                 Err(error) => error!(index = name, %error, "its jobs cannot be read"),
             }
         }
-        left.sort_by_key(|job| job.created);
+        left.sort_by_key(|(_, job)| job.created);
         let mut state = self.state.lock();
-        for job in left {
+        for (index, job) in left {
             let known = state.running.contains_key(&job.id)
                 || state.waiting.iter().any(|waiting| waiting.id == job.id);
-            if !known && !state.stopping {
+            // Something else may have been asked of it while other indexes were opened; from
+            // here on that waits.
+            let now = index.upgrade().map(|index| record::read(&index, &job.id));
+            let is_left = matches!(now, Some(Ok(Some((job, _)))) if is_left(&job));
+            if !known && is_left && !state.stopping {
                 info!(job = job.id, index = job.index, "going on with a job");
                 self.put_in_line(&mut state, &job);
             }
@@ -338,8 +354,7 @@ impl Inner {
         self.let_run(&mut state);
     }
 
-    /// Whether a job is told of by this index: a reindexing and a restored snapshot leave
-    /// copies elsewhere.
+    /// Whether a job is told of by this index: a reindexing leaves copies elsewhere.
     fn is_home(&self, index: &Index, job: &Job) -> bool {
         self.index_of(&job.index) == index.name()
     }
@@ -348,6 +363,12 @@ impl Inner {
     fn index_of(&self, name: &str) -> String {
         let aliases = self.catalog.aliases();
         aliases.get(name).cloned().unwrap_or_else(|| name.into())
+    }
+
+    /// Whether a job's rejects are in the file that the server has for them. Whatever else its
+    /// record names was named by the one who ran a command, and may have become another file.
+    fn keeps_rejects(&self, job: &Job) -> bool {
+        job.rejects == rejects_in(&self.rejects, &job.id)
     }
 
     fn find(&self, id: &str) -> Result<(Arc<Index>, Job, JobAt)> {
@@ -369,10 +390,10 @@ impl Inner {
             // Its turn has come, and is not noted yet.
             report.state = JobState::Running;
         }
+        report.rejects = report.rejects.filter(|_| self.keeps_rejects(job));
         if live.is_none() && matches!(job.state, JobState::Queued | JobState::Running) {
             let waits = state.waiting.iter().any(|waiting| waiting.id == job.id);
-            // Nobody will run what neither runs nor waits: it was left by another process, or
-            // is the copy that a restored snapshot or a reindexing made.
+            // Nobody will run what neither runs nor waits: it was left by another process.
             report.interrupted = !waits;
             report.state = match waits {
                 true => JobState::Queued,
@@ -434,10 +455,13 @@ impl Inner {
         progress: &Mutex<Arc<Progress>>,
     ) {
         let Waiting { id, name, .. } = waiting;
-        let permitted = |job: &Job| {
-            let mut inputs = job.inputs.iter();
+        let permitted = |inputs: &[Input]| {
+            let mut inputs = inputs.iter();
             inputs.try_for_each(|input| self.sources.check(input))
         };
+        let rejects = rejects_in(&self.rejects, id);
+        // Where it cannot be made, the first reject says so.
+        let _ = std::fs::create_dir_all(&self.rejects);
         let work = || {
             self.catalog.write(name, |index, still| {
                 let running = Running {
@@ -446,6 +470,7 @@ impl Inner {
                     still,
                     progress: &|counters| *progress.lock() = counters,
                     permitted: &permitted,
+                    rejects: Some(&rejects),
                 };
                 run(index, id, running)
             })
@@ -470,4 +495,9 @@ impl Inner {
         drop(state);
         self.changed.notify_all();
     }
+}
+
+/// Whether an earlier server left a job to be gone on with.
+fn is_left(job: &Job) -> bool {
+    job.owner == JobOwner::Server && matches!(job.state, JobState::Queued | JobState::Running)
 }

@@ -9,6 +9,8 @@
 //! * A job belongs to the index that it loads into and is kept in its store: a reindexing takes
 //!   it along, and one that loads through an alias goes on in the index that the alias stands
 //!   for then.
+//! * Jobs that come along with a snapshot are nobody's: they are told of nowhere, and no file
+//!   that they name is read or written.
 //! * One job at a time loads into an index, in the order in which they were created.
 //! * What a job reads must not change while it is unfinished: it fails with the file's name
 //!   instead of mixing two states of it.

@@ -10,12 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Index, Still};
-use crate::ingest::{Input, Place, Progress, SourceOptions, Summary};
+use crate::ingest::{Input, Place, Progress, SourceOptions, Summary, lines_of};
 
 /// Jobs of an index that have ended and are remembered.
 const REMEMBERED: usize = 100;
+/// Inputs that a job may have: their list is held in memory, and kept in the index.
+pub(super) const MOST_INPUTS: usize = 100_000;
 /// `ID/at` is how far the job `ID` is.
 const AT: &str = "/at";
+/// `~inputs/ID` is what it reads: long, and so apart from what is read to tell of jobs.
+const INPUTS: &str = "~inputs/";
 /// Rows before which a share of rejects says nothing yet.
 const ROWS_FOR_A_SHARE: u64 = 1_000;
 
@@ -256,9 +260,11 @@ pub struct Job {
     pub id: String,
     /// The index it loads into, by the name or alias that was asked for.
     pub index: String,
-    /// What it reads, in this order.
-    pub inputs: Vec<Input>,
-    /// How.
+    /// How many files and objects it reads.
+    pub inputs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How it reads them.
     pub options: JobOptions,
     /// The folder that names in its rejects are relative to.
     pub folder: Option<PathBuf>,
@@ -268,8 +274,11 @@ pub struct Job {
     pub owner: JobOwner,
     /// What it is doing, as far as the one knows who wrote this.
     pub state: JobState,
-    /// What tells its index from those that were restored of it.
-    pub(super) identity: String,
+    /// The index that it is a job of, by [`Index::identity`]: the copy in an index that was
+    /// restored or attached is nobody's. Its paths are those of another machine, perhaps, and
+    /// whoever wrote it is not to name files of this one. A reindexing writes the new index's
+    /// here, by this name.
+    identity: String,
     /// When it was made.
     pub created: DateTime<Utc>,
     /// When it began to load first.
@@ -355,8 +364,8 @@ pub(super) fn tell(job: &Job, at: &JobAt, live: Option<&Progress>) -> JobReport 
             .map(Progress::summary)
             .filter(|live| live.rows >= at.summary.rows)
             .unwrap_or_else(|| at.summary.clone()),
-        inputs: job.inputs.len() as u64,
-        bytes: job.inputs.iter().map(Input::bytes).sum(),
+        inputs: job.inputs,
+        bytes: job.bytes,
         seconds_left: live.and_then(Progress::seconds_left),
         place: at.place,
         created: job.created,
@@ -364,8 +373,21 @@ pub(super) fn tell(job: &Job, at: &JobAt, live: Option<&Progress>) -> JobReport 
         updated: (at.updated > DateTime::UNIX_EPOCH).then_some(at.updated),
         ended: job.ended,
         error: job.error.clone(),
-        rejects: (at.rejects_bytes > 0).then(|| job.rejects.clone()),
+        rejects: (at.rejects_bytes > 0).then(|| rejects_there(job)),
     }
+}
+
+/// The file of a job's rejects that is there: the lines, until it is done.
+pub(super) fn rejects_there(job: &Job) -> PathBuf {
+    match job.state {
+        JobState::Done => job.rejects.clone(),
+        _ => lines_of(&job.rejects),
+    }
+}
+
+/// The file of the rejects of a server's job, in the folder for them.
+pub(super) fn rejects_in(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}.jsonl"))
 }
 
 /// What a new job is made of.
@@ -380,7 +402,7 @@ pub struct NewJob {
     /// The folder that names in its rejects are relative to.
     pub folder: Option<PathBuf>,
     /// Where its rejects go. Another name beside it is taken where an unfinished job of the
-    /// index has written there.
+    /// index has the same. For the server's jobs the folder, in which each has a file by its id.
     pub rejects: PathBuf,
     /// Who runs it.
     pub owner: JobOwner,
@@ -389,25 +411,29 @@ pub struct NewJob {
 /// Makes a job, queued, and forgets those that ended long ago.
 ///
 /// # Errors
-/// `invalid_configuration` for a limit that is none; an operator's error of the disk.
+/// `invalid_configuration` for a limit that is none; `invalid_request` for too many inputs; an
+/// operator's error of the disk.
 pub fn create(index: &Index, new: NewJob, still: Still<'_>) -> Result<Job> {
     index.check_writable()?;
     if let Some(most) = &new.options.max_rejects {
         most.check()?;
     }
+    check_number(&new.inputs)?;
     let id = uuid::Uuid::new_v4().simple().to_string()[..16].to_string();
     let others = read_all(index)?;
-    let is_taken = |(job, at): &(Job, JobAt)| {
-        job.rejects == new.rejects && at.rejects_bytes > 0 && job.state != JobState::Done
+    let is_taken = |(job, _): &(Job, JobAt)| {
+        lines_of(&job.rejects) == lines_of(&new.rejects) && job.state != JobState::Done
     };
-    let rejects = match others.iter().any(is_taken) {
-        true => beside(&new.rejects, &id),
-        false => new.rejects,
+    let rejects = match new.owner {
+        JobOwner::Server => rejects_in(&new.rejects, &id),
+        JobOwner::Command if others.iter().any(is_taken) => beside(&new.rejects, &id),
+        JobOwner::Command => new.rejects,
     };
     let job = Job {
         id,
         index: new.index,
-        inputs: new.inputs,
+        inputs: new.inputs.len() as u64,
+        bytes: new.inputs.iter().map(Input::bytes).sum(),
         options: new.options,
         folder: new.folder,
         rejects,
@@ -419,21 +445,61 @@ pub fn create(index: &Index, new: NewJob, still: Still<'_>) -> Result<Job> {
         ended: None,
         error: None,
     };
-    save(index, &job, None, still)?;
+    let notes = vec![
+        (format!("{INPUTS}{}", job.id), to_bytes(&new.inputs)?),
+        (job.id.clone(), to_bytes(&job)?),
+    ];
+    index.change_noting(&[], still, &|_| Ok(notes.clone()))?;
+    index.sync()?;
     let mut ended: Vec<&Job> = others
         .iter()
         .map(|(job, _)| job)
         .filter(|job| job.state.has_ended())
         .collect();
     ended.sort_by_key(|job| std::cmp::Reverse(job.ended));
-    let names = ended.iter().skip(REMEMBERED - 1);
-    let names: Vec<String> = names
-        .flat_map(|job| [job.id.clone(), format!("{}{AT}", job.id)])
-        .collect();
-    if !names.is_empty() {
-        index.forget_job_notes(&names)?;
-    }
+    forget(index, ended.get(REMEMBERED - 1..).unwrap_or_default())?;
     Ok(job)
+}
+
+/// # Errors
+/// `invalid_request` for more inputs than a job may have.
+pub(super) fn check_number(inputs: &[Input]) -> Result<(), Problem> {
+    if inputs.len() <= MOST_INPUTS {
+        return Ok(());
+    }
+    Err(
+        Problem::new(Code::InvalidRequest, "a job cannot read so many files")
+            .field("inputs")
+            .found(inputs.len())
+            .expected(format!(
+                "at most {MOST_INPUTS} in one job; several jobs, or larger files"
+            )),
+    )
+}
+
+/// Forgets jobs, and removes the files of rejects that are theirs by their ids.
+fn forget(index: &Index, jobs: &[&Job]) -> Result<()> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let names = jobs.iter().flat_map(|job| {
+        let id = &job.id;
+        [id.clone(), format!("{id}{AT}"), format!("{INPUTS}{id}")]
+    });
+    index.forget_job_notes(&names.collect::<Vec<String>>())?;
+    for job in jobs {
+        let own = job
+            .rejects
+            .parent()
+            .map(|folder| rejects_in(folder, &job.id));
+        if own.is_some_and(|own| own == job.rejects)
+            && let Err(error) = std::fs::remove_file(&job.rejects)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(job = job.id, %error, "the rejects of an old job cannot be removed");
+        }
+    }
+    Ok(())
 }
 
 /// `notes-rejects.jsonl` as `notes-rejects-ID.jsonl`.
@@ -462,13 +528,18 @@ pub fn unfinished_twin(
         .map(|(job, _)| job)
         .filter(|job| {
             job.index == name
-                && job.inputs == inputs
+                && job.inputs == inputs.len() as u64
                 && job.options.source == *source
                 && !matches!(job.state, JobState::Done | JobState::Cancelled)
         })
         .collect();
-    twins.sort_by_key(|job| job.created);
-    Ok(twins.pop())
+    twins.sort_by_key(|job| std::cmp::Reverse(job.created));
+    for twin in twins {
+        if inputs_of(index, &twin.id)? == inputs {
+            return Ok(Some(twin));
+        }
+    }
+    Ok(None)
 }
 
 /// A job of an index, by its id or by the beginning of it.
@@ -545,8 +616,6 @@ pub fn act(
             job.ended = None;
             job.error = None;
             job.owner = owner;
-            // It may have been restored with another index.
-            job.identity = index.identity()?;
         }
     }
     save(index, &job, None, still)?;
@@ -595,14 +664,32 @@ fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 
 /// A job and how far it is; None where there is none of that id.
 pub(super) fn read(index: &Index, id: &str) -> Result<Option<(Job, JobAt)>> {
-    Ok(of_notes(index.job_notes(id)?)
-        .into_iter()
-        .find(|(job, _)| job.id == id))
+    let mut jobs = read_from(index, id)?.into_iter();
+    Ok(jobs.find(|(job, _)| job.id == id))
 }
 
 /// All jobs of an index.
 pub(super) fn read_all(index: &Index) -> Result<Vec<(Job, JobAt)>> {
-    index.job_notes("").map(of_notes)
+    read_from(index, "")
+}
+
+/// The jobs whose ids begin so, but for those that came along with a snapshot of another index.
+fn read_from(index: &Index, beginning: &str) -> Result<Vec<(Job, JobAt)>> {
+    let identity = index.identity()?;
+    let mut jobs = of_notes(index.job_notes(beginning)?);
+    jobs.retain(|(job, _)| job.identity == identity);
+    Ok(jobs)
+}
+
+/// What a job reads, in this order.
+pub(super) fn inputs_of(index: &Index, id: &str) -> Result<Vec<Input>> {
+    let name = format!("{INPUTS}{id}");
+    let mut notes = index.job_notes(&name)?.into_iter();
+    let note = notes.find(|(found, _)| *found == name);
+    let (_, inputs) =
+        note.ok_or_else(|| Error::Bug(format!("job {id} does not know its inputs")))?;
+    serde_json::from_slice(&inputs)
+        .map_err(|e| Error::operator_from("what a job is to read cannot be read", e))
 }
 
 /// What was written by another version of this program, and cannot be read, is left out.

@@ -5,6 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::index::sync_parent;
 use crate::ingest::lines_of;
 
 /// Lines that are on the disk before the record says so.
@@ -54,6 +55,7 @@ impl RejectsFile {
         if lines.is_empty() {
             return Ok(self.bytes);
         }
+        let is_new = self.file.is_none();
         let added = (|| {
             let file = match &mut self.file {
                 Some(file) => file,
@@ -63,6 +65,10 @@ impl RejectsFile {
             file.sync_data()
         })();
         added.map_err(|error| self.failed(error))?;
+        if is_new {
+            // Else a power cut may leave a record that knows of it, and no file.
+            sync_parent(&self.path)?;
+        }
         self.bytes += lines.len() as u64;
         Ok(self.bytes)
     }

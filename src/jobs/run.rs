@@ -1,12 +1,15 @@
 //! Running a job: from where it was, to its end or until it is told to stop.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
-use super::record::{Job, JobAt, JobError, JobReport, JobState, note_of, read, save, tell};
+use super::record::{
+    Job, JobAt, JobError, JobReport, JobState, inputs_of, note_of, read, rejects_there, save, tell,
+};
 use super::rejects::RejectsFile;
 use crate::config::Ingest;
 use crate::error::{Code, Error, Problem, Result};
@@ -37,12 +40,12 @@ pub struct Control {
 }
 
 impl Control {
-    /// Tells it; the last wish counts, but none takes back that the process ends.
+    /// Tells it; the last wish counts, but that its process ends takes back no other.
     pub fn tell(&self, wish: Wish) {
         let _ = self
             .wish
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                (now != Wish::Leave as u8).then_some(wish as u8)
+                (wish != Wish::Leave || now == Wish::None as u8).then_some(wish as u8)
             });
         self.stop.store(true, Ordering::SeqCst);
     }
@@ -70,7 +73,10 @@ pub struct Running<'a> {
     /// Called with the counters that are kept from then on.
     pub progress: &'a dyn Fn(Arc<Progress>),
     /// Whether it may read what it is to read.
-    pub permitted: &'a dyn Fn(&Job) -> Result<(), Problem>,
+    pub permitted: &'a dyn Fn(&[Input]) -> Result<(), Problem>,
+    /// Where its rejects go, whatever its record says; what it rejected before stays where
+    /// it was.
+    pub rejects: Option<&'a Path>,
 }
 
 /// Runs a job of an index from where it was, and makes what it loaded visible. What comes of
@@ -78,20 +84,35 @@ pub struct Running<'a> {
 /// process was to end and it is to go on by itself when there is another.
 ///
 /// # Errors
-/// `job_not_found`; `alias_moved` where `still` does not hold any more: the job is in the index
+/// `job_not_found`; `job_state` where it is not to run, or not any more: what is asked of a job
+/// that nobody runs is in its record; `alias_moved` where `still` does not hold any more: the job is in the index
 /// that the alias stands for now, and goes on there. Operator's errors of the disk where the
 /// job's record cannot be written; then it goes on later from where it was.
 pub fn run(index: &Index, id: &str, running: Running<'_>) -> Result<JobReport> {
     let Running { control, still, .. } = running;
     let (mut job, mut at) = read(index, id)?.ok_or_else(|| super::record::not_found(id))?;
+    if !matches!(job.state, JobState::Queued | JobState::Running) {
+        return Err(Problem::new(
+            Code::JobState,
+            format!("a job that is {} is not run", job.state),
+        )
+        .field("id")
+        .found(format!("job {id}: {}", job.state))
+        .expected("one that is queued, as it is when it was resumed")
+        .into());
+    }
+    let elsewhere = running.rejects.filter(|path| *path != job.rejects);
+    if let Some(path) = elsewhere {
+        job.rejects = path.into();
+        at.rejects_bytes = 0;
+    }
     let counters = Arc::new(Progress::going_on(&at.summary));
     (running.progress)(counters.clone());
     job.state = JobState::Running;
     job.started = job.started.or(Some(Utc::now()));
     job.ended = None;
     job.error = None;
-    job.identity = index.identity()?;
-    save(index, &job, None, still)?;
+    save(index, &job, elsewhere.map(|_| &at), still)?;
 
     let outcome = load(index, &job, &mut at, running, &counters);
     let (state, error) = match outcome {
@@ -143,14 +164,15 @@ fn load(
     progress: &Progress,
 ) -> Result<End> {
     let still = running.still;
+    let inputs = inputs_of(index, &job.id)?;
     let first = usize::try_from(at.place.input).unwrap_or(usize::MAX);
-    let left = job.inputs.get(first..).unwrap_or_default();
-    (running.permitted)(job)?;
+    let left = inputs.get(first..).unwrap_or_default();
+    (running.permitted)(&inputs)?;
     unchanged(left)?;
-    check_inputs(index, left, &job.options.source)?;
+    check_inputs(index, &inputs, at.place, &job.options.source)?;
     let mut rejects = RejectsFile::open(&job.rejects, at.rejects_bytes)?;
     let most = job.options.max_rejects.as_ref();
-    let rows = InputRows::new(index, &job.inputs, &job.options.source, at.place, progress);
+    let rows = InputRows::new(index, &inputs, &job.options.source, at.place, progress);
     let (mut seen, mut rejected) = (at.summary.rows, at.summary.rejected);
     let too_many = |rejected: u64, rows: u64, ended: bool| match most {
         Some(most) if most.is_passed(rejected, rows, ended) => Err(Problem::new(
@@ -161,7 +183,7 @@ fn load(
         .found(format!("{rejected} of {rows} rows"))
         .expected(format!(
             "at most {most}; see {} for the reasons",
-            job.rejects.display()
+            rejects_there(job).display()
         ))),
         _ => Ok(()),
     };
@@ -175,7 +197,7 @@ fn load(
             return Ok(0);
         };
         let before = mark.rejects.len();
-        let reject = origin.reject(&job.inputs, folder, &problem);
+        let reject = origin.reject(&inputs, folder, &problem);
         serde_json::to_writer(&mut mark.rejects, &reject)
             .map_err(|error| Error::Bug(format!("a reject that is not JSON: {error}")))?;
         mark.rejects.push(b'\n');
@@ -225,12 +247,14 @@ fn load(
     at.updated = Utc::now();
     if end == End::Finished {
         at.place = Place {
-            input: job.inputs.len() as u64,
+            input: inputs.len() as u64,
             position: Position::default(),
         };
         at.summary.files = at.place.input;
         too_many(at.summary.rejected, at.summary.rows, true)?;
-        settle(&job.rejects)?;
+        if at.rejects_bytes > 0 {
+            settle(&job.rejects)?;
+        }
     }
     Ok(end)
 }

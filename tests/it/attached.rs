@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gleaner::error::Code;
+use gleaner::index::Origin;
 use serde_json::{Value, json};
 
 use crate::support::binary::{Place, Said};
 use crate::support::s3::S3;
-use crate::support::world::DEFINITION;
+use crate::support::world::{DEFINITION, World};
 
 /// The program, serving.
 struct Server {
@@ -411,4 +412,32 @@ fn only_what_is_new_is_downloaded_and_names_are_taken_once() {
     place.ok(&["index", "delete", "shelf"]);
     assert!(!place.path("data/attached/shelf").exists());
     place.refused(Code::IndexNotFound, &["index", "show", "shelf"]);
+}
+
+#[test]
+fn what_another_process_fetches_is_left_alone() {
+    let world = World::new();
+    let store = tempfile::tempdir().unwrap();
+    let origin = || Origin {
+        url: format!("file://{}", store.path().display()),
+        index: "notes".into(),
+        follow_s: 1,
+    };
+    let code = || {
+        let refused = world.catalog.attach("notes", origin()).unwrap_err();
+        refused.problem().map(|problem| problem.code)
+    };
+    // A server has found it first, holds the lock and downloads.
+    let own = world.config.data.folder.join("attached/notes");
+    let part = own.join("versions/x.making/part");
+    std::fs::create_dir_all(part.parent().unwrap()).unwrap();
+    std::fs::write(&part, "half").unwrap();
+    let lock = std::fs::File::create(own.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(code(), Some(Code::TaskRunning));
+    assert!(part.exists());
+    // Once it is at rest, an attachment that comes to nothing is removed as ever.
+    drop(lock);
+    assert_eq!(code(), Some(Code::SnapshotNotFound));
+    assert!(!own.exists());
 }

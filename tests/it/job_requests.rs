@@ -326,6 +326,29 @@ fn a_limit_on_rejects_ends_a_job_and_a_retry_may_raise_it() {
 }
 
 #[test]
+fn jobs_of_one_index_have_rejects_of_their_own() {
+    let (service, folder) = server();
+    let ids = [("a", 300), ("b", 200)].map(|(name, count)| {
+        let id = make(&service, &write(&folder, name, count));
+        until(&service, &id, |job| job["state"] == "done");
+        (name, id)
+    });
+    for ((name, id), count) in ids.iter().zip([3, 2]) {
+        let body = service.get(&format!("/v1/jobs/{id}/rejects")).body;
+        let lines: Vec<Value> = String::from_utf8(body)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), count);
+        for line in lines {
+            let file = line["file"].as_str().unwrap();
+            assert!(file.ends_with(&format!("/{name}.jsonl")), "{line}");
+        }
+    }
+}
+
+#[test]
 fn who_watches_does_not_keep_a_server_from_stopping() {
     let (service, folder) = server();
     let id = make(&service, &write(&folder, "a", 4_000));

@@ -475,6 +475,39 @@ fn what_a_job_reads_may_not_change_under_it() {
 }
 
 #[test]
+fn a_job_goes_on_where_all_that_is_left_is_damaged() {
+    let rows = rows(40, 5);
+    let place = place_with(&rows);
+    let whole = std::fs::read(place.path("b.parquet")).unwrap();
+    place.write("b.parquet", &whole[..whole.len() / 2]);
+    place.write("c.parquet", &whole[..whole.len() / 3]);
+    let load = ["ingest", "notes", "a.jsonl", "b.parquet", "c.parquet"];
+    let undisturbed = place.json(&load);
+    assert_eq!(
+        (&undisturbed["state"], &undisturbed["rejected"]),
+        (&json!("done"), &json!(2))
+    );
+    // Stopped behind each of them, it goes on.
+    place.refused(
+        Code::TooManyRejects,
+        &[&load[..], &["--max-rejects", "0"]].concat(),
+    );
+    let id = place.json(&["jobs", "list"])["jobs"][0]["id"].clone();
+    let retry = ["jobs", "retry", "notes", id.as_str().unwrap()];
+    let more = [&retry[..], &["--max-rejects", "1"]].concat();
+    place.refused(Code::TooManyRejects, &more);
+    let done = place.json(&[&retry[..], &["--max-rejects", "2"]].concat());
+    for figure in ["state", "rows", "loaded", "rejected", "files"] {
+        assert_eq!(done[figure], undisturbed[figure], "{figure}");
+    }
+    // Where nothing was taken up and nothing can be, that is said at once.
+    place.refused(
+        Code::InvalidFile,
+        &["ingest", "notes", "b.parquet", "c.parquet"],
+    );
+}
+
+#[test]
 fn rejects_of_two_unfinished_jobs_do_not_mix() {
     let place = place_with(&rows(200, 5));
     let first = [&LOAD[..], &["--max-rejects", "1"]].concat();
@@ -548,6 +581,7 @@ proptest! {
                         still: &|| true,
                         progress: &|_| {},
                         permitted: &|_| Ok(()),
+                        rejects: None,
                     };
                     let report = jobs::run(&index, &job.id, running).unwrap();
                     // Whether it comes to the row that is rejected depends on what was before.

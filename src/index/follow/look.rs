@@ -45,14 +45,12 @@ impl Catalog {
     /// # Errors
     /// `index_exists` where the name is taken by something else; `snapshot_not_found` where
     /// there is none; `snapshot_damaged`; `model_mismatch`; `task_running` while another process
-    /// looks; operator errors of the disk and the object store. An index that was not attached
+    /// looks or attaches the same; operator errors of the disk and the object store. An index that was not attached
     /// before is not after an error.
     pub fn attach(&self, name: &str, origin: Origin) -> Result<Looked> {
         check_name(name)?;
         origin.check()?;
-        let known = self.attached.get(name);
-        let is_new = known.is_none();
-        let attachment = match known {
+        match self.attached.get(name) {
             Some(attachment) => {
                 let before = attachment.origin();
                 if (&before.url, &before.index) != (&origin.url, &origin.index) {
@@ -71,16 +69,20 @@ impl Catalog {
                 if before != origin {
                     attachment.set_origin(origin)?;
                 }
-                attachment
+                self.look(&attachment, None)
             }
-            None => self.add_attachment(name, origin)?,
-        };
-        let looked = self.look(&attachment, None);
-        if looked.is_err() && is_new {
-            self.attached.forget(name);
-            attachment.remove()?;
+            None => {
+                // Held until it is removed again, should that be: nobody else works in it.
+                let (attachment, _lock) = self.add_attachment(name, origin)?;
+                let _looking = attachment.looking.lock();
+                let looked = self.look_alone(&attachment, None);
+                if looked.is_err() {
+                    self.attached.forget(name);
+                    attachment.remove()?;
+                }
+                looked
+            }
         }
-        looked
     }
 
     /// What is known of the attached indexes, by name.
@@ -99,19 +101,36 @@ impl Catalog {
         let Some(_looking) = attachment.looking.try_lock() else {
             return Err(attachment.busy().into());
         };
-        let outcome = attachment.lock().and_then(|_lock| {
-            // Another process may have brought one.
-            attachment.read_again();
-            let looked = self.bring(attachment, stop)?;
-            attachment.tidy();
-            Ok(looked)
-        });
-        match &outcome {
+        let _lock = match attachment.lock() {
+            Ok(lock) => lock,
             // Another process looks: that is no trouble.
-            Err(Error::User(problem)) if problem.code == Code::TaskRunning => {}
-            outcome => attachment.note(outcome.as_ref()),
+            Err(busy @ Error::User(_)) => return Err(busy),
+            Err(error) => {
+                attachment.note(Err(&error));
+                return Err(error);
+            }
+        };
+        if !attachment.is_there() {
+            // Removed by another process, which held the lock until now.
+            return Err(self.not_found(attachment.name()));
         }
-        outcome
+        self.look_alone(attachment, stop)
+    }
+
+    /// The same while nobody else looks, in whatever process.
+    fn look_alone(
+        &self,
+        attachment: &Arc<Attachment>,
+        stop: Option<Receiver<bool>>,
+    ) -> Result<Looked> {
+        // Another process may have brought one.
+        attachment.read_again();
+        let looked = self.bring(attachment, stop);
+        if looked.is_ok() {
+            attachment.tidy();
+        }
+        attachment.note(looked.as_ref());
+        looked
     }
 
     fn bring(&self, attachment: &Arc<Attachment>, stop: Option<Receiver<bool>>) -> Result<Looked> {

@@ -18,6 +18,8 @@
 //! * Whatever goes wrong with the store or with a snapshot, the version that counts goes on
 //!   answering; what is wrong is in the figures of the index, in `/health` and in the log.
 //! * Nobody writes to it: `index_read_only`.
+//! * One process at a time works in its folder: whoever attaches it holds the lock before
+//!   `attached.json` is there, and until it is removed again where nothing came of it.
 
 mod fetch;
 mod look;
@@ -181,8 +183,12 @@ impl Attachment {
         }
     }
 
-    /// Notes in `folder` that an index is attached, with no version yet.
-    pub(super) fn make(folder: &Path, name: &str, origin: Origin) -> Result<Attachment> {
+    /// Notes in `folder` that an index is attached, with no version yet. No other process looks
+    /// for one before the lock that comes with it is dropped.
+    ///
+    /// # Errors
+    /// `task_running` where another process attaches it just now; operator errors of the disk.
+    pub(super) fn make(folder: &Path, name: &str, origin: Origin) -> Result<(Attachment, File)> {
         origin.check()?;
         let own = folder.join(name);
         std::fs::create_dir_all(own.join(VERSIONS))
@@ -202,8 +208,18 @@ impl Attachment {
             seen: Mutex::default(),
             looking: Mutex::default(),
         };
+        // From the moment that the file is there, a server finds it and looks.
+        let lock = attachment.lock()?;
+        if attachment.is_there() {
+            return Err(attachment.busy().into());
+        }
         attachment.keep(kept)?;
-        Ok(attachment)
+        Ok((attachment, lock))
+    }
+
+    /// Whether it is attached still, or another process has removed it.
+    fn is_there(&self) -> bool {
+        self.folder.join(FILE).exists()
     }
 
     pub(super) fn name(&self) -> &str {

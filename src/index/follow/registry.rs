@@ -1,6 +1,7 @@
 //! The attached indexes of a data folder.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,9 +63,7 @@ impl Attachments {
                 self.all.write().insert(name, Arc::new(found));
             }
         }
-        self.all
-            .write()
-            .retain(|_, one| one.folder.join(super::FILE).exists());
+        self.all.write().retain(|_, one| one.is_there());
     }
 }
 
@@ -100,17 +99,24 @@ impl Catalog {
         Ok(())
     }
 
-    /// Notes an attachment under a name that is free.
+    /// Notes an attachment under a name that is free; with the lock that keeps other processes
+    /// from looking for its first version.
     ///
     /// # Errors
-    /// `index_exists`; operator errors of the disk.
-    pub(super) fn add_attachment(&self, name: &str, origin: Origin) -> Result<Arc<Attachment>> {
+    /// `index_exists`; `task_running` where another process attaches it just now; operator
+    /// errors of the disk.
+    pub(super) fn add_attachment(
+        &self,
+        name: &str,
+        origin: Origin,
+    ) -> Result<(Arc<Attachment>, File)> {
         let _changing = self.changing.lock();
         self.check_free(name)?;
-        let made = Arc::new(Attachment::make(&self.attached.folder, name, origin)?);
+        let (made, lock) = Attachment::make(&self.attached.folder, name, origin)?;
+        let made = Arc::new(made);
         let mut all = self.attached.all.write();
         all.insert(name.into(), made.clone());
-        Ok(made)
+        Ok((made, lock))
     }
 
     /// Brings what is known up to what other processes have done since.
