@@ -582,6 +582,7 @@ proptest! {
                         progress: &|_| {},
                         permitted: &|_| Ok(()),
                         rejects: None,
+                        within: None,
                     };
                     let report = jobs::run(&index, &job.id, running).unwrap();
                     // Whether it comes to the row that is rejected depends on what was before.
