@@ -158,6 +158,7 @@ pub(super) fn run_here(
             reporter.replace(Some(Reporter::start(counters, show)));
         },
         permitted: &|_| Ok(()),
+        within: None,
     };
     let mut report = jobs::run(index, id, running)?;
     report.rejects = report.rejects.map(nearby);

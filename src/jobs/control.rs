@@ -438,6 +438,7 @@ impl Inner {
             let mut inputs = job.inputs.iter();
             inputs.try_for_each(|input| self.sources.check(input))
         };
+        let within = self.sources.folders();
         let work = || {
             self.catalog.write(name, |index, still| {
                 let running = Running {
@@ -446,6 +447,7 @@ impl Inner {
                     still,
                     progress: &|counters| *progress.lock() = counters,
                     permitted: &permitted,
+                    within: Some(&within),
                 };
                 run(index, id, running)
             })

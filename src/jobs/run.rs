@@ -1,5 +1,6 @@
 //! Running a job: from where it was, to its end or until it is told to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ use crate::config::Ingest;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Change, Changed, IfVersion, Index, Still};
 use crate::ingest::{
-    End, Flow, Input, InputRows, Place, Position, Progress, RowOrigin, Summary, Tally,
-    check_inputs, look_again, settle,
+    End, Flow, InputRows, Place, Position, Progress, RowOrigin, SourceOptions, Summary, Tally,
+    check_inputs, settle,
 };
 
 /// What is wished of a job while it runs.
@@ -71,6 +72,8 @@ pub struct Running<'a> {
     pub progress: &'a dyn Fn(Arc<Progress>),
     /// Whether it may read what it is to read.
     pub permitted: &'a dyn Fn(&Job) -> Result<(), Problem>,
+    /// Folders in which the files have to lie that are opened; None for any place.
+    pub within: Option<&'a [PathBuf]>,
 }
 
 /// Runs a job of an index from where it was, and makes what it loaded visible. What comes of
@@ -146,11 +149,14 @@ fn load(
     let first = usize::try_from(at.place.input).unwrap_or(usize::MAX);
     let left = job.inputs.get(first..).unwrap_or_default();
     (running.permitted)(job)?;
-    unchanged(left)?;
-    check_inputs(index, left, &job.options.source)?;
+    let source = SourceOptions {
+        within: running.within.map(<[PathBuf]>::to_vec),
+        ..job.options.source.clone()
+    };
+    check_inputs(index, left, &source, &running.control.stop)?;
     let mut rejects = RejectsFile::open(&job.rejects, at.rejects_bytes)?;
     let most = job.options.max_rejects.as_ref();
-    let rows = InputRows::new(index, &job.inputs, &job.options.source, at.place, progress);
+    let rows = InputRows::new(index, &job.inputs, &source, at.place, progress);
     let (mut seen, mut rejected) = (at.summary.rows, at.summary.rejected);
     let too_many = |rejected: u64, rows: u64, ended: bool| match most {
         Some(most) if most.is_passed(rejected, rows, ended) => Err(Problem::new(
@@ -252,28 +258,4 @@ impl Clock {
     fn time(&self) -> Duration {
         self.before + self.started.elapsed()
     }
-}
-
-/// Whether the inputs are as they were when the job was made.
-fn unchanged(inputs: &[Input]) -> Result<()> {
-    for input in inputs {
-        let now = look_again(input)?;
-        if now != *input {
-            return Err(Problem::new(
-                Code::InvalidFile,
-                format!(
-                    "{}: the file was changed since the job was made",
-                    input.location()
-                ),
-            )
-            .found(format!(
-                "{} bytes now, {} then, or another time of change",
-                now.bytes(),
-                input.bytes()
-            ))
-            .expected("the file as it was, or a new job; what is loaded is not loaded twice")
-            .into());
-        }
-    }
-    Ok(())
 }

@@ -548,6 +548,7 @@ proptest! {
                         still: &|| true,
                         progress: &|_| {},
                         permitted: &|_| Ok(()),
+                        within: None,
                     };
                     let report = jobs::run(&index, &job.id, running).unwrap();
                     // Whether it comes to the row that is rejected depends on what was before.
