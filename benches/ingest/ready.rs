@@ -64,6 +64,7 @@ pub fn run(folder: &Path, documents: usize) -> Result<Value> {
         still: &|| true,
         progress: &|_| {},
         permitted: &|_| Ok(()),
+        within: None,
     };
     let watch = Watch::start()?;
     let before = Usage::own()?;

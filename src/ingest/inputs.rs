@@ -220,7 +220,9 @@ fn local(name: &str, format: Option<Format>) -> Result<Vec<Input>> {
 /// # Errors
 /// `invalid_configuration` for one that is no file's.
 pub(crate) fn path_of(name: &str) -> Result<Option<String>> {
-    let is_file = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("file:"));
+    let is_file = name
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("file:"));
     if !is_file {
         return Ok(None);
     }

@@ -144,7 +144,10 @@ impl Ranges {
         match &self.shared.from {
             From::File(file) => {
                 let metadata = file.metadata().map_err(|error| self.cannot(error))?;
-                Ok(Fingerprint::of_file(&self.name().to_string_lossy(), &metadata))
+                Ok(Fingerprint::of_file(
+                    &self.name().to_string_lossy(),
+                    &metadata,
+                ))
             }
             From::Object { object, .. } => Ok(object.fingerprint()),
         }
@@ -300,7 +303,12 @@ fn fetch(object: &Object, windows: &mut [Window], range: Range<u64>) -> Result<B
         true => Bytes::new(),
         false => fetched,
     };
-    while windows.iter().map(|window| window.held.len() as u64).sum::<u64>() > WINDOWS {
+    while windows
+        .iter()
+        .map(|window| window.held.len() as u64)
+        .sum::<u64>()
+        > WINDOWS
+    {
         let held = windows.iter_mut().filter(|window| !window.held.is_empty());
         match held.min_by_key(|window| window.used) {
             Some(oldest) => oldest.held = Bytes::new(),

@@ -111,7 +111,9 @@ impl About {
         About {
             kind: message.header_type(),
             rows: rows_of(message),
-            dictionary: message.header_as_dictionary_batch().map(|dictionary| dictionary.id()),
+            dictionary: message
+                .header_as_dictionary_batch()
+                .map(|dictionary| dictionary.id()),
             body: message.bodyLength(),
         }
     }
@@ -454,10 +456,12 @@ impl Messages {
                 Err(about.broken(found))
             }
             Ok(_) => Ok(Some(message)),
-            Err(found) => Err(match guard(|| message.parse().map(|header| About::of(&header))) {
-                Ok(about) => about.broken(found),
-                Err(_) => Broken::Message { rows: 0, found },
-            }),
+            Err(found) => Err(
+                match guard(|| message.parse().map(|header| About::of(&header))) {
+                    Ok(about) => about.broken(found),
+                    Err(_) => Broken::Message { rows: 0, found },
+                },
+            ),
         }
     }
 

@@ -8,9 +8,9 @@ use serde_json::{Map, Value as Json};
 use super::lines::{Line, Lines, START_BYTES};
 use super::{Item, Items, Reader};
 use crate::error::{Code, Error, Problem};
+use crate::ingest::Text;
 use crate::ingest::source::Kept;
 use crate::ingest::text::stream_error;
-use crate::ingest::Text;
 
 /// A `.json` file, whose shape its first bytes tell: an array if the first is `[`,
 /// lines if the first line is a JSON value by itself, otherwise values one after the

@@ -11,8 +11,8 @@
 //! headers state. Then it is read with fewer rows, see above.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::convert::Infallible;
+use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, FieldRef, Schema};
+use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
@@ -28,7 +29,6 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{LogicalType, Type as Physical};
 use parquet::errors::ParquetError;
-use parking_lot::Mutex;
 use parquet::file::metadata::{
     FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
@@ -235,7 +235,8 @@ impl ParquetRows {
             Way::Rows => (as_bytes(&self.arrow)?, 1),
         };
         let columns = self.parts();
-        self.ranges.expect(columns.iter().map(|(part, _)| part.clone()).collect());
+        self.ranges
+            .expect(columns.iter().map(|(part, _)| part.clone()).collect());
         let pages = self.pages.of(columns);
         // Of machine size wherever there is memory for a row group.
         let offset = usize::try_from(self.decoded).unwrap_or(usize::MAX);
@@ -642,7 +643,10 @@ impl Pages {
         let column = columns.iter().find(|column| column.part.contains(&start));
         let end = column.map_or(self.ranges.total(), |column| column.part.end);
         drop(columns);
-        let length = end.min(self.ranges.total()).saturating_sub(start).min(MAX_PAGE_HEADER);
+        let length = end
+            .min(self.ranges.total())
+            .saturating_sub(start)
+            .min(MAX_PAGE_HEADER);
         // Of machine size: see above.
         let bytes = self.ranges.get_bytes(start, length as usize)?;
         footer::page(&bytes).map_err(|found| ParquetError::General(found.into()))

@@ -184,7 +184,11 @@ impl Iterator for PartRows {
             let mut row = self.source.next()?;
             if let Ok(row) = &mut row {
                 // Of rows that cannot be read together each part tells of its own.
-                let before = self.range.start.saturating_sub(row.number - 1).min(row.rows - 1);
+                let before = self
+                    .range
+                    .start
+                    .saturating_sub(row.number - 1)
+                    .min(row.rows - 1);
                 row.number += before;
                 row.position.row += before;
                 row.rows -= before;
