@@ -160,6 +160,23 @@ mod tests {
         ] {
             assert!(!may(&name), "{name}");
         }
+        // A file's URL is its path, in whatever case it is written, here and there.
+        let url = |path: &Path, scheme: &str| format!("{scheme}://{}", path.display());
+        let by_url = Sources::new(&[url(&open, "File")]);
+        for scheme in ["file", "FILE"] {
+            let sources = [&sources, &by_url];
+            let may = |path: PathBuf| sources.map(|s| s.check_name(&url(&path, scheme)).is_ok());
+            assert_eq!(may(open.join("a.jsonl")), [true; 2]);
+            assert_eq!(may(closed.join("a.jsonl")), [false; 2]);
+            assert_eq!(may(open.join("%2e%2e/closed/a.jsonl")), [false; 2]);
+            let link = url(&open.join("link.jsonl"), scheme);
+            let listed = crate::ingest::resolve(&[link], None).unwrap();
+            assert!(
+                sources
+                    .iter()
+                    .all(|sources| sources.check(&listed[0]).is_err())
+            );
+        }
         let input = |path: PathBuf| Input::file(&path).unwrap();
         assert!(sources.check(&input(open.join("a.jsonl"))).is_ok());
         assert!(sources.check(&input(open.join("link.jsonl"))).is_err());
