@@ -16,14 +16,16 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Set
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -131,6 +133,11 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def units_begun(log: Path) -> Set[str]:
+    """The units that an executor says it began."""
+    return set(re.findall(r"\] (\S+ -> \S+\.parquet)$", log.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
 def ballista_once(who: str, work: Work, engine: Path, out: Path, shards: Path) -> None:
     """Runs a manifest on a scheduler and two executors, one of which is killed in the middle."""
     logs = work.folder / f"logs-{who.replace(' ', '-')}"
@@ -167,11 +174,15 @@ def ballista_once(who: str, work: Work, engine: Path, out: Path, shards: Path) -
         if client.returncode != 0:
             raise SetupError(f"{who}: the client ended with {client.returncode}: {(logs / 'answers.err').read_text()}")
         outcomes = [json.loads(line) for line in answers.splitlines()]
+        begun, by_the_other = (units_begun(logs / f"executor-{number}.err") for number in (first, second))
+        if not begun & by_the_other:
+            raise SetupError(f"{who}: the killed executor had no unit under way, so nothing was shown")
         workers = sorted({outcome["executor"] for outcome in outcomes})
         say(
             who,
             f"killed an executor when {there} shards were there; {len(outcomes)} units done "
-            f"{time.monotonic() - killed:.0f} s later by {', '.join(workers)}",
+            f"{time.monotonic() - killed:.0f} s later by {', '.join(workers)}, "
+            f"{len(begun & by_the_other)} of them begun again",
         )
     finally:
         for process in running:
@@ -227,6 +238,8 @@ def ray(binary: Path) -> None:
         work.plan(shared, str(SAMPLE))
         command = [str(python), str(RAY / "encode.py"), str(shared / "manifest.jsonl")]
         client = start([*command, "--gleaner", str(binary), "--workers", "2"], work, folder / "answers")
+        too_long = threading.Timer(PATIENCE, kill, [client])
+        too_long.start()
         try:
             outcomes = []
             killed = None
@@ -243,6 +256,7 @@ def ray(binary: Path) -> None:
             if client.wait() != 0:
                 raise SetupError(f"ray: ended with {client.returncode}: {(folder / 'answers.err').read_text()}")
         finally:
+            too_long.cancel()
             kill(client)
         if killed is None:
             raise SetupError("ray: one worker did everything, so none was killed in the middle")

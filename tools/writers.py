@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=Path, required=True)
     options = parser.parse_args(arguments)
-    python = ensure_environment("writers", cache_folder() / "writers-venv", TESTS / "requirements.txt")
+    python = ensure_environment("writers", cache_folder(os.environ) / "writers-venv", TESTS / "requirements.txt")
     with tempfile.TemporaryDirectory(prefix="gleaner-writers-") as temporary:
         folder = Path(temporary)
         files = folder / "files"

@@ -139,9 +139,10 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let runner = program(&folder);
         let run = |source: &str| one(&runner, source, "t", "d");
+        let answer: Json = serde_json::from_str(&run("good").unwrap()).unwrap();
         assert_eq!(
-            run("good").unwrap(),
-            r#"{"state":"encoded","executor":"e1"}"#
+            answer,
+            serde_json::json!({"state": "encoded", "executor": "e1"})
         );
         for source in ["again", "dead"] {
             assert!(

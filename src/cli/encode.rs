@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
 use crate::ingest::{
     Part, PlanOptions, Progress, Reporter, RunSummary, ShardEncoder, ShardState, ShardSummary,
-    Show, Unit, read_definition, read_plan, run_units, write_plan,
+    Show, Unit, read_definition, read_options, read_plan, run_units, write_plan,
 };
 
 /// Read rows of a source, encode them and write them to a Parquet file, which ingest loads
@@ -75,8 +75,12 @@ impl Encode {
                 );
             }
         };
-        let definition = definition(context, self.definition.or(beside), self.index.as_deref())?;
-        let options = self.reading.options(&context.config)?;
+        let place = self.definition.or(beside);
+        let mut options = self.reading.options(&context.config)?;
+        if let (Some(place), None) = (&place, &self.index) {
+            options = read_options(place, options)?;
+        }
+        let definition = definition(context, place, self.index.as_deref())?;
         let encoder = ShardEncoder::new(definition, options, &context.config)?;
         let progress = Arc::new(Progress::new());
         let show = match self.quiet {

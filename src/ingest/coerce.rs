@@ -6,7 +6,9 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::Format;
 use crate::document::{FieldType, Fields};
+use crate::index::Definition;
 
 /// Separates the values of a field that holds a list: `red|green`.
 const SEPARATOR: char = '|';
@@ -49,6 +51,19 @@ pub fn coerce_vector(field: &str, row: &mut Map<String, Json>) {
         && let Ok(list @ Json::Array(_)) = serde_json::from_str(text)
     {
         *value = list;
+    }
+}
+
+/// Reads the strings of a row as [`coerce`] and [`coerce_vector`] do, where its format knows
+/// nothing but strings.
+pub(super) fn coerce_row(format: Format, definition: &Definition, json: &mut Json) {
+    let (false, Json::Object(row)) = (format.is_typed(), json) else {
+        return;
+    };
+    coerce(&definition.fields, row);
+    let embedding = definition.embedding.as_ref();
+    if let Some(field) = embedding.and_then(|embedding| embedding.vector_field.as_deref()) {
+        coerce_vector(field, row);
     }
 }
 

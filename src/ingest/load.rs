@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
+use super::coerce::coerce_row;
 use super::shards::check_shard;
 use super::source::Step;
 use super::{
     Incoming, Input, Operation, Original, Position, Progress, Reject, Rejects, Source,
-    SourceOptions, coerce, coerce_vector, load_rows,
+    SourceOptions, load_rows,
 };
 use crate::config::Ingest;
 use crate::document::read_id;
@@ -270,13 +270,8 @@ impl<'a> InputRows<'a> {
             }
             Err(error) => return Some(Err(error)),
         };
-        if let (false, Ok(Json::Object(object))) = (source.format().is_typed(), &mut row.json) {
-            let definition = self.index.definition();
-            coerce(&definition.fields, object);
-            let embedding = definition.embedding.as_ref();
-            if let Some(field) = embedding.and_then(|e| e.vector_field.as_deref()) {
-                coerce_vector(field, object);
-            }
+        if let Ok(json) = &mut row.json {
+            coerce_row(source.format(), self.index.definition(), json);
         }
         self.at.position = row.next();
         // Each row that cannot be read is counted, whatever tells of it.

@@ -54,7 +54,7 @@ pub use rejects::{Reject, Rejects};
 pub(crate) use rejects::{lines_of, settle};
 pub use shards::{
     Part, PlanOptions, PlanSummary, RunSummary, Shard, ShardEncoder, ShardState, ShardSummary,
-    Stamp, Unit, UnitFailure, read_definition, read_plan, run_units, write_plan,
+    Stamp, Unit, UnitFailure, read_definition, read_options, read_plan, run_units, write_plan,
 };
 pub use source::{
     DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_ROW_BYTES, Original, Row, Source, SourceOptions,

@@ -613,6 +613,11 @@ impl Updates {
     fn see(&mut self, id: &str, what: UnderWay) {
         if let Some(under_way) = &mut self.under_way {
             under_way.insert(id.to_string(), what);
+            // Rows that are no updates would let it grow without end: the next update waits
+            // until nothing is on its way, and it begins anew.
+            if under_way.len() >= Updates::MOST || self.bytes >= Updates::MOST_BYTES {
+                self.under_way = None;
+            }
         }
     }
 }
@@ -630,5 +635,29 @@ impl<M> Outlet<'_, M> {
         let number = self.sent;
         self.sent += 1;
         self.budget.take(batch.bytes) && self.to_encode.send((number, batch)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_for_updates_stays_bounded() {
+        let mut updates = Updates::default();
+        assert!(updates.must_wait_for("a"));
+        updates.begin();
+        for row in 0..3 * Updates::MOST {
+            assert_eq!(updates.must_wait_for("another"), row >= Updates::MOST);
+            updates.see(&row.to_string(), UnderWay::Written);
+            assert!(
+                updates
+                    .under_way
+                    .as_ref()
+                    .is_none_or(|noted| noted.len() <= Updates::MOST)
+            );
+        }
+        updates.begin();
+        assert!(!updates.must_wait_for("another"));
     }
 }

@@ -11,10 +11,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::coerce::coerce_row;
 use super::mapping::{FieldSource, Names, ReadAs};
-use super::{
-    Input, Mapping, Operation, Position, Row, Source, SourceOptions, coerce, coerce_vector,
-};
+use super::{Format, Input, Mapping, Operation, Position, Row, Source, SourceOptions};
 use crate::document::{FieldType, UnknownFields};
 use crate::error::{Error, Problem, Result};
 use crate::index::{Definition, Index};
@@ -105,8 +104,10 @@ pub fn propose(index: &Index, input: &Input, options: &SourceOptions) -> Result<
         ..options.clone()
     };
     let mut preview = Vec::new();
-    for row in Source::open_at(input, &options, Position::default())?.take(SHOWN) {
-        preview.push(shown(index, row?)?);
+    let source = Source::open_at(input, &options, Position::default())?;
+    let format = source.format();
+    for row in source.take(SHOWN) {
+        preview.push(shown(index, format, row?)?);
     }
     Ok(Proposal {
         file: input.location().to_string(),
@@ -119,16 +120,11 @@ pub fn propose(index: &Index, input: &Input, options: &SourceOptions) -> Result<
 }
 
 /// A row, checked as a load checks it.
-fn shown(index: &Index, row: Row) -> Result<Preview> {
+fn shown(index: &Index, format: Format, row: Row) -> Result<Preview> {
     let definition = index.definition();
     let (number, operation) = (row.number, row.operation);
     let outcome = row.json.map_err(Error::from).and_then(|mut json| {
-        if let Json::Object(object) = &mut json {
-            coerce(&definition.fields, object);
-            if let Some(field) = vector_field(definition) {
-                coerce_vector(field, object);
-            }
-        }
+        coerce_row(format, definition, &mut json);
         match operation {
             Operation::Upsert => index.prepare(json.clone()).map(|_| json),
             Operation::Update | Operation::Delete => Ok(json),

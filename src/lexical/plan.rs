@@ -90,6 +90,14 @@ struct Group<'a> {
     fields: Vec<(&'a str, &'a Column, f32)>,
 }
 
+impl Group<'_> {
+    /// The smallest weight of its fields.
+    fn least(&self) -> f32 {
+        let weights = self.fields.iter().map(|(_, _, weight)| *weight);
+        weights.fold(f32::INFINITY, f32::min)
+    }
+}
+
 /// Plans queries against a view.
 pub(super) struct Planner<'a> {
     view: &'a View,
@@ -183,11 +191,21 @@ impl<'a> Planner<'a> {
     /// word in some of the fields). None if nothing of it is left after analysis.
     fn clause(&mut self, clause: &'a Clause, required: bool) -> Result<Option<(Node, bool)>> {
         let groups = self.groups(clause);
+        let least = groups
+            .iter()
+            .map(Group::least)
+            .fold(f32::INFINITY, f32::min);
         let mut nodes = Vec::new();
         let mut optional = false;
         for group in &groups {
             let whole = required || clause.occur == Occur::Not;
-            match self.expression(group, &clause.expression, clause.boost, whole, clause.occur)? {
+            // Fields of one analysis count as one text, by their weights among themselves; what
+            // they weigh beside fields of other analyses is left for the score.
+            let boost = match self.query.scoring.combine {
+                Combine::Combined => clause.boost * (group.least() / least),
+                Combine::Sum | Combine::Best => clause.boost,
+            };
+            match self.expression(group, &clause.expression, boost, whole, clause.occur)? {
                 Some(node) => nodes.push(node),
                 None => optional = true,
             }

@@ -387,6 +387,128 @@ fn parts_are_rows_or_row_groups_and_failures_say_whether_to_try_again() {
 }
 
 #[test]
+fn units_are_read_as_they_were_planned_wherever_they_run() {
+    let work = Work::new();
+    let renamed = rows().join("\n").replace("\"title\"", "\"headline\"");
+    work.place.write("papers.txt", renamed);
+    let plan = |flags: &[&str]| {
+        let args = [
+            "manifest",
+            "papers.txt",
+            "--definition",
+            "papers.toml",
+            "--out",
+            "out",
+        ];
+        work.place.ok(&[&args[..], flags].concat());
+    };
+    plan(&[
+        "--format",
+        "jsonl",
+        "--map",
+        "headline=title",
+        "--where",
+        "year >= 1960",
+    ]);
+    // An engine knows a source, a target and a definition.
+    let unit = |target: &str, more: &[&str]| {
+        let args = [
+            "encode",
+            "papers.txt",
+            target,
+            "--definition",
+            "out/definition.toml",
+        ];
+        work.place
+            .run(&[&args[..], &["--quiet", "--json"], more].concat())
+    };
+    let encoded = |said: Said| -> Value {
+        assert_eq!(said.status, Some(0), "{said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    };
+    let all = work.encode();
+    let one = encoded(unit("one.parquet", &[]));
+    assert_eq!(all["documents"], one["documents"]);
+    assert!(one["documents"].as_u64().unwrap() > 30, "{one}");
+    assert!(one["passages"].as_u64().unwrap() > 30, "{one}");
+    // Saying the same again is no contradiction, saying something else is.
+    let same = [
+        "--format",
+        "jsonl",
+        "--map",
+        "headline=title",
+        "--where",
+        "year >= 1960",
+    ];
+    assert_eq!(encoded(unit("one.parquet", &same))["state"], "skipped");
+    let other = unit("one.parquet", &["--map", "headline=tags"]);
+    assert_eq!(other.status, Some(1), "{other:?}");
+    assert!(other.err.contains("definition.reading.json"), "{other:?}");
+    // A plan without flags takes the place of one with them.
+    std::fs::rename(
+        work.place.path("papers.jsonl"),
+        work.place.path("papers.txt"),
+    )
+    .unwrap();
+    plan(&["--format", "jsonl"]);
+    assert!(encoded(unit("one.parquet", &[]))["documents"].as_u64() > one["documents"].as_u64());
+}
+
+/// A Parquet file whose schema is so many levels deep.
+fn deep(levels: u32) -> Vec<u8> {
+    let varint = |mut n: u32| {
+        let mut bytes = Vec::new();
+        while n > 0x7f {
+            bytes.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        bytes.push(n as u8);
+        bytes
+    };
+    // FileMetaData in Thrift's compact protocol: version 1, then the list of the schema.
+    let mut footer = vec![0x15, 0x02, 0x19, 0xfc];
+    footer.extend(varint(levels));
+    for _ in 0..levels {
+        // name "a", num_children 1.
+        footer.extend([0x48, 1, b'a', 0x15, 0x02, 0x00]);
+    }
+    // num_rows 0, no row groups.
+    footer.extend([0x16, 0x00, 0x19, 0x0c, 0x00]);
+    let length = (footer.len() as u32).to_le_bytes();
+    [b"PAR1", &footer[..], &length, b"PAR1"].concat()
+}
+
+#[test]
+fn a_hostile_footer_is_refused_for_good() {
+    let work = Work::new();
+    work.place.write("deep.parquet", deep(200_000));
+    let definition = ["--definition", "papers.toml"];
+    let run = |args: &[&str]| work.place.run(&[args, &definition[..]].concat());
+    let refused = |said: Said| {
+        assert_eq!(said.status, Some(1), "{said:?}");
+        assert!(said.err.contains("the footer is damaged"), "{said:?}");
+    };
+    refused(run(&["encode", "deep.parquet#rows=3..9", "one.parquet"]));
+    refused(run(&[
+        "encode",
+        "deep.parquet#row_groups=0..1",
+        "one.parquet",
+    ]));
+    refused(run(&[
+        "manifest",
+        "deep.parquet",
+        "--out",
+        "out",
+        "--rows-per-unit",
+        "5",
+    ]));
+    // As a target it is no shard, and becomes one.
+    let said = run(&["encode", "papers.jsonl", "deep.parquet", "--quiet"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert!(said.out.contains("encoded"), "{said:?}");
+}
+
+#[test]
 fn sources_and_shards_may_be_objects() {
     let work = Work::new();
     let s3 = S3::start("lake");

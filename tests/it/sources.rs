@@ -757,6 +757,12 @@ fn a_dry_run_proposes_and_shows() {
         proposal["preview"][1]["problem"]["field"], "stars",
         "{proposal}"
     );
+    // Where values have types, a string is no number: the load says so, and so does this.
+    let typed = r#"{"item_id": "i1", "Title": "A lamp", "rating": "4"}"#;
+    place.write("typed.jsonl", typed);
+    let flags = ["--dry-run", "--mapping", "m.toml"];
+    let proposal = place.json(&[&["ingest", "shop", "typed.jsonl"], &flags[..]].concat());
+    assert_eq!(proposal["preview"][0]["problem"]["field"], "stars");
     let said = place.ok(&["ingest", "shop", "items.csv", "--dry-run"]).out;
     assert!(
         said.contains("item_id  -> sku") && said.contains("row 2: {"),

@@ -642,6 +642,49 @@ fn skipping_documents_changes_no_hit() {
 }
 
 #[test]
+fn weights_count_between_fields_of_different_analyses_too() {
+    let fields = |title: f32, body: f32, language: Language| {
+        let mut fields = fields();
+        fields["title"].weight = title;
+        fields["body"].weight = body;
+        fields["body"].analysis.language = language;
+        fields
+    };
+    for language in [Language::English, Language::German] {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = fields(1.0, 1.0, language);
+        let index = WordIndex::open_or_rebuild(dir.path(), &plain, &options()).unwrap();
+        let texts = [("alpha", "beta"), ("beta", "alpha")];
+        for (i, (title, body)) in texts.into_iter().enumerate() {
+            let json = json!({"id": i, "title": title, "body": body});
+            let document = validate(&plain, "id", UnknownFields::Reject, 1 << 20, json).unwrap();
+            index.add(i as u32, &document).unwrap();
+        }
+        index.commit(1).unwrap();
+        let reader = index.reader().unwrap();
+        for combine in [Combine::Combined, Combine::Sum, Combine::Best] {
+            for (title, body, first) in [(4.0, 1.0, 0), (1.0, 4.0, 1)] {
+                let options = QueryOptions {
+                    scoring: Scoring {
+                        combine,
+                        ..Scoring::default()
+                    },
+                    ..QueryOptions::default()
+                };
+                let fields = fields(title, body, language);
+                let query = WordQuery::parse("alpha", &fields, &options).unwrap();
+                let hits = reader.search(&query, 10, None).unwrap().hits;
+                let said = format!("{language:?} {combine:?} {title} {body}: {hits:?}");
+                assert_eq!(hits[0].ordinal, first, "{said}");
+                assert!(hits[0].score > 1.2 * hits[1].score, "{said}");
+                let top = reader.top(&query, 10, None).unwrap();
+                assert_eq!(top, hits, "{said}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_query_of_endless_words_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let reader = index_of(dir.path(), &["word"]);

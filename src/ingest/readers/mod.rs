@@ -22,7 +22,7 @@ pub(super) use cell::date as date_json;
 pub(super) use columns::text as columns_text;
 pub(super) use delimited::{open as delimited, text as delimited_text};
 pub(super) use json::{lines as json_lines, open as json};
-pub(super) use parquet::ParquetRows;
+pub(super) use parquet::{ParquetRows, footer_of};
 
 /// A row before it is numbered.
 pub(super) struct Item {

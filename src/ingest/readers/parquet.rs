@@ -101,21 +101,8 @@ impl ParquetRows {
         limit: usize,
     ) -> Result<Self, Error> {
         let path = ranges.name();
-        let bytes = footer_bytes(&ranges)?;
-        footer::check(&bytes).map_err(|found| {
-            invalid(path, "the footer is damaged")
-                .found(found)
-                .expected("a Parquet footer")
-        })?;
-        let damaged = |found: String| -> Error {
-            invalid(path, "the footer cannot be decoded")
-                .found(found)
-                .expected("a Parquet footer")
-                .into()
-        };
-        let metadata = guard(|| ParquetMetaDataReader::decode_metadata(&bytes)).map_err(damaged)?;
-        drop(bytes);
-        let metadata = Arc::new(metadata);
+        let metadata = Arc::new(footer_of(&ranges)?);
+        let damaged = |found| undecodable(path, found);
         let load = |skip_arrow: bool| {
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(skip_arrow);
             guard(|| ArrowReaderMetadata::try_new(Arc::clone(&metadata), options))
@@ -711,6 +698,29 @@ impl ChunkReader for Pages {
 
 fn invalid(path: &Path, message: &str) -> Problem {
     Problem::new(Code::InvalidFile, format!("{}: {message}", path.display()))
+}
+
+/// The footer of a Parquet file.
+///
+/// # Errors
+/// `invalid_file` for one that no decoder may be given, or that it refuses; operator errors of
+/// the disk and the store.
+pub(in crate::ingest) fn footer_of(ranges: &Ranges) -> Result<ParquetMetaData, Error> {
+    let bytes = footer_bytes(ranges)?;
+    footer::check(&bytes).map_err(|found| {
+        invalid(ranges.name(), "the footer is damaged")
+            .found(found)
+            .expected("a Parquet footer")
+    })?;
+    guard(|| ParquetMetaDataReader::decode_metadata(&bytes))
+        .map_err(|found| undecodable(ranges.name(), found))
+}
+
+fn undecodable(path: &Path, found: String) -> Error {
+    invalid(path, "the footer cannot be decoded")
+        .found(found)
+        .expected("a Parquet footer")
+        .into()
 }
 
 /// The encoded footer, after a look at the magic numbers around the file.

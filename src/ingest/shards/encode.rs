@@ -1,11 +1,9 @@
 //! Running a unit: whether its shard is there, and making it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use parquet::file::metadata::ParquetMetaDataReader;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -17,6 +15,7 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Definition, Index, Settings};
 use crate::ingest::export::FORMAT;
 use crate::ingest::ranges::Ranges;
+use crate::ingest::readers::footer_of;
 use crate::ingest::{Format, Input, Position, Progress, Row, Source, SourceOptions, resolve};
 use crate::objects;
 
@@ -269,21 +268,7 @@ fn input_of(source: &str, format: Option<Format>) -> Result<Input> {
 
 /// Rows of each row group of a Parquet file.
 pub(super) fn row_groups(input: &Input) -> Result<Vec<u64>> {
-    let ranges = Ranges::open(Path::new(input.location()))?;
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        ParquetMetaDataReader::new().parse_and_finish(&ranges)
-    }));
-    if let Some(error) = ranges.trouble() {
-        return Err(error);
-    }
-    let Ok(Ok(metadata)) = read else {
-        return Err(Problem::new(
-            Code::InvalidFile,
-            format!("{}: the footer cannot be decoded", input.location()),
-        )
-        .expected("a Parquet file")
-        .into());
-    };
+    let metadata = footer_of(&Ranges::open(Path::new(input.location()))?)?;
     let groups = metadata.row_groups().iter();
     Ok(groups
         .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))

@@ -22,7 +22,7 @@ mod stages;
 mod unit;
 
 pub use encode::{ShardEncoder, ShardState, ShardSummary};
-pub use plan::{PlanOptions, PlanSummary, read_definition, read_plan, write_plan};
+pub use plan::{PlanOptions, PlanSummary, read_definition, read_options, read_plan, write_plan};
 pub use run::{RunSummary, UnitFailure, run_units};
 pub use unit::{Part, Shard, Stamp, Unit};
 

@@ -1,21 +1,18 @@
 //! Where shards and what belongs to them lie: files, and objects of a store.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use object_store::{GetOptions, GetRange, ObjectStoreExt};
-use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use object_store::ObjectStoreExt;
+use parquet::file::metadata::ParquetMetaData;
 
 use super::Stamp;
 use crate::error::{Code, Error, Problem, Result};
 use crate::ingest::Manifest;
 use crate::ingest::export::{manifest_in, write_whole};
+use crate::ingest::ranges::Ranges;
+use crate::ingest::readers::footer_of;
 use crate::objects::{self, Objects};
-
-/// Bytes of the end of an object that are asked for first: most footers are shorter.
-const TAIL: u64 = 256 << 10;
 
 /// A file, or an object by its URL.
 pub(super) enum Place {
@@ -88,37 +85,18 @@ impl Place {
     /// What the footer of a file of Parquet here says; none where nothing is here, or no such
     /// file.
     pub(super) fn metadata(&self) -> Result<Option<ParquetMetaData>> {
-        let Some(stamp) = self.stamp()? else {
+        if self.stamp()?.is_none() {
             return Ok(None);
+        }
+        let ranges = match self {
+            Place::File(path) => Ranges::open(path),
+            Place::Object(objects) => Ranges::open(Path::new(objects.url())),
         };
-        let read = catch_unwind(AssertUnwindSafe(|| self.footer(&stamp)));
-        // What a damaged footer makes the decoder do.
-        read.unwrap_or(Ok(None))
-    }
-
-    fn footer(&self, stamp: &Stamp) -> Result<Option<ParquetMetaData>> {
-        let objects = match self {
-            Place::File(path) => {
-                let file = File::open(path).map_err(|e| {
-                    Error::operator_from(format!("cannot read {}", path.display()), e)
-                })?;
-                return Ok(ParquetMetaDataReader::new().parse_and_finish(&file).ok());
-            }
-            Place::Object(objects) => objects,
-        };
-        let mut reader = ParquetMetaDataReader::new();
-        let mut tail = TAIL.min(stamp.bytes);
-        loop {
-            let bytes = range(objects, stamp.bytes - tail..stamp.bytes)?;
-            match reader.try_parse_sized(&bytes, stamp.bytes) {
-                Ok(()) => return Ok(reader.finish().ok()),
-                Err(ParquetError::NeedMoreData(more))
-                    if more as u64 > tail && more as u64 <= stamp.bytes =>
-                {
-                    tail = more as u64;
-                }
-                Err(_) => return Ok(None),
-            }
+        match ranges.and_then(|ranges| footer_of(&ranges)) {
+            Ok(metadata) => Ok(Some(metadata)),
+            // Whatever it is, it is no shard.
+            Err(Error::User(_)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -179,25 +157,6 @@ impl Place {
             Place::Object(objects) => objects::wait(objects.get("")),
         }
     }
-}
-
-/// The bytes of a range of an object; fewer where it is shorter.
-fn range(
-    objects: &Objects,
-    range: std::ops::Range<u64>,
-) -> Result<impl AsRef<[u8]> + parquet::file::reader::ChunkReader + std::ops::Deref<Target = [u8]>>
-{
-    objects::wait(async {
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range)),
-            ..GetOptions::default()
-        };
-        let read = async {
-            let found = objects.store().get_opts(&objects.path(""), options).await?;
-            found.bytes().await
-        };
-        read.await.map_err(|e| cannot("read", objects, e))
-    })
 }
 
 fn cannot(what: &str, objects: &Objects, error: object_store::Error) -> Error {

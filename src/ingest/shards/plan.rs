@@ -7,11 +7,13 @@
 //!                            a header, and source, target and definition
 //! SHARDS/part-000000.parquet the shards, in OUT unless said otherwise
 //! SHARDS/definition.toml     again, where whoever reaches the shards finds it
+//! .../definition.reading.json beside both: the format and the mapping, where there are any
 //! ```
 //!
 //! Targets are numbered in the order of the sources, so that their names are in the order in
 //! which they are to be loaded.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -27,6 +29,8 @@ use crate::objects;
 
 const DEFINITION: &str = "definition.toml";
 const MANIFEST: &str = "manifest.jsonl";
+/// What takes the place of a definition's `.toml`.
+const READING: &str = ".reading.json";
 
 /// How sources are cut.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +64,19 @@ struct Line {
     target: String,
 }
 
-/// Cuts sources (files, folders, patterns and URLs, as loads take them) into units and writes their manifest into the folder `out`, for shards in the
-/// folder or below the URL `shards`.
+/// How the rows of units are read, of what [`SourceOptions`] says: what does not belong to the
+/// machine that reads them.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Reading {
+    format: Option<Format>,
+    mapping: Mapping,
+}
+
+/// Cuts sources (files, folders, patterns and URLs, as loads take them) into units and writes
+/// their manifest into the folder `out`, for shards in the folder or below the URL `shards`.
+/// What `options` say of the format and the columns lies beside the definition, where
+/// [`read_options`] finds it: a unit is read so wherever it is run.
 ///
 /// # Errors
 /// `invalid_file` for a source that cannot be read as what it claims to be; `invalid_request`
@@ -141,9 +156,21 @@ pub fn write_plan(
         Place::new(place)?.write(scratch.path(), write).map(drop)
     };
     put(&definition_at, text.as_bytes())?;
+    let reading = Reading {
+        format: options.source.format,
+        mapping: options.source.mapping.clone(),
+    };
+    let json = serde_json::to_vec_pretty(&reading)
+        .map_err(|e| Error::Bug(format!("a mapping does not serialise: {e}")))?;
     let beside = format!("{out}/{DEFINITION}");
-    if beside != definition_at {
-        put(&beside, text.as_bytes())?;
+    for definition in BTreeSet::from([&definition_at, &beside]) {
+        put(definition, text.as_bytes())?;
+        let place = reading_of(definition);
+        match reading == Reading::default() {
+            // Of an earlier plan.
+            true => Place::new(&place)?.remove()?,
+            false => put(&place, &json)?,
+        }
     }
     let mut manifest = Vec::new();
     for (number, unit) in units.iter().enumerate() {
@@ -237,6 +264,53 @@ pub fn read_definition(place: &str) -> Result<Definition> {
         .expected("a definition in TOML")
         .into()),
     }
+}
+
+/// How the units of a plan are read: by what lies beside the definition they are encoded by, or
+/// by `options` where nothing does. Limits are those of `options` always.
+///
+/// # Errors
+/// `invalid_file` where what lies there cannot be read; `invalid_request` where `options` say
+/// something else.
+pub fn read_options(definition: &str, options: SourceOptions) -> Result<SourceOptions> {
+    let place = reading_of(definition);
+    let Some(bytes) = Place::new(&place)?.read()? else {
+        return Ok(options);
+    };
+    let planned: Reading = serde_json::from_slice(&bytes).map_err(|e| {
+        Problem::new(
+            Code::InvalidFile,
+            format!("{place}: this does not say how units are read"),
+        )
+        .found(e)
+        .expected("the file that gleaner manifest wrote")
+    })?;
+    planned.mapping.check()?;
+    let asked = Reading {
+        format: options.format,
+        mapping: options.mapping.clone(),
+    };
+    if asked != Reading::default() && asked != planned {
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "the units were planned to be read in another way",
+        )
+        .field("mapping")
+        .found("flags that differ from those of gleaner manifest")
+        .expected(format!("no such flags: {place} says how units are read"))
+        .into());
+    }
+    Ok(SourceOptions {
+        format: planned.format,
+        mapping: planned.mapping,
+        ..options
+    })
+}
+
+/// Where it lies how the units that are encoded by a definition are read.
+fn reading_of(definition: &str) -> String {
+    let stem = definition.strip_suffix(".toml").unwrap_or(definition);
+    format!("{stem}{READING}")
 }
 
 /// How many rows an input has: by its footer, or by reading it through.

@@ -17,17 +17,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use parking_lot::Mutex;
-use serde_json::Value as Json;
 
 use super::encode::{Content, PartRows, ShardEncoder, rejects_of};
 use super::place::Place;
 use super::{Shard, Stamp, Unit};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Carry, Encoded, Prepared, Stored};
+use crate::ingest::coerce::coerce_row;
 use crate::ingest::export::{FORMAT, Writing};
-use crate::ingest::{
-    Input, Manifest, Operation, Original, Progress, Reject, Rejects, coerce, coerce_vector,
-};
+use crate::ingest::{Input, Manifest, Operation, Original, Progress, Reject, Rejects};
 
 /// Bytes that a batch holds, about, unless a single document is larger.
 const BATCH_BYTES: usize = 16 << 20;
@@ -161,8 +159,8 @@ impl ShardEncoder {
             }
             None => Carry::default(),
         };
-        let typed = rows.source.format().is_typed();
-        let has_groups = rows.source.format().has_groups();
+        let format = rows.source.format();
+        let has_groups = format.has_groups();
         let mut content = Content::default();
         let mut batch = Batch::default();
         let mut counted = 0;
@@ -204,14 +202,7 @@ impl ShardEncoder {
             });
             let prepared = json.map_err(Error::from).and_then(|mut json| {
                 guarded(|| {
-                    if let (false, Json::Object(object)) = (typed, &mut json) {
-                        let definition = self.index.definition();
-                        coerce(&definition.fields, object);
-                        let embedding = definition.embedding.as_ref();
-                        if let Some(field) = embedding.and_then(|e| e.vector_field.as_deref()) {
-                            coerce_vector(field, object);
-                        }
-                    }
+                    coerce_row(format, self.index.definition(), &mut json);
                     let most = self.index.limits().field_bytes;
                     self.index.prepare_carried(json, vectors, carry, most)
                 })
