@@ -79,6 +79,8 @@ pub enum Code {
     SourceNotPermitted,
     /// More rows of a job were rejected than it allows.
     TooManyRejects,
+    /// What a load reads is not what it was when the load was made.
+    InputChanged,
     /// No document of that id.
     DocumentNotFound,
     /// No snapshot of that id.
@@ -150,6 +152,7 @@ impl Code {
             Code::JobState => "job_state",
             Code::SourceNotPermitted => "source_not_permitted",
             Code::TooManyRejects => "too_many_rejects",
+            Code::InputChanged => "input_changed",
             Code::DocumentNotFound => "document_not_found",
             Code::SnapshotNotFound => "snapshot_not_found",
             Code::SnapshotDamaged => "snapshot_damaged",

@@ -65,6 +65,7 @@ pub fn run(folder: &Path, documents: usize) -> Result<Value> {
         progress: &|_| {},
         permitted: &|_| Ok(()),
         rejects: None,
+        within: None,
     };
     let watch = Watch::start()?;
     let before = Usage::own()?;

@@ -142,6 +142,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ReindexNeeded
         | Code::TaskRunning
         | Code::JobState
+        | Code::InputChanged
         | Code::ModelMismatch
         | Code::VersionConflict
         | Code::RequestInProgress

@@ -1,6 +1,7 @@
 //! `gleaner ingest`: files into an index.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use serde::Serialize;
@@ -103,7 +104,8 @@ impl Ingest {
             return context.print(&proposal, proposal_in_words);
         }
         // What is wrong at first sight makes no job.
-        check_inputs(&index, &inputs, Place::default(), &source)?;
+        let begin = Place::default();
+        check_inputs(&index, &inputs, begin, &source, &AtomicBool::new(false))?;
         let twin = unfinished_twin(&index, &self.index, &inputs, &source)?;
         let resumed = twin.is_some();
         let job = match twin {

@@ -159,6 +159,7 @@ pub(super) fn run_here(
         },
         permitted: &|_| Ok(()),
         rejects: None,
+        within: None,
     };
     let mut report = jobs::run(index, id, running)?;
     report.rejects = report.rejects.map(nearby);

@@ -1,4 +1,4 @@
-//! A look at a Parquet footer before it is decoded.
+//! A look at a Parquet footer, and at the headers of pages, before they are decoded.
 //!
 //! The decoder reserves memory by the list lengths that a footer states and recurses
 //! by the nesting it states; either can end the process where an error was due. The
@@ -30,6 +30,52 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// What a page's header states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Page {
+    /// Its length when it is decompressed.
+    pub(super) bytes: u64,
+    /// Values, nulls and those of nested lists included.
+    pub(super) values: u64,
+}
+
+/// Whether bytes begin as the header of a page does: with its type and its lengths, both of them
+/// numbers of 32 bits.
+pub(super) fn begins_a_page(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15, 0 | 2 | 4 | 6, 0x15, ..])
+}
+
+/// Reads the header of a page, which need not be all of `bytes`.
+///
+/// # Errors
+/// What is wrong with it; also where it is not whole.
+pub(super) fn page(bytes: &[u8]) -> Result<Page, &'static str> {
+    let mut walk = Walk { bytes };
+    let mut page = Page::default();
+    let mut last = 0;
+    while let Some((field, kind)) = walk.field(last)? {
+        last = field;
+        match (field, kind) {
+            // PageHeader: 2 is uncompressed_page_size; 5, 7 and 8 are the headers of pages of
+            // data, of a dictionary, and of data in the second version.
+            (2, 4..=6) => page.bytes = walk.count()?,
+            (5 | 7 | 8, STRUCT) => {
+                let mut last = 0;
+                while let Some((field, kind)) = walk.field(last)? {
+                    last = field;
+                    match (field, kind) {
+                        // num_values, in each of them.
+                        (1, 4..=6) => page.values = walk.count()?,
+                        _ => walk.value(kind, MAX_DEPTH)?,
+                    }
+                }
+            }
+            _ => walk.value(kind, MAX_DEPTH)?,
+        }
+    }
+    Ok(page)
 }
 
 const LIST: u8 = 9;
@@ -68,6 +114,12 @@ impl Walk<'_> {
             }
         }
         Err("a footer with a number of more than 64 bits")
+    }
+
+    /// A number that counts something; a negative one is none.
+    fn count(&mut self) -> Result<u64, &'static str> {
+        let count = u64::try_from(zigzag(self.varint()?));
+        count.map_err(|_| "a header with a negative count")
     }
 
     /// The next field of a struct: its id and type; None at the end of the struct.

@@ -1,6 +1,7 @@
 //! What a load reads: files, globs, folders and URLs, as a list in a fixed order.
 
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -31,6 +32,17 @@ pub struct Fingerprint {
     pub etag: Option<String>,
 }
 
+impl Fingerprint {
+    pub(super) fn of_file(name: &str, metadata: &Metadata) -> Fingerprint {
+        Fingerprint {
+            location: name.to_string(),
+            bytes: metadata.len(),
+            modified: metadata.modified().ok().map(DateTime::from),
+            etag: None,
+        }
+    }
+}
+
 /// One file or object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -50,12 +62,7 @@ impl Input {
             invalid(&path.to_string_lossy(), "the name is not UTF-8").expected("a name in UTF-8")
         })?;
         Ok(Input {
-            fingerprint: Fingerprint {
-                location: name.to_string(),
-                bytes: metadata.len(),
-                modified: metadata.modified().ok().map(DateTime::from),
-                etag: None,
-            },
+            fingerprint: Fingerprint::of_file(name, &metadata),
         })
     }
 
@@ -87,17 +94,38 @@ impl Input {
     /// `invalid_file` where it is gone; operator errors of the disk, the network and the store.
     pub fn again(&self) -> Result<Input> {
         match objects::is_url(self.location()) {
-            true => {
-                // What a list did not tell of it, a look at it may.
-                let mut now = Input::object(&Object::open(self.location())?);
-                let then = &self.fingerprint;
-                now.fingerprint.modified =
-                    now.fingerprint.modified.filter(|_| then.modified.is_some());
-                now.fingerprint.etag = now.fingerprint.etag.filter(|_| then.etag.is_some());
-                Ok(now)
-            }
+            true => Ok(Input::object(&Object::open(self.location())?)),
             false => Input::file(Path::new(self.location())),
         }
+    }
+
+    /// Whether it is still what it was.
+    ///
+    /// # Errors
+    /// `input_changed` where `now` is not the same state of it.
+    pub(super) fn check_same(&self, now: &Fingerprint) -> Result<(), Problem> {
+        let then = &self.fingerprint;
+        // What a list did not tell of it, a look at it may.
+        let is_same = now.bytes == then.bytes
+            && (then.etag.is_none() || now.etag == then.etag)
+            && (then.modified.is_none() || now.modified == then.modified);
+        match is_same {
+            true => Ok(()),
+            false => Err(self.changed(format!(
+                "{} bytes now, {} then, or another time of change",
+                now.bytes, then.bytes
+            ))),
+        }
+    }
+
+    /// That it is not any more what it was.
+    pub(super) fn changed(&self, found: String) -> Problem {
+        Problem::new(
+            Code::InputChanged,
+            format!("{}: the file was changed meanwhile", self.location()),
+        )
+        .found(found)
+        .expected("the file as it was, or a new job; what is loaded is not loaded twice")
     }
 
     /// The path or URL, as rejects and messages name it.
@@ -139,8 +167,10 @@ pub fn resolve(names: &[String], format: Option<Format>) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for name in names {
         let found = match objects::is_url(name) {
-            true if name.starts_with("file:") => local(&path_of(name)?, format)?,
-            true => remote(name, format)?,
+            true => match path_of(name)? {
+                Some(path) => local(&path, format)?,
+                None => remote(name, format)?,
+            },
             false => local(name, format)?,
         };
         inputs.extend(found);
@@ -185,14 +215,23 @@ fn local(name: &str, format: Option<Format>) -> Result<Vec<Input>> {
     }
 }
 
-/// The path that a `file://` URL means.
-fn path_of(name: &str) -> Result<String> {
+/// The path that a `file:` URL means, in whatever case it is written; None for other names.
+///
+/// # Errors
+/// `invalid_configuration` for one that is no file's.
+pub(crate) fn path_of(name: &str) -> Result<Option<String>> {
+    let is_file = name
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("file:"));
+    if !is_file {
+        return Ok(None);
+    }
     // A pattern is none of a URL's own characters.
     let path = Url::parse(&name.replace('?', "%3F"))
         .ok()
         .and_then(|url| url.to_file_path().ok())
         .and_then(|path| path.to_str().map(str::to_string));
-    path.ok_or_else(|| {
+    path.map(Some).ok_or_else(|| {
         Problem::new(Code::InvalidConfiguration, "this URL is no file's")
             .field("source")
             .found(name)

@@ -1,20 +1,21 @@
 //! Inputs, one after the other, as rows that an index takes.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::coerce::coerce_row;
 use super::shards::check_shard;
+use super::source::Step;
 use super::{
     Incoming, Input, Operation, Original, Position, Progress, Reject, Rejects, Source,
     SourceOptions, load_rows,
 };
 use crate::config::Ingest;
 use crate::document::read_id;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Carry, Index};
 
 /// Inputs up to which each is opened, until one can be, before anything is loaded: that none can
@@ -39,7 +40,8 @@ pub fn load_files(
     index.check_writable()?;
     let inputs = files.iter().map(|file| Input::file(file));
     let inputs = inputs.collect::<Result<Vec<Input>>>()?;
-    check_inputs(index, &inputs, Place::default(), options)?;
+    let begin = Place::default();
+    check_inputs(index, &inputs, begin, options, &AtomicBool::new(false))?;
     let mut rejects = Rejects::new(rejects);
     let rows = InputRows::new(index, &inputs, options, Place::default(), progress);
     let loaded = load_rows(
@@ -62,12 +64,14 @@ pub fn load_files(
 ///
 /// # Errors
 /// What is wrong with the first, where none can be read; `model_mismatch` or `invalid_file` for
-/// an encoded shard whose vectors the index cannot take.
+/// an encoded shard whose vectors the index cannot take; `input_changed` and
+/// `source_not_permitted` of any.
 pub(crate) fn check_inputs(
     index: &Index,
     inputs: &[Input],
     from: Place,
     options: &SourceOptions,
+    stop: &AtomicBool,
 ) -> Result<()> {
     let mut first = None;
     // What was read before is not asked again whether it can be.
@@ -76,12 +80,18 @@ pub(crate) fn check_inputs(
     let ended = from.input.saturating_add(u64::from(from.position == END));
     let left = usize::try_from(ended).ok().and_then(|n| inputs.get(n..));
     for input in left.unwrap_or_default().iter().take(OPENED_BEFORE) {
+        // Whoever loads them sees it, too.
+        if stop.load(Relaxed) {
+            return Ok(());
+        }
         match Source::open_at(input, options, Position::default()) {
             Ok(source) => {
                 carry_of(index, &source, options)?;
                 any = true;
             }
-            Err(error @ Error::User(_)) => drop(first.get_or_insert(error)),
+            Err(Error::User(problem)) if !ends_a_load(&problem) => {
+                first.get_or_insert(Error::User(problem));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -111,12 +121,9 @@ fn carry_of(index: &Index, source: &Source, options: &SourceOptions) -> Result<C
     })
 }
 
-/// An input as it is now.
-///
-/// # Errors
-/// `invalid_file` where it is gone.
-pub(crate) fn look_again(input: &Input) -> Result<Input> {
-    input.again()
+/// Whether a problem is not of one file, so that it ends a load and is none of its rejects.
+fn ends_a_load(problem: &Problem) -> bool {
+    matches!(problem.code, Code::InputChanged | Code::SourceNotPermitted)
 }
 
 /// Behind everything that can be read of a file which is damaged.
@@ -151,6 +158,18 @@ pub(crate) struct RowOrigin {
 }
 
 impl RowOrigin {
+    /// Of no row, but of those up to a place that nobody wants.
+    fn passed(behind: Place) -> RowOrigin {
+        RowOrigin {
+            behind,
+            number: None,
+            row_group: None,
+            rows: 0,
+            line: None,
+            original: Original::none(),
+        }
+    }
+
     /// The row and what is wrong with it; files below `folder` are named from there.
     pub(crate) fn reject(
         &self,
@@ -222,12 +241,8 @@ impl<'a> InputRows<'a> {
         self.open = None;
         self.at.position = END;
         let origin = RowOrigin {
-            behind: self.at,
-            number: None,
-            row_group: None,
             rows: 1,
-            line: None,
-            original: Original::none(),
+            ..RowOrigin::passed(self.at)
         };
         (origin, Err(problem))
     }
@@ -249,13 +264,17 @@ impl<'a> InputRows<'a> {
             carry,
             counted,
         } = self.open.as_mut()?;
-        let row = source.next()?;
+        let step = source.step()?;
         let read = source.bytes_read();
         let more = read.saturating_sub(*counted);
         self.progress.bytes.fetch_add(more, Relaxed);
         *counted += more;
-        let mut row = match row {
-            Ok(row) => row,
+        let mut row = match step {
+            Ok(Step::Row(row)) => row,
+            Ok(Step::Passed(place)) => {
+                self.at.position = place.unwrap_or(self.at.position);
+                return Some(Ok((RowOrigin::passed(self.at), Ok(Incoming::nothing()))));
+            }
             Err(error) => return Some(Err(error)),
         };
         if let Ok(json) = &mut row.json {
@@ -304,7 +323,9 @@ impl Iterator for InputRows<'_> {
                 if self.at.position != END {
                     match self.open(input) {
                         Ok(open) => self.open = Some(open),
-                        Err(Error::User(problem)) => return Some(Ok(self.damaged(*problem))),
+                        Err(Error::User(problem)) if !ends_a_load(&problem) => {
+                            return Some(Ok(self.damaged(*problem)));
+                        }
                         Err(error) => {
                             self.at.input = u64::MAX;
                             return Some(Err(error));
@@ -313,7 +334,9 @@ impl Iterator for InputRows<'_> {
                 }
             }
             match self.row() {
-                Some(Err(Error::User(problem))) => return Some(Ok(self.damaged(*problem))),
+                Some(Err(Error::User(problem))) if !ends_a_load(&problem) => {
+                    return Some(Ok(self.damaged(*problem)));
+                }
                 Some(Err(error)) => {
                     self.open = None;
                     self.at.input = u64::MAX;

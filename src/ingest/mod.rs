@@ -39,8 +39,9 @@ pub use code::{
 pub use coerce::{coerce, coerce_vector};
 pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
+pub(crate) use inputs::path_of;
 pub use inputs::{Fingerprint, Input, resolve};
-pub(crate) use load::{InputRows, RowOrigin, check_inputs, look_again};
+pub(crate) use load::{InputRows, RowOrigin, check_inputs};
 pub use load::{Place, load_files};
 pub use mapping::{FieldSource, Mapping, Names, ReadAs, RowFilter};
 pub use names::{Items, NameOptions, read_aliases, read_names};

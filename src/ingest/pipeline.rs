@@ -41,6 +41,10 @@ const SHARES: usize = 8;
 /// has decoded.
 const QUEUED_SHARES: usize = 6;
 
+/// Marks of rows that were passed over that a batch waits for: how far a load is, is written
+/// also where no row is wanted.
+const MOST_MARKS: usize = 16;
+
 /// Encoders that take turns.
 const ENCODERS: usize = 2;
 
@@ -62,6 +66,8 @@ enum Content {
     Deletion(String),
     /// These fields are to be merged into the document of this id.
     Update(String, Map<String, Json>),
+    /// No row: those before were passed over, so that whoever loads may note how far it is.
+    Nothing,
 }
 
 impl Incoming {
@@ -92,6 +98,11 @@ impl Incoming {
             // No document at all, which is what it is refused for.
             other => Incoming::from(other),
         }
+    }
+
+    /// Of no row, where a reader only tells how far it is.
+    pub(super) fn nothing() -> Incoming {
+        Incoming(Content::Nothing)
     }
 
     /// The deletion of a document; without one of that id nothing happens.
@@ -290,8 +301,9 @@ impl Flow<'_> {
                     break;
                 }
             };
-            self.progress.rows.fetch_add(1, Relaxed);
             let incoming = incoming.map(Into::into);
+            let is_row = !matches!(&incoming, Ok(Incoming(Content::Nothing)));
+            self.progress.rows.fetch_add(u64::from(is_row), Relaxed);
             // What it is made of has to be known, which it is not while that is on its way.
             if let Ok(Incoming(Content::Update(id, _))) = &incoming
                 && updates.must_wait_for(id)
@@ -307,12 +319,15 @@ impl Flow<'_> {
                 }
                 updates.begin();
             }
-            let item = incoming
-                .map_err(Error::from)
-                .and_then(|incoming| self.item(incoming, &mut updates));
+            let item = incoming.map_err(Error::from).and_then(|incoming| {
+                let item = is_row.then(|| self.item(incoming, &mut updates));
+                item.transpose()
+            });
             let problem = match item {
                 Ok(item) => {
-                    batch.add(item, self.index.dimensions());
+                    if let Some(item) = item {
+                        batch.add(item, self.index.dimensions());
+                    }
                     None
                 }
                 // A model that is not there is not the row's fault.
@@ -323,6 +338,7 @@ impl Flow<'_> {
                 Err(error) => return Err(error),
             };
             batch.rows += 1;
+            batch.marks += usize::from(!is_row);
             match note(&mut batch.mark, origin, problem) {
                 Ok(bytes) => batch.bytes += bytes,
                 Err(error) => {
@@ -330,7 +346,8 @@ impl Flow<'_> {
                     break;
                 }
             }
-            if batch.rows >= most_rows || batch.bytes >= most_bytes {
+            let is_full = batch.rows >= most_rows || batch.bytes >= most_bytes;
+            if is_full || batch.marks >= MOST_MARKS {
                 let full = std::mem::replace(&mut batch, Batch::with_capacity(most_rows));
                 if !outlet.batch(full) {
                     // A later stage failed and says why, or it was stopped.
@@ -357,6 +374,7 @@ impl Flow<'_> {
                 updates.see(&id, UnderWay::Updated(json));
                 return Ok(Item::Put(prepared));
             }
+            Content::Nothing => return Err(Error::Bug("a mark was taken for a row".into())),
             Content::Deletion(id) => {
                 updates.see(&id, UnderWay::Deleted);
                 Item::Delete(id)
@@ -486,8 +504,10 @@ impl Flow<'_> {
 /// Rows that go through the pipeline together.
 struct Batch<M> {
     items: Vec<Item>,
-    /// Rows, good or not.
+    /// Rows, good or not, and marks.
     rows: usize,
+    /// Marks of rows that were passed over.
+    marks: usize,
     bytes: usize,
     mark: M,
 }
@@ -503,6 +523,7 @@ impl<M: Default> Batch<M> {
         Batch {
             items: Vec::with_capacity(rows),
             rows: 0,
+            marks: 0,
             bytes: 0,
             mark: M::default(),
         }

@@ -2,11 +2,13 @@
 //!
 //! Of an object only those column chunks are fetched that are read, and of large ones a window
 //! at a time, so that memory does not grow with the object: at most [`WINDOWS`] bytes, unless
-//! a single page is larger.
+//! a single page is larger. A file stays open, so that it can be asked whether it is still what
+//! it was.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
+use tracing::warn;
 
+use super::inputs::Fingerprint;
 use super::remote::Object;
 use super::text::open_file;
 use crate::error::Error;
@@ -25,8 +29,8 @@ use crate::objects;
 const HEADER_BYTES: usize = 8 << 10;
 /// Bytes of an object that are held, all windows together.
 const WINDOWS: u64 = 64 << 20;
-/// The smallest and the largest window.
-const SMALLEST_WINDOW: u64 = 256 << 10;
+/// The smallest and the largest window. Of the smallest, those of 2,000 columns fit.
+const SMALLEST_WINDOW: u64 = 32 << 10;
 const LARGEST_WINDOW: u64 = 8 << 20;
 /// Bytes at the end of an object that are fetched first: most footers are in them.
 const TAIL: u64 = 64 << 10;
@@ -63,6 +67,8 @@ struct Window {
     size: u64,
     start: u64,
     held: Bytes,
+    /// Of all uses of windows, the one that was its last.
+    used: u64,
 }
 
 impl Window {
@@ -72,6 +78,7 @@ impl Window {
             part,
             size,
             held: Bytes::new(),
+            used: 0,
         }
     }
 
@@ -93,6 +100,13 @@ impl Ranges {
             Some(url) => {
                 let object = Object::open(url)?;
                 let total = object.bytes;
+                if !object.has_version() {
+                    warn!(
+                        url,
+                        "the server tells neither an ETag nor a time of change: of a change \
+                         while the file is read only another length would be noticed"
+                    );
+                }
                 let tail = total.saturating_sub(TAIL)..total;
                 let windows = Mutex::new(vec![Window::new(tail, TAIL)]);
                 (From::Object { object, windows }, total)
@@ -120,6 +134,50 @@ impl Ranges {
     /// Length in bytes.
     pub(super) fn total(&self) -> u64 {
         self.shared.total
+    }
+
+    /// What tells the state of it that is read.
+    ///
+    /// # Errors
+    /// An operator's error of the disk.
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint, Error> {
+        match &self.shared.from {
+            From::File(file) => {
+                let metadata = file.metadata().map_err(|error| self.cannot(error))?;
+                Ok(Fingerprint::of_file(
+                    &self.name().to_string_lossy(),
+                    &metadata,
+                ))
+            }
+            From::Object { object, .. } => Ok(object.fingerprint()),
+        }
+    }
+
+    /// The file itself, to be read from its beginning; None for an object.
+    ///
+    /// # Errors
+    /// An operator's error where there are too many open files.
+    pub(super) fn file(&self) -> Result<Option<File>, Error> {
+        match &self.shared.from {
+            From::File(file) => Ok(Some(file.try_clone().map_err(|error| self.cannot(error))?)),
+            From::Object { .. } => Ok(None),
+        }
+    }
+
+    /// Whether the file that was opened, wherever its name led, lies in one of these folders;
+    /// objects do not lie in folders.
+    pub(super) fn is_within(&self, folders: &[PathBuf]) -> bool {
+        let From::File(file) = &self.shared.from else {
+            return true;
+        };
+        // Not by its name, which may lead elsewhere by now.
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let real = real.or_else(|_| self.name().canonicalize());
+        real.is_ok_and(|real| folders.iter().any(|folder| real.starts_with(folder)))
+    }
+
+    fn cannot(&self, error: io::Error) -> Error {
+        Error::operator_from(format!("cannot read {}", self.name().display()), error)
     }
 
     /// What went wrong that is not the file's fault, once.
@@ -196,6 +254,22 @@ impl Ranges {
         }
     }
 
+    /// Bytes from a place on that one window gives.
+    fn at_hand(&self, at: u64) -> u64 {
+        let From::Object { windows, .. } = &self.shared.from else {
+            return u64::MAX;
+        };
+        let windows = windows.lock();
+        let Some(window) = windows.iter().find(|window| window.part.contains(&at)) else {
+            return u64::MAX;
+        };
+        let held = window.start..window.start.saturating_add(window.held.len() as u64);
+        match held.contains(&at) {
+            true => held.end - at,
+            false => window.part.end - at,
+        }
+    }
+
     /// Keeps aside what the operating system says; a file that has become shorter is damaged.
     fn aside(&self, error: io::Error) -> io::Error {
         if error.raw_os_error().is_none() {
@@ -210,18 +284,38 @@ impl Ranges {
 /// A range of an object, by the window that it lies in.
 fn fetch(object: &Object, windows: &mut [Window], range: Range<u64>) -> Result<Bytes, Error> {
     let holds = |part: &Range<u64>| part.start <= range.start && range.end <= part.end;
+    let uses = windows.iter().map(|window| window.used).max().unwrap_or(0);
     let Some(window) = windows.iter_mut().find(|window| holds(&window.part)) else {
         return object.range(range);
     };
+    window.used = uses + 1;
     if let Some(bytes) = window.get(&range) {
         return Ok(bytes);
     }
     let end = range.end.max(range.start.saturating_add(window.size));
-    window.held = object.range(range.start..end.min(window.part.end))?;
-    window.start = range.start;
+    let fetched = object.range(range.start..end.min(window.part.end))?;
     let length = range.end - range.start;
     // Of machine size: it is in memory.
-    Ok(window.held.slice(..length as usize))
+    let bytes = fetched.slice(..length as usize);
+    window.start = range.start;
+    // What is handed out whole is not read again.
+    window.held = match fetched.len() == bytes.len() {
+        true => Bytes::new(),
+        false => fetched,
+    };
+    while windows
+        .iter()
+        .map(|window| window.held.len() as u64)
+        .sum::<u64>()
+        > WINDOWS
+    {
+        let held = windows.iter_mut().filter(|window| !window.held.is_empty());
+        match held.min_by_key(|window| window.used) {
+            Some(oldest) => oldest.held = Bytes::new(),
+            None => break,
+        }
+    }
+    Ok(bytes)
 }
 
 impl Length for Ranges {
@@ -288,6 +382,8 @@ impl Onward {
 impl Read for Onward {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.ranges.total().saturating_sub(self.at);
+        // Past the end of a part, or of what is held of it, nobody has asked to read.
+        let left = left.min(self.ranges.at_hand(self.at));
         // No more than the buffer holds, which is of machine size.
         let length = left.min(buffer.len() as u64) as usize;
         let read = self.ranges.bytes(self.at, length);

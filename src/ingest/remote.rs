@@ -4,7 +4,7 @@
 //! them, with what the environment says of credentials; `https://` and `http://` are read
 //! from any server that answers requests for ranges. Passing failures are tried again by the
 //! `object_store` crate, with growing pauses. An object that changes while it is read is
-//! noticed by its ETag.
+//! noticed by its ETag, by its time of change where that is all there is, and by its length.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use object_store::{
 use parking_lot::Mutex;
 use url::Url;
 
-use super::inputs::Fingerprint;
+use super::inputs::{Fingerprint, path_of};
 use crate::error::{Code, Error, Problem, Result};
 use crate::objects::{Objects, wait};
 
@@ -153,23 +153,52 @@ impl Object {
         let length = range.end - range.start;
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
-            // A weak one says less than is asked for.
+            // A weak one is compared below: a server may not take it for this.
             if_match: self.etag.clone().filter(|etag| !etag.starts_with("W/")),
             ..GetOptions::default()
         };
         let read = async {
             let found = self.store.get_opts(&self.path, options).await?;
-            let size = found.meta.size;
-            found.bytes().await.map(|bytes| (size, bytes))
+            let now = Object::of(
+                Arc::clone(&self.store),
+                found.meta.clone(),
+                self.location.clone(),
+            );
+            found.bytes().await.map(|bytes| (now, bytes))
         };
         match read.await {
-            Ok((size, bytes)) if size == self.bytes && bytes.len() as u64 == length => Ok(bytes),
-            Ok((size, _)) => Err(self.changed(format!("{size} bytes instead of {}", self.bytes))),
+            Ok((now, bytes)) if now.bytes == self.bytes && bytes.len() as u64 == length => {
+                match self.is_same(&now) {
+                    true => Ok(bytes),
+                    false => Err(self.changed("another ETag or time of change".into())),
+                }
+            }
+            Ok((now, _)) => {
+                let size = now.bytes;
+                Err(self.changed(format!("{size} bytes instead of {}", self.bytes)))
+            }
             Err(object_store::Error::Precondition { .. }) => {
                 Err(self.changed("another ETag".into()))
             }
             Err(error) => Err(cannot("read", &self.location, error)),
         }
+    }
+
+    /// Whether an answer tells of the same state. The time is asked only where no ETag is told:
+    /// servers that answer in turns may have it from each other a little later.
+    fn is_same(&self, now: &Object) -> bool {
+        match (&self.etag, &now.etag) {
+            (Some(then), Some(now)) => then == now,
+            _ => match (self.modified, now.modified) {
+                (Some(then), Some(now)) => then == now,
+                _ => true,
+            },
+        }
+    }
+
+    /// Whether a change of equal length would be noticed.
+    pub(super) fn has_version(&self) -> bool {
+        self.etag.is_some() || self.modified.is_some()
     }
 
     fn changed(&self, found: String) -> Error {
@@ -225,6 +254,13 @@ pub(super) fn list(folder: &str) -> Result<Vec<(String, Object)>> {
 
 /// The store that a URL names, and the path in it.
 fn open(location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+    // A file is read by its path, so that what may be read is known by it.
+    if path_of(location)?.is_some() {
+        return Err(invalid(location, "this is a file's URL")
+            .found(location)
+            .expected("its path")
+            .into());
+    }
     let is_web = location.starts_with("http://") || location.starts_with("https://");
     let url = match is_web {
         true => web(location)?,

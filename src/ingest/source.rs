@@ -13,13 +13,17 @@ use super::mapping::{Applied, operation_of};
 use super::ranges::{Onward, Ranges};
 use super::readers::Place;
 use super::readers::{self, Item, Items};
-use super::{Format, Input, Manifest, Mapping, Operation, Position, Text};
+use super::text::{Stream, Text};
+use super::{Format, Input, Manifest, Mapping, Operation, Position};
 use crate::error::{Code, Error, Problem};
 use crate::objects;
 use crate::store::StoredVectors;
 
 /// Longest row of a text file unless the options say otherwise: 32 MiB.
 pub const DEFAULT_MAX_ROW_BYTES: usize = 32 << 20;
+
+/// Rows that are passed over before that is told.
+const PASSED_AT_ONCE: u64 = 4096;
 
 /// Largest record batch unless the options say otherwise: 256 MiB.
 pub const DEFAULT_MAX_BATCH_BYTES: usize = 256 << 20;
@@ -33,8 +37,8 @@ pub struct SourceOptions {
     /// Longest row of a text file, in bytes. A longer one is rejected without ever
     /// being held in memory whole.
     pub max_row_bytes: usize,
-    /// Largest record batch of an Arrow file, in bytes, as it lies and decompressed: one is
-    /// decoded at once. The rows of a larger one are rejected.
+    /// Largest record batch of an Arrow file, and largest page of a Parquet file, in bytes, as
+    /// it lies and decompressed: one is decoded at once. The rows of a larger one are rejected.
     pub max_batch_bytes: usize,
     /// Columns renamed and left out.
     pub mapping: Mapping,
@@ -42,6 +46,10 @@ pub struct SourceOptions {
     /// is given as [`Row::vectors`], and is not in the object. Known only once there is an index.
     #[serde(skip)]
     pub vector_field: Option<String>,
+    /// Folders, by their real paths, in which files have to lie that are opened, wherever links
+    /// lead; None for any place. Objects lie in none.
+    #[serde(skip)]
+    pub within: Option<Vec<PathBuf>>,
 }
 
 impl Default for SourceOptions {
@@ -52,6 +60,7 @@ impl Default for SourceOptions {
             max_batch_bytes: DEFAULT_MAX_BATCH_BYTES,
             mapping: Mapping::default(),
             vector_field: None,
+            within: None,
         }
     }
 }
@@ -132,7 +141,8 @@ impl Original {
 
 /// An open file; iterate to read it.
 ///
-/// An `Err` item ends the file: it is the last item. The rows before it are good.
+/// An `Err` item ends the file: it is the last item. The rows before it are good, unless it
+/// says that the file was changed meanwhile.
 pub struct Source {
     path: PathBuf,
     format: Format,
@@ -145,6 +155,19 @@ pub struct Source {
     rows_hint: Option<u64>,
     bytes_total: u64,
     bytes_read: Arc<AtomicU64>,
+    /// Rows of a text that are still to be read over.
+    to_pass: u64,
+    /// What is read, and what it has to be at the end as at the beginning.
+    ranges: Ranges,
+    input: Option<Input>,
+}
+
+/// What comes next of a file.
+pub(super) enum Step {
+    Row(Row),
+    /// Rows that nobody wants were passed over, up to this place; None where they lie before
+    /// the place where reading was to begin.
+    Passed(Option<Position>),
 }
 
 impl std::fmt::Debug for Source {
@@ -177,20 +200,41 @@ impl Source {
     /// decoded; text is read over, from its beginning.
     ///
     /// # Errors
-    /// Those of [`open`](Source::open), and of what lies before the place.
+    /// Those of [`open`](Source::open); [`Code::InputChanged`] where the file is not what the
+    /// input says any more, or is gone, also as the last item where it changes while it is
+    /// read; [`Code::SourceNotPermitted`] where it does not lie where it has to.
     pub fn open_at(
         input: &Input,
         options: &SourceOptions,
         from: Position,
     ) -> Result<Source, Error> {
-        let mut source = Source::begin(Path::new(input.location()), options)?;
+        let opened = Source::begin(Path::new(input.location()), options);
+        let mut source = match opened {
+            Ok(source) => source,
+            // One that is gone or is written anew is not damaged.
+            Err(Error::User(problem)) if problem.code == Code::InvalidFile => {
+                match input.again() {
+                    Ok(now) => input.check_same(now.fingerprint())?,
+                    Err(Error::User(now)) => {
+                        return Err(input.changed(now.found.unwrap_or_default()).into());
+                    }
+                    Err(error) => return Err(error),
+                }
+                return Err(Error::User(problem));
+            }
+            Err(error) => return Err(error),
+        };
+        input.check_same(&source.ranges.fingerprint()?)?;
+        source.input = Some(input.clone());
         if let Some(items) = source
             .items
             .as_mut()
             .filter(|_| from != Position::default())
         {
-            items.pass_over(from)?;
-            source.rows = from.row;
+            match items.seek(from)? {
+                true => source.rows = from.row,
+                false => source.to_pass = from.row,
+            }
         }
         Ok(source)
     }
@@ -213,13 +257,27 @@ impl Source {
                 .into());
             }
         };
+        let ranges = Ranges::open(path)?;
+        if let Some(folders) = &options.within
+            && !ranges.is_within(folders)
+        {
+            return Err(Problem::new(
+                Code::SourceNotPermitted,
+                "jobs of the API may not read from there",
+            )
+            .field("inputs")
+            .found(path.display())
+            .expected("a file that lies in one of the folders of ingest.sources")
+            .into());
+        }
         let mapping = options.mapping.clone();
         let by_row = match mapping.is_empty() {
             true => None,
             false => Some(Applied::new(&mapping)?),
         };
         if format == Format::Parquet {
-            let mut columns = readers::ParquetRows::open(Ranges::open(path)?, &mapping)?;
+            let limit = options.max_batch_bytes;
+            let mut columns = readers::ParquetRows::open(ranges.clone(), &mapping, limit)?;
             columns.bring_vectors(options.vector_field.as_ref().filter(|_| mapping.is_plain()));
             let read = columns.read();
             let manifest = columns.manifest().cloned();
@@ -234,11 +292,14 @@ impl Source {
                 rows: 0,
                 bytes_total,
                 bytes_read: read,
+                to_pass: 0,
+                ranges,
+                input: None,
             });
         }
         if format == Format::Arrow {
             let limit = options.max_batch_bytes;
-            let mut rows = readers::ArrowRows::open(Ranges::open(path)?, &mapping, limit)?;
+            let mut rows = readers::ArrowRows::open(ranges.clone(), &mapping, limit)?;
             rows.bring_vectors(options.vector_field.as_ref().filter(|_| mapping.is_plain()));
             let (bytes_total, bytes_read) = (rows.total(), rows.read());
             return Ok(Source {
@@ -251,16 +312,16 @@ impl Source {
                 rows_hint: None,
                 bytes_total,
                 bytes_read,
+                to_pass: 0,
+                ranges,
+                input: None,
             });
         }
-        let text = match path.to_str().is_some_and(objects::is_url) {
-            true => {
-                let ranges = Ranges::open(path)?;
-                let total = ranges.total();
-                Text::of(path, Box::new(Onward::through(ranges, 0)), total)?
-            }
-            false => Text::open(path)?,
+        let stream: Stream = match ranges.file()? {
+            Some(file) => Box::new(file),
+            None => Box::new(Onward::through(ranges.clone(), 0)),
         };
+        let text = Text::of(path, stream, ranges.total())?;
         let (total, read) = (text.total, Arc::clone(&text.read));
         let limit = options.max_row_bytes.max(1);
         let own_keys = matches!(format, Format::Json | Format::Jsonl) || !mapping.is_plain();
@@ -280,6 +341,9 @@ impl Source {
             rows_hint: None,
             bytes_total: total,
             bytes_read: read,
+            to_pass: 0,
+            ranges,
+            input: None,
         })
     }
 
@@ -314,8 +378,8 @@ impl Source {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// None for one that is not wanted.
-    fn row(&mut self, item: Item) -> Option<Row> {
+    /// The place behind it for one that is not wanted.
+    fn row(&mut self, item: Item) -> Result<Row, Position> {
         self.rows += 1;
         let Place { position, number } = item.place.unwrap_or(Place {
             position: Position {
@@ -327,7 +391,10 @@ impl Source {
         if let (Some(mapping), Ok(object)) = (&self.mapping, &item.json)
             && !mapping.wants(object)
         {
-            return None;
+            return Err(Position {
+                row: position.row.saturating_add(item.rows),
+                ..position
+            });
         }
         let mut operation = Operation::default();
         let json = item.json.and_then(|mut object: Map<String, Json>| {
@@ -341,7 +408,7 @@ impl Source {
             Ok(Json::Object(object))
         });
         let is_left_out = |mapping: &Applied| mapping.field(PASSAGES).is_none();
-        Some(Row {
+        Ok(Row {
             number,
             position,
             rows: item.rows,
@@ -356,25 +423,64 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The next row, or a mark now and then where rows are passed over.
+    pub(super) fn step(&mut self) -> Option<Result<Step, Error>> {
+        let mut passed = 0;
+        let mut behind = None;
+        while passed < PASSED_AT_ONCE {
+            let items = self.items.as_mut()?;
+            let next = match self.to_pass {
+                0 => items.next().map(|item| item.map(Some)),
+                _ => items.pass_over().map(|passed| passed.map(|()| None)),
+            };
+            match next {
+                Some(Ok(None)) => {
+                    self.to_pass -= 1;
+                    self.rows += 1;
+                }
+                Some(Ok(Some(item))) if item.rows == 0 => return Some(Ok(Step::Passed(None))),
+                Some(Ok(Some(item))) => match self.row(item) {
+                    Ok(row) => return Some(Ok(Step::Row(row))),
+                    Err(place) => behind = Some(place),
+                },
+                Some(Err(error)) => {
+                    self.items = None;
+                    // What the machine says is not of the file.
+                    let error = match error {
+                        Error::User(_) => self.check_same().err().unwrap_or(error),
+                        error => error,
+                    };
+                    return Some(Err(error));
+                }
+                None => {
+                    self.items = None;
+                    return self.check_same().err().map(Err);
+                }
+            }
+            passed += 1;
+        }
+        Some(Ok(Step::Passed(behind)))
+    }
+
+    /// Whether the file is still what it was; of an object each answer has told.
+    fn check_same(&self) -> Result<(), Error> {
+        match &self.input {
+            Some(input) => Ok(input.check_same(&self.ranges.fingerprint()?)?),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Iterator for Source {
     type Item = Result<Row, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.items.as_mut()?.next() {
-                Some(Ok(item)) => {
-                    if let Some(row) = self.row(item) {
-                        return Some(Ok(row));
-                    }
-                }
-                Some(Err(error)) => {
-                    self.items = None;
-                    return Some(Err(error));
-                }
-                None => {
-                    self.items = None;
-                    return None;
-                }
+            match self.step()? {
+                Ok(Step::Row(row)) => return Some(Ok(row)),
+                Ok(Step::Passed(_)) => {}
+                Err(error) => return Some(Err(error)),
             }
         }
     }

@@ -462,6 +462,7 @@ impl Inner {
         let rejects = rejects_in(&self.rejects, id);
         // Where it cannot be made, the first reject says so.
         let _ = std::fs::create_dir_all(&self.rejects);
+        let within = self.sources.folders();
         let work = || {
             self.catalog.write(name, |index, still| {
                 let running = Running {
@@ -471,6 +472,7 @@ impl Inner {
                     progress: &|counters| *progress.lock() = counters,
                     permitted: &permitted,
                     rejects: Some(&rejects),
+                    within: Some(&within),
                 };
                 run(index, id, running)
             })

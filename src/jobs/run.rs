@@ -1,6 +1,6 @@
 //! Running a job: from where it was, to its end or until it is told to stop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use crate::config::Ingest;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Change, Changed, IfVersion, Index, Still};
 use crate::ingest::{
-    End, Flow, Input, InputRows, Place, Position, Progress, RowOrigin, Summary, Tally,
-    check_inputs, look_again, settle,
+    End, Flow, Input, InputRows, Place, Position, Progress, RowOrigin, SourceOptions, Summary,
+    Tally, check_inputs, settle,
 };
 
 /// What is wished of a job while it runs.
@@ -77,6 +77,8 @@ pub struct Running<'a> {
     /// Where its rejects go, whatever its record says; what it rejected before stays where
     /// it was.
     pub rejects: Option<&'a Path>,
+    /// Folders in which the files have to lie that are opened; None for any place.
+    pub within: Option<&'a [PathBuf]>,
 }
 
 /// Runs a job of an index from where it was, and makes what it loaded visible. What comes of
@@ -165,14 +167,15 @@ fn load(
 ) -> Result<End> {
     let still = running.still;
     let inputs = inputs_of(index, &job.id)?;
-    let first = usize::try_from(at.place.input).unwrap_or(usize::MAX);
-    let left = inputs.get(first..).unwrap_or_default();
     (running.permitted)(&inputs)?;
-    unchanged(left)?;
-    check_inputs(index, &inputs, at.place, &job.options.source)?;
+    let source = SourceOptions {
+        within: running.within.map(<[PathBuf]>::to_vec),
+        ..job.options.source.clone()
+    };
+    check_inputs(index, &inputs, at.place, &source, &running.control.stop)?;
     let mut rejects = RejectsFile::open(&job.rejects, at.rejects_bytes)?;
     let most = job.options.max_rejects.as_ref();
-    let rows = InputRows::new(index, &inputs, &job.options.source, at.place, progress);
+    let rows = InputRows::new(index, &inputs, &source, at.place, progress);
     let (mut seen, mut rejected) = (at.summary.rows, at.summary.rejected);
     let too_many = |rejected: u64, rows: u64, ended: bool| match most {
         Some(most) if most.is_passed(rejected, rows, ended) => Err(Problem::new(
@@ -276,28 +279,4 @@ impl Clock {
     fn time(&self) -> Duration {
         self.before + self.started.elapsed()
     }
-}
-
-/// Whether the inputs are as they were when the job was made.
-fn unchanged(inputs: &[Input]) -> Result<()> {
-    for input in inputs {
-        let now = look_again(input)?;
-        if now != *input {
-            return Err(Problem::new(
-                Code::InvalidFile,
-                format!(
-                    "{}: the file was changed since the job was made",
-                    input.location()
-                ),
-            )
-            .found(format!(
-                "{} bytes now, {} then, or another time of change",
-                now.bytes(),
-                input.bytes()
-            ))
-            .expected("the file as it was, or a new job; what is loaded is not loaded twice")
-            .into());
-        }
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Code, Problem, Result};
-use crate::ingest::Input;
+use crate::ingest::{Input, path_of};
 use crate::objects;
 
 /// Folders and beginnings of URLs that may be read from.
@@ -16,15 +16,25 @@ pub struct Sources {
 impl Sources {
     /// Those of the configuration, `ingest.sources`.
     pub fn new(sources: &[String]) -> Sources {
-        let (urls, folders): (Vec<&String>, Vec<&String>) =
-            sources.iter().partition(|source| objects::is_url(source));
+        // A file's URL that is none stays one, which no name is below of.
+        let plain = |source: &String| path_of(source).ok().flatten();
+        let (urls, folders): (Vec<String>, Vec<String>) = sources
+            .iter()
+            .map(|source| plain(source).unwrap_or_else(|| source.clone()))
+            .partition(|source| objects::is_url(source));
         Sources {
             folders: folders
                 .into_iter()
-                .map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.into()))
+                .map(|folder| std::path::absolute(&folder).unwrap_or_else(|_| folder.into()))
                 .collect(),
-            urls: urls.into_iter().cloned().collect(),
+            urls,
         }
+    }
+
+    /// The folders by their real paths, those that are there.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let real = |folder: &PathBuf| folder.canonicalize().ok();
+        self.folders.iter().filter_map(real).collect()
     }
 
     /// Whether a name (of a file, a folder, a pattern, a URL) may be looked at.
@@ -32,9 +42,11 @@ impl Sources {
     /// # Errors
     /// `source_not_permitted`, the same whether there is something of that name or not.
     pub fn check_name(&self, name: &str) -> Result<(), Problem> {
-        let permitted = match objects::is_url(name) {
+        let file = path_of(name).map_err(|_| self.refused(name))?;
+        let permitted = match objects::is_url(name) && file.is_none() {
             true => self.urls.iter().any(|url| is_below(name, url)),
             false => {
+                let name = file.as_deref().unwrap_or(name);
                 let path = Path::new(name);
                 let plain =
                     |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
@@ -57,11 +69,15 @@ impl Sources {
         let name = input.location();
         self.check_name(name)?;
         if objects::is_url(name) {
-            return Ok(());
+            // A file is listed by its path.
+            return match path_of(name) {
+                Ok(None) => Ok(()),
+                _ => Err(self.refused(name)),
+            };
         }
-        let real = |path: &Path| path.canonicalize().ok();
-        let within = real(Path::new(name)).is_some_and(|file| {
-            let mut folders = self.folders.iter().filter_map(|folder| real(folder));
+        let real = Path::new(name).canonicalize();
+        let within = real.is_ok_and(|file| {
+            let mut folders = self.folders().into_iter();
             folders.any(|folder| file.starts_with(folder))
         });
         match within {
@@ -143,6 +159,23 @@ mod tests {
             "file:///etc/passwd".into(),
         ] {
             assert!(!may(&name), "{name}");
+        }
+        // A file's URL is its path, in whatever case it is written, here and there.
+        let url = |path: &Path, scheme: &str| format!("{scheme}://{}", path.display());
+        let by_url = Sources::new(&[url(&open, "File")]);
+        for scheme in ["file", "FILE"] {
+            let sources = [&sources, &by_url];
+            let may = |path: PathBuf| sources.map(|s| s.check_name(&url(&path, scheme)).is_ok());
+            assert_eq!(may(open.join("a.jsonl")), [true; 2]);
+            assert_eq!(may(closed.join("a.jsonl")), [false; 2]);
+            assert_eq!(may(open.join("%2e%2e/closed/a.jsonl")), [false; 2]);
+            let link = url(&open.join("link.jsonl"), scheme);
+            let listed = crate::ingest::resolve(&[link], None).unwrap();
+            assert!(
+                sources
+                    .iter()
+                    .all(|sources| sources.check(&listed[0]).is_err())
+            );
         }
         let input = |path: PathBuf| Input::file(&path).unwrap();
         assert!(sources.check(&input(open.join("a.jsonl"))).is_ok());

@@ -71,6 +71,7 @@ fn run(
         progress: &|_| {},
         permitted: &|_| Ok(()),
         rejects: None,
+        within: None,
     };
     jobs::run(index, &job.id, running)
 }

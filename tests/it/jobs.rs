@@ -457,7 +457,7 @@ fn what_a_job_reads_may_not_change_under_it() {
     files::jsonl(&place.path("a.jsonl"), &rows[..50]);
     let id = id.as_str().unwrap();
     let retry = ["jobs", "retry", "notes", id, "--max-rejects", "50%"];
-    let said = place.refused(Code::InvalidFile, &retry);
+    let said = place.refused(Code::InputChanged, &retry);
     assert!(said.contains("a.jsonl"), "{said}");
     // As other inputs they are another job.
     let other = place.json(&LOAD[..5]);
@@ -582,6 +582,7 @@ proptest! {
                         progress: &|_| {},
                         permitted: &|_| Ok(()),
                         rejects: None,
+                        within: None,
                     };
                     let report = jobs::run(&index, &job.id, running).unwrap();
                     // Whether it comes to the row that is rejected depends on what was before.

@@ -28,6 +28,7 @@ mod filters;
 mod fusion;
 mod generators;
 mod idempotency;
+mod inputs;
 mod job_records;
 mod job_requests;
 mod jobs;

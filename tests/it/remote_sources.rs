@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use gleaner::error::Code;
-use gleaner::ingest::Reject;
+use gleaner::ingest::{Position, Reject, Source, SourceOptions, resolve};
 use parquet::basic::Compression;
 use serde_json::{Value as Json, json};
 
@@ -71,6 +71,7 @@ fn lines(n: i64) -> String {
 struct Web {
     address: SocketAddr,
     sent: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -78,6 +79,7 @@ struct Web {
 struct Served {
     folder: PathBuf,
     sent: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
 }
 
 async fn file(
@@ -98,7 +100,23 @@ async fn file(
         let (start, end): (usize, usize) = (start.parse().ok()?, end.parse().ok()?);
         Some(start..(end + 1).min(bytes.len()))
     });
-    let tag = [(header::ETAG, format!("\"{}\"", bytes.len()))];
+    served.requests.fetch_add(1, Ordering::SeqCst);
+    // What a server tells of a state depends on the name.
+    let weak = bytes
+        .iter()
+        .fold(0_u64, |sum, byte| sum * 31 % 999_983 + u64::from(*byte));
+    let path = served.folder.join(&name);
+    let modified = path.metadata().unwrap().modified().unwrap();
+    let tag = match name.split('-').next() {
+        Some("weak") => [(header::ETAG, format!("W/\"{weak}\""))],
+        Some("dated") => [(
+            header::LAST_MODIFIED,
+            chrono::DateTime::<chrono::Utc>::from(modified)
+                .format("%a, %d %b %Y %H:%M:%S GMT")
+                .to_string(),
+        )],
+        _ => [(header::ETAG, format!("\"{}\"", bytes.len()))],
+    };
     let send = |range: Range<usize>| {
         if method == Method::GET {
             served.sent.fetch_add(range.len() as u64, Ordering::SeqCst);
@@ -123,9 +141,11 @@ impl Web {
             .build()
             .unwrap();
         let sent = Arc::new(AtomicU64::new(0));
+        let requests = Arc::new(AtomicU64::new(0));
         let served = Served {
             folder,
             sent: sent.clone(),
+            requests: requests.clone(),
         };
         let away = move |UrlPath(name): UrlPath<String>| async move {
             let elsewhere = elsewhere.unwrap();
@@ -147,6 +167,7 @@ impl Web {
         Web {
             address,
             sent,
+            requests,
             _runtime: runtime,
         }
     }
@@ -246,5 +267,61 @@ fn of_a_file_on_the_web_only_what_is_needed_is_fetched() {
     ] {
         let said = place.refused(Code::InvalidConfiguration, &["ingest", "shop", &name]);
         assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_held_is_not_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = Web::start(dir.path().to_path_buf(), None);
+    // Many small columns: the last header of each is nearer to its end than headers are long.
+    let names: Vec<String> = (0..20).map(|i| format!("c{i}")).collect();
+    let mut columns = columns(1);
+    columns.pop();
+    for name in &names {
+        let numbers = Int64Array::from_iter_values((0..30).map(|i| i * 7));
+        columns.push((name, Arc::new(numbers)));
+    }
+    let path = dir.path().join("wide.parquet");
+    files::parquet(&path, columns, Compression::UNCOMPRESSED, 8);
+    // Behind the end that is fetched first.
+    let url = format!("http://{}/files/wide.parquet", web.address);
+    let inputs = resolve(&[url], None).unwrap();
+    let options = SourceOptions::default();
+    let source = Source::open_at(&inputs[0], &options, Position::default()).unwrap();
+    let rows: Vec<Json> = source.map(|row| row.unwrap().json.unwrap()).collect();
+    assert_eq!(rows.len(), 30);
+    assert_eq!(rows[29]["c19"], 203);
+    // Two looks, the beginning and the end of it, and each of four row groups.
+    let requests = web.requests.load(Ordering::SeqCst);
+    assert!(requests <= 10, "{requests} requests");
+}
+
+#[test]
+fn a_change_is_noticed_by_whatever_the_server_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = Web::start(dir.path().to_path_buf(), None);
+    for name in ["weak-a.parquet", "dated-a.parquet"] {
+        let path = dir.path().join(name);
+        let write = |n| files::parquet(&path, columns(n), Compression::UNCOMPRESSED, 10);
+        write(1);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let past = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        file.set_modified(past).unwrap();
+        let length = path.metadata().unwrap().len();
+        let url = format!("http://{}/files/{name}", web.address);
+        let inputs = resolve(&[url], None).unwrap();
+        let options = SourceOptions::default();
+        let open = || Source::open_at(&inputs[0], &options, Position::default());
+        let mut source = open().unwrap();
+        source.next().unwrap().unwrap();
+        // As long as before.
+        write(2);
+        assert_eq!(path.metadata().unwrap().len(), length);
+        let error = source.find_map(Result::err).expect("the change is noticed");
+        assert!(error.to_string().contains("changed"), "{name}: {error}");
+        let refused = open().unwrap_err();
+        let problem = refused.problem().unwrap();
+        assert_eq!(problem.code, Code::InputChanged, "{name}: {problem}");
     }
 }

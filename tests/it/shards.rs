@@ -578,3 +578,48 @@ fn sources_and_shards_may_be_objects() {
         work.place.look("apart", stored)
     );
 }
+
+#[test]
+fn rows_that_are_lost_together_are_counted_once_by_the_units_they_lie_in() {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+    use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+    use crate::support::files;
+
+    let work = Work::new();
+    let texts = |word: &str| {
+        let texts = (0..40).map(|i| format!("{word} number {i}"));
+        Arc::new(StringArray::from_iter_values(texts)) as arrow::array::ArrayRef
+    };
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_max_row_group_row_count(Some(20))
+        .build();
+    let path = work.place.path("a.parquet");
+    files::parquet_with(
+        &path,
+        vec![("id", texts("id")), ("title", texts("title"))],
+        properties,
+    );
+    let mut bytes = std::fs::read(&path).unwrap();
+    let value = b"title number 11";
+    let at = bytes.windows(value.len()).position(|w| w == value).unwrap();
+    bytes[at - 4..at].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f]);
+    std::fs::write(&path, bytes).unwrap();
+    // Rows 11 to 19 are lost, of which 4 lie in the first part and 5 in the second.
+    for (part, rejected, documents) in [("0..15", 4, 11), ("15..30", 5, 10), ("30..40", 0, 10)] {
+        let source = format!("a.parquet#rows={part}");
+        let target = format!("out-{}.parquet", &part[..2]);
+        let made = work
+            .place
+            .json(&["encode", &source, &target, "--definition", "papers.toml"]);
+        assert_eq!(
+            (&made["rejected"], &made["documents"]),
+            (&json!(rejected), &json!(documents)),
+            "{part}: {made}"
+        );
+    }
+}

@@ -7,9 +7,10 @@
 //! be decoded even so is one [`Item`] that stands for all of its rows.
 //!
 //! A batch is in memory whole: one that is larger than `max_batch_bytes`, or says so of
-//! itself, is left out like a damaged one.
+//! itself, is left out like a damaged one. A dictionary that is, is no rows: the batches that
+//! need it cannot be decoded, and those of which its column is left out can.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_ipc::convert::fb_to_schema;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::{Block, Message, MessageHeader, MetadataVersion, root_as_footer, root_as_message};
+use serde_json::Map;
 
 use super::columns::{Column, Columns, guard};
 use super::{Item, Place, Reader};
@@ -50,6 +52,10 @@ pub(in crate::ingest) struct ArrowRows {
     bytes: FileDecoder,
     columns: Columns,
     limit: usize,
+    /// Dictionaries that the columns need which are read.
+    needed: HashSet<i64>,
+    /// Of all dictionaries, those that could not be read.
+    missing: HashSet<i64>,
     /// The number of the next batch.
     group: u64,
     /// Batches, and rows of the one behind them, that are passed over.
@@ -87,7 +93,40 @@ enum Broken {
         rows: u64,
         found: String,
     },
+    /// The same; it would have been a dictionary, or a part of it.
+    Dictionary(i64),
     End(Error),
+}
+
+/// What a header says of its message.
+struct About {
+    kind: MessageHeader,
+    rows: u64,
+    dictionary: Option<i64>,
+    body: i64,
+}
+
+impl About {
+    fn of(message: &Message<'_>) -> About {
+        About {
+            kind: message.header_type(),
+            rows: rows_of(message),
+            dictionary: message
+                .header_as_dictionary_batch()
+                .map(|dictionary| dictionary.id()),
+            body: message.bodyLength(),
+        }
+    }
+
+    fn broken(&self, found: String) -> Broken {
+        match self.dictionary {
+            Some(id) => Broken::Dictionary(id),
+            None => Broken::Message {
+                rows: self.rows,
+                found,
+            },
+        }
+    }
 }
 
 impl ArrowRows {
@@ -141,6 +180,10 @@ impl ArrowRows {
             reading: None,
             vector: None,
         };
+        let mut needed = HashSet::new();
+        for index in &kept {
+            dictionaries(schema.field(*index), &mut needed);
+        }
         let hinted: Vec<FieldRef> = schema.fields().iter().map(bytes_field).collect();
         let hinted = Arc::new(Schema::new(hinted));
         let decoder =
@@ -151,6 +194,8 @@ impl ArrowRows {
             messages,
             columns,
             limit,
+            needed,
+            missing: HashSet::new(),
             group: 0,
             from: Position::default(),
             before: 0,
@@ -188,16 +233,29 @@ impl ArrowRows {
                 Ok(None) => return Ok(None),
                 Err(Broken::End(error)) => return Err(error),
                 Err(Broken::Message { rows, found }) => (rows, Err(found)),
+                Err(Broken::Dictionary(id)) => {
+                    self.missing.insert(id);
+                    continue;
+                }
                 Ok(Some(message)) => {
                     let length = message.buffer.len() as u64;
                     self.read.fetch_add(length, Ordering::Relaxed);
                     let header = guard(|| message.parse());
                     match header.map(|header| (header.header_type(), header)) {
-                        Ok((MessageHeader::DictionaryBatch, _)) => {
-                            // Where one cannot be decoded, the batches that need it cannot.
+                        Ok((MessageHeader::DictionaryBatch, header)) => {
+                            let Some(header) = header.header_as_dictionary_batch() else {
+                                continue;
+                            };
                             let Whole { block, buffer } = &message;
-                            let _ = guard(|| self.decoder.read_dictionary(block, buffer));
-                            let _ = guard(|| self.bytes.read_dictionary(block, buffer));
+                            let strings = guard(|| self.decoder.read_dictionary(block, buffer));
+                            let bytes = guard(|| self.bytes.read_dictionary(block, buffer));
+                            // Where one cannot be decoded, the batches that need it cannot, nor
+                            // may they be read by the one that it would have taken the place of.
+                            match strings.or(bytes) {
+                                Err(_) => drop(self.missing.insert(header.id())),
+                                Ok(()) if header.isDelta() => {}
+                                Ok(()) => drop(self.missing.remove(&header.id())),
+                            }
                             continue;
                         }
                         Ok((MessageHeader::RecordBatch, header)) => {
@@ -227,7 +285,7 @@ impl ArrowRows {
             self.group += 1;
             self.before = self.before.saturating_add(rows);
             match found {
-                Ok(None) => {}
+                Ok(None) => return Ok(Some(passed_over(place))),
                 Ok(Some(batch)) => {
                     self.start = place;
                     // Of machine size, or past the end of the batch.
@@ -243,12 +301,48 @@ impl ArrowRows {
     }
 
     fn decode(&self, message: &Whole) -> Result<RecordBatch, String> {
+        if self.needed.intersection(&self.missing).next().is_some() {
+            return Err("a dictionary that it needs is too large or cannot be decoded".into());
+        }
         let Whole { block, buffer } = message;
         let decode = |decoder: &FileDecoder| {
             let decoded = guard(|| decoder.read_record_batch(block, buffer))?;
             decoded.ok_or_else(|| "an empty message".to_string())
         };
         decode(&self.decoder).or_else(|found| decode(&self.bytes).map_err(|_| found))
+    }
+}
+
+/// Tells that a batch was passed over.
+fn passed_over(place: Place) -> Item {
+    Item {
+        place: Some(place),
+        rows: 0,
+        line: None,
+        json: Ok(Map::new()),
+        vectors: None,
+        kept: Kept::Text(Vec::new()),
+    }
+}
+
+/// The ids of the dictionaries that a field needs.
+fn dictionaries(field: &Field, found: &mut HashSet<i64>) {
+    // Files are read by these ids still.
+    #[allow(deprecated)]
+    found.extend(field.dict_id());
+    match field.data_type() {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => dictionaries(item, found),
+        DataType::Struct(fields) => fields.iter().for_each(|field| dictionaries(field, found)),
+        DataType::RunEndEncoded(_, values) => dictionaries(values, found),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .for_each(|(_, field)| dictionaries(field, found)),
+        _ => {}
     }
 }
 
@@ -275,9 +369,9 @@ fn lost(place: Place, rows: u64, found: String) -> Item {
 
 impl Reader for ArrowRows {
     /// Without decoding the batches before.
-    fn pass_over(&mut self, from: Position) -> Result<(), Error> {
+    fn seek(&mut self, from: Position) -> Result<bool, Error> {
         self.from = from;
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -351,15 +445,23 @@ impl Messages {
         // A message is not decoded before it is known how much memory that takes.
         let size = guard(|| message.parse()).and_then(|header| {
             let sizes = decoded_bytes(&header, &message.buffer, message.block.metaDataLength());
-            sizes.map(|bytes| (bytes, rows_of(&header)))
+            sizes.map(|bytes| (bytes, About::of(&header)))
         });
         match size {
-            Ok((bytes, rows)) if bytes > limit as u64 && !passed => Err(Broken::Message {
-                rows,
-                found: format!("{bytes} bytes in one message; at most {limit} are taken"),
-            }),
+            // Dictionaries are decoded also where batches are passed over.
+            Ok((bytes, about))
+                if bytes > limit as u64 && (!passed || about.dictionary.is_some()) =>
+            {
+                let found = format!("{bytes} bytes in one message; at most {limit} are taken");
+                Err(about.broken(found))
+            }
             Ok(_) => Ok(Some(message)),
-            Err(found) => Err(Broken::Message { rows: 0, found }),
+            Err(found) => Err(
+                match guard(|| message.parse().map(|header| About::of(&header))) {
+                    Ok(about) => about.broken(found),
+                    Err(_) => Broken::Message { rows: 0, found },
+                },
+            ),
         }
     }
 
@@ -384,21 +486,18 @@ impl Messages {
             buffer: Buffer::from(bytes),
         };
         let head = message(get(header)?);
-        let kind = guard(|| {
-            head.parse()
-                .map(|header| (header.header_type(), rows_of(&header)))
-        });
-        let (kind, rows) = kind.map_err(|found| broken(0, found))?;
-        if passed && kind == MessageHeader::RecordBatch {
+        let about = guard(|| head.parse().map(|header| About::of(&header)));
+        let about = about.map_err(|found| broken(0, found))?;
+        if passed && about.kind == MessageHeader::RecordBatch {
             return Ok(head);
         }
         let length = header.saturating_add(body);
         if length > limit {
             let found = format!("a message of {length} bytes; at most {limit} are taken");
-            return Err(broken(rows, found));
+            return Err(about.broken(found));
         }
         get(length).map(message).map_err(|error| match error {
-            Broken::Message { found, .. } => broken(rows, found),
+            Broken::Message { found, .. } => about.broken(found),
             end => end,
         })
     }
@@ -494,6 +593,7 @@ fn stream(
         Ok(Some(first)) => Ok(first),
         Ok(None) => Err("no message".to_string()),
         Err(Broken::Message { found, .. }) => Err(found),
+        Err(Broken::Dictionary(_)) => Err("a dictionary before the schema".to_string()),
         Err(Broken::End(Error::User(problem))) => Err(problem.found.unwrap_or_default()),
         Err(Broken::End(error)) => return Err(error),
     };
@@ -582,18 +682,17 @@ fn next_of_stream(stream: &mut BufReader<Onward>, limit: usize) -> Result<Option
             buffer: Buffer::from(buffer.as_slice()),
         };
         let parsed = message.parse()?;
-        Ok::<_, String>((parsed.bodyLength(), rows_of(&parsed)))
+        Ok::<_, String>(About::of(&parsed))
     });
     // Without the header nobody knows where the next message begins.
-    let (body, rows) = parsed.map_err(wrong)?;
-    let body = usize::try_from(body).map_err(|_| wrong(format!("a body of {body} bytes")))?;
+    let about = parsed.map_err(wrong)?;
+    let body = usize::try_from(about.body);
+    let body = body.map_err(|_| wrong(format!("a body of {} bytes", about.body)))?;
     if header.saturating_add(body) > limit {
         let passed = io::copy(&mut stream.by_ref().take(body as u64), &mut io::sink());
         passed.map_err(end)?;
-        return Err(Broken::Message {
-            rows,
-            found: format!("a message of {body} bytes; at most {limit} are taken"),
-        });
+        let found = format!("a message of {body} bytes; at most {limit} are taken");
+        return Err(about.broken(found));
     }
     take(stream, body, &mut buffer)?;
     let block = Block::new(0, header as i32, body as i64);

@@ -8,9 +8,9 @@ use serde_json::{Map, Value as Json};
 use super::lines::{Line, Lines, START_BYTES};
 use super::{Item, Items, Reader};
 use crate::error::{Code, Error, Problem};
+use crate::ingest::Text;
 use crate::ingest::source::Kept;
 use crate::ingest::text::stream_error;
-use crate::ingest::{Position, Text};
 
 /// A `.json` file, whose shape its first bytes tell: an array if the first is `[`,
 /// lines if the first line is a JSON value by itself, otherwise values one after the
@@ -50,17 +50,15 @@ struct JsonLines<R> {
 
 impl<R: BufRead + Send> Reader for JsonLines<R> {
     /// Without parsing them.
-    fn pass_over(&mut self, from: Position) -> Result<(), Error> {
-        let mut passed = 0;
-        while passed < from.row {
-            match self.lines.next_line() {
-                Err(error) => return Err(stream_error(&self.path, error)),
-                Ok(None) => break,
-                Ok(Some((_, Line::Whole(bytes)))) if bytes.trim_ascii().is_empty() => {}
-                Ok(Some(_)) => passed += 1,
-            }
+    fn pass_over(&mut self) -> Option<Result<(), Error>> {
+        loop {
+            return match self.lines.next_line() {
+                Err(error) => Some(Err(stream_error(&self.path, error))),
+                Ok(None) => None,
+                Ok(Some((_, Line::Whole(bytes)))) if bytes.trim_ascii().is_empty() => continue,
+                Ok(Some(_)) => Some(Ok(())),
+            };
         }
-        Ok(())
     }
 }
 

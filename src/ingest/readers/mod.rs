@@ -28,7 +28,8 @@ pub(super) use parquet::{ParquetRows, footer_of};
 pub(super) struct Item {
     /// Where it lies; None in text formats, whose rows are numbered as they come.
     pub(super) place: Option<Place>,
-    /// Rows that it stands for: more than one where a group of rows cannot be read.
+    /// Rows that it stands for: more than one where a group of rows cannot be read; none where
+    /// it only tells that a group was passed over.
     pub(super) rows: u64,
     pub(super) line: Option<u64>,
     pub(super) json: Result<Map<String, Json>, Problem>,
@@ -47,19 +48,22 @@ pub(super) struct Place {
 
 /// What a reader is. An error is its last item.
 pub(super) trait Reader: Iterator<Item = Result<Item, Error>> + Send {
-    /// Passes over the next rows; for formats that come in groups the first rows of
-    /// `from.row_group`.
+    /// Goes to a place, in formats that come in groups of rows; false in others, where the rows
+    /// before are to be read over.
     ///
     /// # Errors
     /// As for an item.
-    fn pass_over(&mut self, from: Position) -> Result<(), Error> {
-        for _ in 0..from.row {
-            match self.next() {
-                Some(row) => drop(row?),
-                None => break,
-            }
-        }
-        Ok(())
+    fn seek(&mut self, from: Position) -> Result<bool, Error> {
+        let _ = from;
+        Ok(false)
+    }
+
+    /// Passes over a row.
+    ///
+    /// # Errors
+    /// As for an item.
+    fn pass_over(&mut self) -> Option<Result<(), Error>> {
+        self.next().map(|row| row.map(drop))
     }
 }
 

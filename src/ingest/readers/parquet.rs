@@ -4,9 +4,15 @@
 //! row group is read again with strings taken as bytes, so that a string that is not UTF-8
 //! is one row's problem, and then row by row; what cannot be read even so is one [`Item`]
 //! that stands for the rest of the row group, and the next row group is read.
+//!
+//! What a batch takes in memory does not follow from its size in the file: strings are views
+//! of the pages that they lie in, so that one that comes a thousand times is held once, and
+//! the pages of a column that a batch needs are refused past `max_batch_bytes`, by what their
+//! headers state. Then it is read with fewer rows, see above.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, FieldRef, Schema};
+use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
@@ -22,7 +29,10 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::{LogicalType, Type as Physical};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::cell::cell;
@@ -31,10 +41,14 @@ use super::{Item, Place, Reader};
 use crate::error::{Code, Error, Problem};
 use crate::ingest::export::{Manifest, Reading};
 use crate::ingest::mapping::{Extent, RowFilter};
-use crate::ingest::ranges::Ranges;
+use crate::ingest::ranges::{Onward, Ranges};
 use crate::ingest::source::Kept;
 use crate::ingest::{Mapping, Position, footer};
 
+/// Largest header of a page.
+const MAX_PAGE_HEADER: u64 = 1 << 20;
+/// Bytes that a value of a list takes: of a view, the largest but for decimals.
+const VALUE_BYTES: u64 = 16;
 /// Most rows decoded at once.
 const MAX_BATCH_ROWS: i64 = 1024;
 /// Decoded size that a batch aims at, by the file's own account of its rows: rows of
@@ -50,6 +64,7 @@ pub(in crate::ingest) struct ParquetRows {
     mask: ProjectionMask,
     columns: Columns,
     batch_rows: usize,
+    pages: Pages,
     /// The row group that is read, and how.
     group: usize,
     way: Way,
@@ -80,7 +95,11 @@ enum Way {
 
 impl ParquetRows {
     /// Opens a file and decodes its footer.
-    pub(in crate::ingest) fn open(ranges: Ranges, mapping: &Mapping) -> Result<Self, Error> {
+    pub(in crate::ingest) fn open(
+        ranges: Ranges,
+        mapping: &Mapping,
+        limit: usize,
+    ) -> Result<Self, Error> {
         let path = ranges.name();
         let metadata = Arc::new(footer_of(&ranges)?);
         let damaged = |found| undecodable(path, found);
@@ -116,8 +135,11 @@ impl ParquetRows {
             let rows = u64::try_from(group.num_rows()).unwrap_or(0);
             before.push(before.last().unwrap_or(&0_u64).saturating_add(rows));
         }
+        // Where that does not fit together, strings are copied.
+        let arrow = hinted(&arrow, views).unwrap_or(arrow);
         Ok(ParquetRows {
             batch_rows: batch_rows(&metadata),
+            pages: Pages::new(ranges.clone(), limit),
             arrow,
             mask,
             columns: Columns {
@@ -199,11 +221,14 @@ impl ParquetRows {
             Way::Bytes => (as_bytes(&self.arrow)?, self.batch_rows),
             Way::Rows => (as_bytes(&self.arrow)?, 1),
         };
-        self.ranges.expect(self.parts());
+        let columns = self.parts();
+        self.ranges
+            .expect(columns.iter().map(|(part, _)| part.clone()).collect());
+        let pages = self.pages.of(columns);
         // Of machine size wherever there is memory for a row group.
         let offset = usize::try_from(self.decoded).unwrap_or(usize::MAX);
         guard(|| {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.ranges.clone(), arrow)
+            ParquetRecordBatchReaderBuilder::new_with_metadata(pages, arrow)
                 .with_batch_size(rows)
                 .with_projection(self.mask.clone())
                 .with_row_groups(vec![self.group])
@@ -212,8 +237,8 @@ impl ParquetRows {
         })
     }
 
-    /// Where the columns that are read lie.
-    fn parts(&self) -> Vec<Range<u64>> {
+    /// Where the columns that are read lie, and whether they are lists.
+    fn parts(&self) -> Vec<(Range<u64>, bool)> {
         let group = self.arrow.metadata().row_group(self.group);
         let columns = group.columns().iter().enumerate();
         columns
@@ -221,7 +246,8 @@ impl ParquetRows {
             .filter_map(|(_, column)| {
                 // What a damaged footer says is not always a range.
                 let (start, length) = guard::<_, Infallible>(|| Ok(column.byte_range())).ok()?;
-                Some(start..start.checked_add(length)?)
+                let is_list = column.column_descr().max_rep_level() > 0;
+                Some((start..start.checked_add(length)?, is_list))
             })
             .collect()
     }
@@ -235,7 +261,10 @@ impl ParquetRows {
                 continue;
             }
             let decoded = match self.reader.as_mut() {
-                Some(reader) => guard(|| reader.next().transpose()),
+                Some(reader) => {
+                    self.pages.begin_batch();
+                    guard(|| reader.next().transpose())
+                }
                 None => match self.enter() {
                     Ok(reader) => {
                         self.reader = Some(reader);
@@ -314,13 +343,13 @@ enum Advance {
 
 impl Reader for ParquetRows {
     /// Without decoding the row groups before.
-    fn pass_over(&mut self, from: Position) -> Result<(), Error> {
+    fn seek(&mut self, from: Position) -> Result<bool, Error> {
         let groups = self.before.len() - 1;
         self.group = usize::try_from(from.row_group).map_or(groups, |group| group.min(groups));
         self.decoded = from.row;
         self.way = Way::Batches;
         (self.reader, self.batch) = (None, None);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -362,11 +391,21 @@ impl Iterator for ParquetRows {
     }
 }
 
+/// What the statistics of a column say, by the row group.
+struct Bounds {
+    is_date: bool,
+    mins: ArrayRef,
+    maxes: ArrayRef,
+    nulls: UInt64Array,
+    /// Whether the values lie within the bounds.
+    is_known: Vec<bool>,
+}
+
 /// Which row groups may hold rows that are wanted, by their statistics.
 fn wanted(arrow: &ArrowReaderMetadata, filter: &RowFilter) -> Vec<bool> {
     let groups = arrow.metadata().row_groups();
     let schema = arrow.metadata().file_metadata().schema_descr();
-    let bounds = |column: &str| -> Option<(bool, ArrayRef, ArrayRef, UInt64Array)> {
+    let bounds = |column: &str| -> Option<Bounds> {
         let kind = arrow.schema().field_with_name(column).ok()?.data_type();
         let is_date = matches!(kind, DataType::Date32 | DataType::Timestamp(..));
         // Decimals are numbers or strings, by their lengths.
@@ -380,12 +419,20 @@ fn wanted(arrow: &ArrowReaderMetadata, filter: &RowFilter) -> Vec<bool> {
             return None;
         }
         let statistics = StatisticsConverter::try_new(column, arrow.schema(), schema).ok()?;
-        Some((
+        // Bounds of the kind that was deprecated are by signed bytes, whatever the values are.
+        let is_signed = is_date || kind.is_signed_integer() || kind.is_floating();
+        let leaf = statistics.parquet_column_index()?;
+        let is_known = |group: &RowGroupMetaData| {
+            let statistics = group.column(leaf).statistics();
+            is_signed || statistics.is_some_and(|known| !known.is_min_max_deprecated())
+        };
+        Some(Bounds {
             is_date,
-            statistics.row_group_mins(groups).ok()?,
-            statistics.row_group_maxes(groups).ok()?,
-            statistics.row_group_null_counts(groups).ok()?,
-        ))
+            mins: statistics.row_group_mins(groups).ok()?,
+            maxes: statistics.row_group_maxes(groups).ok()?,
+            nulls: statistics.row_group_null_counts(groups).ok()?,
+            is_known: groups.iter().map(is_known).collect(),
+        })
     };
     let columns = filter.columns();
     let bounds: HashMap<&str, _> = columns
@@ -395,13 +442,17 @@ fn wanted(arrow: &ArrowReaderMetadata, filter: &RowFilter) -> Vec<bool> {
     (0..groups.len())
         .map(|group| {
             filter.may_match(&|column| {
-                let (is_date, mins, maxes, nulls) = bounds.get(column)?;
+                let bounds = bounds.get(column)?;
                 let rows = u64::try_from(groups[group].num_rows()).unwrap_or(0);
+                let bound = |all: &ArrayRef| {
+                    let known = bounds.is_known[group].then(|| cell(all.as_ref(), group));
+                    known?.ok().flatten()
+                };
                 Some(Extent {
-                    min: cell(mins.as_ref(), group).ok().flatten(),
-                    max: cell(maxes.as_ref(), group).ok().flatten(),
-                    is_null: nulls.is_valid(group) && nulls.value(group) >= rows,
-                    is_date: *is_date,
+                    min: bound(&bounds.mins),
+                    max: bound(&bounds.maxes),
+                    is_null: bounds.nulls.is_valid(group) && bounds.nulls.value(group) >= rows,
+                    is_date: bounds.is_date,
                 })
             })
         })
@@ -471,25 +522,178 @@ fn unmarked(kind: &Type) -> Result<TypePtr, ParquetError> {
 /// An Arrow field with bytes in the place of strings.
 fn bytes_field(field: &FieldRef) -> FieldRef {
     let kind = match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Binary,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::BinaryView,
         DataType::Dictionary(_, values)
             if matches!(
                 **values,
                 DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
             ) =>
         {
-            DataType::Binary
+            DataType::BinaryView
         }
-        DataType::List(item) => DataType::List(bytes_field(item)),
-        DataType::LargeList(item) => DataType::LargeList(bytes_field(item)),
-        DataType::FixedSizeList(item, length) => {
-            DataType::FixedSizeList(bytes_field(item), *length)
+        _ => return nested(field, bytes_field),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(kind))
+}
+
+/// An Arrow field with views in the place of strings and bytes, also of dictionaries of them.
+fn views(field: &FieldRef) -> FieldRef {
+    fn view(kind: &DataType) -> Option<DataType> {
+        match kind {
+            DataType::Utf8 | DataType::LargeUtf8 => Some(DataType::Utf8View),
+            DataType::Binary | DataType::LargeBinary => Some(DataType::BinaryView),
+            DataType::Dictionary(_, values) => view(values),
+            _ => None,
         }
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(bytes_field).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(bytes_field(entries), *sorted),
+    }
+    match view(field.data_type()) {
+        Some(kind) => Arc::new(field.as_ref().clone().with_data_type(kind)),
+        None => nested(field, views),
+    }
+}
+
+/// A field whose own fields, if it has any, are changed.
+fn nested(field: &FieldRef, change: fn(&FieldRef) -> FieldRef) -> FieldRef {
+    let kind = match field.data_type() {
+        DataType::List(item) => DataType::List(change(item)),
+        DataType::LargeList(item) => DataType::LargeList(change(item)),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(change(item), *length),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(change).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(change(entries), *sorted),
         _ => return Arc::clone(field),
     };
     Arc::new(field.as_ref().clone().with_data_type(kind))
+}
+
+/// The same file with its fields read as others.
+fn hinted(
+    arrow: &ArrowReaderMetadata,
+    change: fn(&FieldRef) -> FieldRef,
+) -> Result<ArrowReaderMetadata, String> {
+    let fields: Vec<FieldRef> = arrow.schema().fields().iter().map(change).collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    guard(|| ArrowReaderMetadata::try_new(Arc::clone(arrow.metadata()), options))
+}
+
+/// A file whose pages are looked at before they are decoded.
+///
+/// A decoder takes as much memory as the header of a page states, and of lists as many values.
+/// Clones share what they have seen.
+#[derive(Clone)]
+struct Pages {
+    ranges: Ranges,
+    limit: usize,
+    columns: Arc<Mutex<Vec<Entered>>>,
+}
+
+/// A column, and what of it the batch enters that is being decoded.
+struct Entered {
+    part: Range<u64>,
+    is_list: bool,
+    /// The last page, which the decoder may ask for twice.
+    page: Option<u64>,
+    bytes: u64,
+    values: u64,
+}
+
+impl Pages {
+    fn new(ranges: Ranges, limit: usize) -> Pages {
+        Pages {
+            ranges,
+            limit,
+            columns: Arc::default(),
+        }
+    }
+
+    /// For these columns, of which none was entered.
+    fn of(&self, columns: Vec<(Range<u64>, bool)>) -> Pages {
+        let enter = |(part, is_list)| Entered {
+            part,
+            is_list,
+            page: None,
+            bytes: 0,
+            values: 0,
+        };
+        *self.columns.lock() = columns.into_iter().map(enter).collect();
+        self.clone()
+    }
+
+    fn begin_batch(&self) {
+        for column in self.columns.lock().iter_mut() {
+            (column.bytes, column.values) = (0, 0);
+        }
+    }
+
+    /// Reads the header of a page that did not fit into what is read at once.
+    fn long_header(&self, start: u64) -> Result<footer::Page, ParquetError> {
+        let columns = self.columns.lock();
+        let column = columns.iter().find(|column| column.part.contains(&start));
+        let end = column.map_or(self.ranges.total(), |column| column.part.end);
+        drop(columns);
+        let length = end
+            .min(self.ranges.total())
+            .saturating_sub(start)
+            .min(MAX_PAGE_HEADER);
+        // Of machine size: see above.
+        let bytes = self.ranges.get_bytes(start, length as usize)?;
+        footer::page(&bytes).map_err(|found| ParquetError::General(found.into()))
+    }
+
+    /// Adds a page to those that a batch enters, or refuses it.
+    fn enter(&self, at: u64, page: footer::Page) -> Result<(), ParquetError> {
+        let mut columns = self.columns.lock();
+        let column = columns.iter_mut().find(|column| column.part.contains(&at));
+        let Some(column) = column.filter(|column| column.page < Some(at)) else {
+            return Ok(());
+        };
+        column.page = Some(at);
+        column.bytes = column.bytes.saturating_add(page.bytes);
+        // Only of lists a row may have any number of them.
+        if column.is_list {
+            column.values = column.values.saturating_add(page.values);
+        }
+        let values = column.values.saturating_mul(VALUE_BYTES);
+        let most = column.bytes.max(values);
+        match most > self.limit as u64 {
+            true => Err(ParquetError::General(format!(
+                "pages of {most} bytes for the rows of one column that are decoded together; at \
+                 most {} are taken",
+                self.limit
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Length for Pages {
+    fn len(&self) -> u64 {
+        self.ranges.total()
+    }
+}
+
+impl ChunkReader for Pages {
+    type T = BufReader<Onward>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let mut read = self.ranges.get_read(start)?;
+        let head = read.fill_buf()?;
+        // The decoder asks for the bodies of pages in the same way.
+        if footer::begins_a_page(head) {
+            let page = footer::page(head).or_else(|_| self.long_header(start));
+            self.enter(start, page?)?;
+        }
+        Ok(read)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
+        match length > self.limit {
+            true => Err(ParquetError::General(format!(
+                "{length} bytes in one page; at most {} are taken",
+                self.limit
+            ))),
+            false => self.ranges.get_bytes(start, length),
+        }
+    }
 }
 
 fn invalid(path: &Path, message: &str) -> Problem {
@@ -611,12 +815,20 @@ fn columns(
         .collect())
 }
 
-/// Rows to decode at once, by the footer's account of the largest ones.
+/// Rows to decode at once, by the footer's account of the largest ones. Values of a fixed length
+/// are copied, also those that lie in the file only once.
 fn batch_rows(metadata: &ParquetMetaData) -> usize {
     let largest = metadata
         .row_groups()
         .iter()
-        .map(|group| group.total_byte_size().max(0) / group.num_rows().max(1))
+        .map(|group| {
+            let copied = group.columns().iter().map(|column| {
+                let length = column.column_descr().type_length().max(0);
+                column.num_values().max(0).saturating_mul(length.into())
+            });
+            let copied = copied.fold(0, i64::saturating_add);
+            group.total_byte_size().max(copied) / group.num_rows().max(1)
+        })
         .max()
         .unwrap_or(0);
     (BATCH_BYTES / largest.max(1)).clamp(1, MAX_BATCH_ROWS) as usize

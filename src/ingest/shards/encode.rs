@@ -180,8 +180,19 @@ impl Iterator for PartRows {
 
     fn next(&mut self) -> Option<Result<Row>> {
         while !self.done {
-            let row = self.source.next()?;
-            if let Ok(row) = &row {
+            let mut row = self.source.next()?;
+            if let Ok(row) = &mut row {
+                // Of rows that cannot be read together each part tells of its own.
+                let before = self
+                    .range
+                    .start
+                    .saturating_sub(row.number - 1)
+                    .min(row.rows - 1);
+                row.number += before;
+                row.position.row += before;
+                row.rows -= before;
+                let left = self.range.end.saturating_sub(row.number - 1).max(1);
+                row.rows = row.rows.min(left);
                 self.done = row.number.saturating_add(row.rows) > self.range.end;
                 if row.number <= self.range.start || row.number > self.range.end {
                     continue;
