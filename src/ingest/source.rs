@@ -163,6 +163,7 @@ pub struct Source {
 }
 
 /// What comes next of a file.
+#[allow(clippy::large_enum_variant)] // nearly all are the large one
 pub(super) enum Step {
     Row(Row),
     /// Rows that nobody wants were passed over, up to this place; None where they lie before
