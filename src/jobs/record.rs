@@ -636,7 +636,9 @@ pub(super) fn after(job: &Job, state: JobState, action: JobAction) -> Result<Job
         .found(format!("job {}: {state}", job.id))
         .expected(match action {
             JobAction::Pause => "a job that is queued or running",
-            JobAction::Resume => "a job that is paused; retry goes on with one that failed or was cancelled",
+            JobAction::Resume => {
+                "a job that is paused; retry goes on with one that failed or was cancelled"
+            }
             JobAction::Cancel => "a job that is queued, running or paused",
             JobAction::Retry => "a job that failed or was cancelled",
         })
