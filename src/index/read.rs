@@ -201,7 +201,7 @@ impl Index {
             durable_seq: self.store.durable_seq(),
             visible_seq: view.seq,
             combiner: self.combiner().version,
-            attached: self.attached.get().map(|one| one.status()),
+            attached: self.attached.get().map(|one| one.status_of(self.folder())),
         }
     }
 }

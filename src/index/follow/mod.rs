@@ -260,6 +260,16 @@ impl Attachment {
         }
     }
 
+    /// The same of the version in a folder, which may answer still, or already, while another
+    /// one takes its place.
+    pub(super) fn status_of(&self, version: &Path) -> AttachedStatus {
+        let id = version.file_name().and_then(|name| name.to_str());
+        AttachedStatus {
+            snapshot: id.map(str::to_string),
+            ..self.status()
+        }
+    }
+
     /// Whether it is time to look for a newer version.
     fn is_due(&self) -> bool {
         let (follow_s, is_there) = {
