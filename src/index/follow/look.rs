@@ -45,8 +45,8 @@ impl Catalog {
     /// # Errors
     /// `index_exists` where the name is taken by something else; `snapshot_not_found` where
     /// there is none; `snapshot_damaged`; `model_mismatch`; `task_running` while another process
-    /// looks or attaches the same; operator errors of the disk and the object store. An index that was not attached
-    /// before is not after an error.
+    /// looks or attaches the same; operator errors of the disk and the object store. An index
+    /// that was not attached before is not after an error.
     pub fn attach(&self, name: &str, origin: Origin) -> Result<Looked> {
         check_name(name)?;
         origin.check()?;
