@@ -7,6 +7,7 @@ mod columns;
 mod delimited;
 mod json;
 mod lines;
+mod pages;
 mod parquet;
 mod vector;
 
