@@ -74,6 +74,10 @@ models-for-tests: setup
 test-clients: models-for-tests ## the official OpenAI, Cohere and MCP clients against the service; fetches them once
 	$(call step,clients,$(ENV) $(PYTHON) tools/clients.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
+.PHONY: check-api
+check-api: models-for-tests ## every operation of /openapi.json by schemathesis, 200 examples each, twice; fetches it once
+	$(call step,api,$(ENV) $(PYTHON) tools/check_api.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
 .PHONY: test-writers
 test-writers: setup ## files of pyarrow, polars, duckdb and pandas, loaded and compared; fetches them once
 	$(call step,build for tests,$(ENV) cargo build $(CARGO_FLAGS))

@@ -103,6 +103,14 @@ pub enum Code {
     ExampleNotFound,
     /// The database is open to named callers only, and this is none of them.
     CallerNotPermitted,
+    /// The request needs a key, and brings none that counts.
+    Unauthenticated,
+    /// The key may not do this, or does not reach what it names.
+    NotPermitted,
+    /// No API key of that id.
+    KeyNotFound,
+    /// The only key of an administrator, while there are others.
+    LastKey,
     /// No catalog of entities of that name.
     CatalogNotFound,
     /// There is a catalog of entities of that name already.
@@ -164,6 +172,10 @@ impl Code {
             Code::DatabaseNotFound => "database_not_found",
             Code::ExampleNotFound => "example_not_found",
             Code::CallerNotPermitted => "caller_not_permitted",
+            Code::Unauthenticated => "unauthenticated",
+            Code::NotPermitted => "not_permitted",
+            Code::KeyNotFound => "key_not_found",
+            Code::LastKey => "last_key",
             Code::CatalogNotFound => "catalog_not_found",
             Code::CatalogExists => "catalog_exists",
             Code::EntityNotFound => "entity_not_found",

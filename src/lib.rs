@@ -1,5 +1,6 @@
 //! Gleaner: retrieval and ranking in one process.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod code;

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
+use crate::access::Access;
 use crate::error::Code;
 
 /// The aliases there are.
@@ -30,21 +32,39 @@ pub struct AliasesRequest {
     pub aliases: BTreeMap<String, Option<String>>,
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let aliases = app.catalog.aliases();
-    Ok(json::answer(StatusCode::OK, &AliasesAnswer { aliases })?)
+/// Those that the caller reaches, by their own names.
+fn reached(access: &Access, mut aliases: BTreeMap<String, String>) -> AliasesAnswer {
+    aliases.retain(|alias, index| access.reaches(alias) && access.reaches(index));
+    AliasesAnswer { aliases }
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
+) -> Result<Response, ApiError> {
+    let aliases = reached(&access, app.catalog.aliases());
+    Ok(json::answer(StatusCode::OK, &aliases)?)
 }
 
 pub(super) async fn change(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
     let change = move || {
         let request: AliasesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        // What an alias stands for now counts as well: a key could take it over otherwise.
+        let there = catalog.aliases();
+        for (alias, index) in &request.aliases {
+            access.require_name(alias)?;
+            for index in index.iter().chain(there.get(alias)) {
+                access.require_name(index)?;
+            }
+        }
         let aliases = catalog.set_aliases(&request.aliases)?;
-        json::answer(StatusCode::OK, &AliasesAnswer { aliases })
+        json::answer(StatusCode::OK, &reached(&access, aliases))
     };
     Ok(permit.run(change).await?)
 }

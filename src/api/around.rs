@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use axum::http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,7 +21,7 @@ use super::error::{ApiError, ErrorAnswer, panic_message};
 use super::state::App;
 use crate::error::{Code, Error, Problem};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from a caller, in bytes.
 const MAX_ID_BYTES: usize = 128;
 
@@ -34,6 +36,10 @@ impl Deadline {
     }
 }
 
+/// The request's id.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub String);
+
 /// Runs a request and turns whatever comes of it into an answer.
 pub(super) async fn around(
     State(app): State<Arc<App>>,
@@ -46,6 +52,7 @@ pub(super) async fn around(
     let path = request.uri().path().to_string();
     let deadline = started + app.timeout;
     request.extensions_mut().insert(Deadline(deadline));
+    request.extensions_mut().insert(RequestId(id.clone()));
 
     let span = tracing::info_span!("request", id);
     let work = AssertUnwindSafe(next.run(request)).catch_unwind();
@@ -104,6 +111,9 @@ fn write_error(response: &mut Response, error: ApiError, id: &str) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, super::json::MEDIA_TYPE);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if error.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if error.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }

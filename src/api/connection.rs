@@ -9,15 +9,46 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
-/// Most connections at once; below the usual limit of 1024 open files, which the indexes
-/// share. Further ones wait in the system's queue.
-const MAX_CONNECTIONS: usize = 512;
+/// Open files that connections leave to the indexes, beside a quarter of all that may be open.
+const OTHER_FILES: u64 = 256;
+
+/// How many connections there may be: so many, or what the system's limit on open files, which is
+/// raised as far as it may be, leaves.
+pub(super) fn most_connections(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = rustix::process::Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+    }
+    let Some(files) = limit.current else {
+        return wanted;
+    };
+    let left = (files - files / 4).saturating_sub(OTHER_FILES).max(16);
+    wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, Connections>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Connections>) -> Peer {
+        Peer(*stream.remote_addr())
+    }
+}
 
 /// Accepts connections within bounds.
 pub(super) struct Connections {
@@ -27,12 +58,12 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Closes connections on which nothing moved for `idle`. That has to be longer than
+    /// Accepts at most so many at once; further ones wait in the system's queue. Closes those on which nothing moved for `idle`. That has to be longer than
     /// a request may take: while one is worked on, nothing moves.
-    pub(super) fn new(listener: TcpListener, idle: Duration) -> Connections {
+    pub(super) fn new(listener: TcpListener, most: usize, idle: Duration) -> Connections {
         Connections {
             listener,
-            room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            room: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             idle,
         }
     }
@@ -162,7 +193,7 @@ mod tests {
     async fn a_connection_that_does_nothing_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Listener::local_addr(&listener).unwrap();
-        let mut connections = Connections::new(listener, Duration::from_millis(60));
+        let mut connections = Connections::new(listener, 4, Duration::from_millis(60));
         let mut client = TcpStream::connect(address).await.unwrap();
         let (mut server, _) = connections.accept().await;
         assert!(server.stream.nodelay().unwrap());

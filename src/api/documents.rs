@@ -14,6 +14,7 @@ use super::body::{BulkBody, JsonBody};
 use super::bulk::{Bulk, BulkStatus, Kind};
 use super::error::ApiError;
 use super::extract::{IdempotencyKey, Names, REPLAYED, Refresh, WithVectors, WriteParameters};
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
@@ -308,6 +309,7 @@ pub(super) async fn show(
     State(app): State<Arc<App>>,
     Names((name, id)): Names<(String, String)>,
     WithVectors(with_vectors): WithVectors,
+    Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let catalog = app.catalog.clone();
@@ -316,6 +318,12 @@ pub(super) async fn show(
         // Keeps what is read from being given back meanwhile.
         let _view = index.view();
         let current = index.current(&id)?;
+        if let Some(filter) = access.filter()
+            && !index.passes(&current.source, filter)?
+        {
+            // As one that is not there.
+            return Err(no_such_document(index.name(), &id).into());
+        }
         let vectors = match with_vectors {
             true => Some(index.vectors_of(&current)?),
             false => None,

@@ -13,6 +13,7 @@ use super::around::Deadline;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::extract::Names;
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use super::tasks::{self, TaskKind};
@@ -104,10 +105,14 @@ fn done() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let list = |app: &App| {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
+) -> Result<Response, ApiError> {
+    let list = move |app: &App| {
         let mut catalogs = Vec::new();
-        for name in app.entities.names()? {
+        let names = app.entities.names()?.into_iter();
+        for name in names.filter(|name| access.reaches(name)) {
             match app.entities.info(&name) {
                 Ok(info) => catalogs.push(info),
                 // Removed since, or damaged: the others are listed all the same.
@@ -121,10 +126,12 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiErr
 
 pub(super) async fn create(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let create = move |app: &App| {
         let request: CatalogRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        access.require_name(&request.name)?;
         let report = created(app, request)?;
         let mut response = json::answer::<BuildReport>(StatusCode::CREATED, &report)?;
         // A name that was accepted consists of letters, digits, `-` and `_`.
@@ -255,10 +262,12 @@ pub(super) async fn remove_entity(
 
 pub(super) async fn link(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let link = move |app: &App, linker: &EntityLinker| {
         let request: LinkRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        access.require_name(&request.catalog)?;
         let view = app.entities.view(&request.catalog)?;
         json::answer(StatusCode::OK, &linker.link(&view, &request)?)
     };
@@ -267,10 +276,12 @@ pub(super) async fn link(
 
 pub(super) async fn disambiguate(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let disambiguate = move |app: &App, linker: &EntityLinker| {
         let request: DisambiguateRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        access.require_name(&request.catalog)?;
         let view = app.entities.view(&request.catalog)?;
         json::answer(StatusCode::OK, &linker.disambiguate(&view, &request)?)
     };
@@ -279,10 +290,12 @@ pub(super) async fn disambiguate(
 
 pub(super) async fn retrieve(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let retrieve = move |app: &App, linker: &EntityLinker| {
         let request: RetrieveEntitiesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        access.require_name(&request.catalog)?;
         let view = app.entities.view(&request.catalog)?;
         json::answer(StatusCode::OK, &linker.retrieve(&view, &request)?)
     };

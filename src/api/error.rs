@@ -131,6 +131,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ExampleNotFound
         | Code::CatalogNotFound
         | Code::EntityNotFound
+        | Code::KeyNotFound
         | Code::ModelNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::CursorExpired => StatusCode::GONE,
@@ -147,8 +148,12 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::VersionConflict
         | Code::RequestInProgress
         | Code::TooLittleFeedback
+        | Code::LastKey
         | Code::SnapshotDamaged => StatusCode::CONFLICT,
-        Code::CallerNotPermitted | Code::SourceNotPermitted => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::NotPermitted | Code::CallerNotPermitted | Code::SourceNotPermitted => {
+            StatusCode::FORBIDDEN
+        }
         Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Overloaded | Code::AliasMoved => StatusCode::SERVICE_UNAVAILABLE,

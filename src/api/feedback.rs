@@ -17,6 +17,7 @@ use super::documents::mark_replayed;
 use super::error::ApiError;
 use super::export::send;
 use super::extract::{IdempotencyKey, Names};
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use super::tasks::{self, TaskKind};
@@ -53,6 +54,7 @@ pub struct ActivateRequest {
 
 pub(super) async fn add(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
@@ -61,6 +63,7 @@ pub(super) async fn add(
     let most = app.limits.feedback_batch;
     let add = move || {
         let request: FeedbackRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        access.require_name(&request.index)?;
         check_count(request.events.len(), most)?;
         let now = Utc::now();
         let mut events = Vec::with_capacity(request.events.len());

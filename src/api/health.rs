@@ -12,6 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::json;
 use super::state::App;
+use crate::error::Error;
+
+/// The API's description.
+pub(super) async fn openapi(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let json = app.description.get();
+    let json = json.ok_or_else(|| Error::Bug("the API is not described".into()))?;
+    Ok(json::answer_bytes(StatusCode::OK, json.to_vec()))
+}
 
 /// The process is up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,6 +14,7 @@ use super::around::Deadline;
 use super::body::{JsonBody, NoBody};
 use super::error::ApiError;
 use super::extract::Names;
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use super::tasks::{self, TaskKind};
@@ -78,7 +79,10 @@ fn answer(status: StatusCode, index: &Index) -> crate::error::Result<HttpRespons
     )
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
+) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let catalog = app.catalog.clone();
     let list = move || {
@@ -87,6 +91,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         let indexes = catalog
             .names_on_disk()?
             .into_iter()
+            .filter(|name| access.reaches(name))
             .map(|name| {
                 let index = open.iter().find(|index| index.name() == name);
                 IndexEntry {
@@ -103,12 +108,14 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiErr
 
 pub(super) async fn create(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
     let catalog = app.catalog.clone();
     let create = move || {
         let definition: Definition = json::parse(&body.bytes, Code::InvalidDefinition)?;
+        access.require_name(&definition.name)?;
         created(&*catalog.create(definition)?)
     };
     Ok(permit.run(create).await?)

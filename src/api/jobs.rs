@@ -18,11 +18,14 @@ use super::body::OptionalJsonBody;
 use super::error::{ApiError, INTERNAL, OPERATOR_ERROR, STORAGE_FULL};
 use super::extract::Names;
 use super::gate::Permit;
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
+use crate::access::Access;
 use crate::error::{Code, Error, Problem, Result};
 use crate::ingest::{Format, Mapping, SourceOptions};
-use crate::jobs::{JobAction, JobOptions, JobReport, JobState, MaxRejects};
+use crate::jobs::not_found;
+use crate::jobs::{JobAction, JobOptions, JobReport, JobState, Jobs, MaxRejects};
 
 /// Longest wait for a job that was told to stop to do so.
 const STOPPING: Duration = Duration::from_secs(20);
@@ -88,8 +91,18 @@ fn told(mut report: JobReport) -> JobReport {
     report
 }
 
+/// What is known of a job that the caller reaches; of others as little as of those that are not.
+fn reached(jobs: &Jobs, access: &Access, id: &str) -> Result<JobReport> {
+    let report = jobs.report(id)?;
+    match access.reaches(&report.index) {
+        true => Ok(report),
+        false => Err(not_found(id).into()),
+    }
+}
+
 pub(super) async fn create(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     super::body::JsonBody(body): super::body::JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
@@ -97,6 +110,7 @@ pub(super) async fn create(
     let settings = app.ingest.clone();
     let create = move || {
         let request: JobRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        access.require_name(&request.index)?;
         request.mapping.check()?;
         let options = JobOptions {
             source: SourceOptions {
@@ -130,11 +144,16 @@ fn as_request(error: Error) -> Error {
     }
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
+) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let jobs = app.jobs.clone();
     let list = move || {
-        let jobs = jobs.list()?.into_iter().map(told).collect();
+        let jobs = jobs.list()?.into_iter();
+        let jobs = jobs.filter(|job| access.reaches(&job.index));
+        let jobs = jobs.map(told).collect();
         json::answer(StatusCode::OK, &JobList { jobs })
     };
     Ok(permit.run(list).await?)
@@ -142,17 +161,19 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiErr
 
 pub(super) async fn show(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     Names(id): Names<String>,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let jobs = app.jobs.clone();
-    let show = move || json::answer(StatusCode::OK, &told(jobs.report(&id)?));
+    let show = move || json::answer(StatusCode::OK, &told(reached(&jobs, &access, &id)?));
     Ok(permit.run(show).await?)
 }
 
 /// `/v1/jobs/{id}:pause` and its like.
 pub(super) async fn act(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     Names(named): Names<String>,
     deadline: Deadline,
     OptionalJsonBody(body): OptionalJsonBody,
@@ -166,6 +187,7 @@ pub(super) async fn act(
             Some(body) => json::parse(&body.bytes, Code::InvalidRequest)?,
             None => JobActionRequest::default(),
         };
+        reached(&jobs, &access, &id)?;
         let (report, has_happened) = jobs.act(&id, action, request.max_rejects, patience)?;
         let status = match has_happened {
             true => StatusCode::OK,
@@ -198,12 +220,14 @@ fn asked(named: &str) -> Result<(String, JobAction), Problem> {
 /// The file of a job's rejects, as far as it is durable.
 pub(super) async fn rejects(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     Names(id): Names<String>,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let jobs = app.jobs.clone();
     let read = move || {
         use std::io::Read;
+        reached(&jobs, &access, &id)?;
         let Some((path, bytes)) = jobs.rejects(&id)? else {
             return Ok(Vec::new());
         };
@@ -231,11 +255,15 @@ pub(super) async fn rejects(
 /// a second at most, and at last `end` with the whole report.
 pub(super) async fn events(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     Names(id): Names<String>,
 ) -> Result<Response, ApiError> {
     let permit = app.watchers.enter(1).await?;
     // One that is not there is answered as such.
-    report(&app, &permit, &id).await?;
+    let found = report(&app, &permit, &id).await?;
+    if !access.reaches(&found.index) {
+        return Err(not_found(&id).into());
+    }
     let events = Sse::new(changes(app, permit, id)).keep_alive(KeepAlive::default());
     Ok(events.into_response())
 }

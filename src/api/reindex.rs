@@ -14,6 +14,7 @@ use super::around::Deadline;
 use super::body::JsonBody;
 use super::error::{ApiError, Failure};
 use super::extract::Names;
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use super::tasks::{self, TaskKind};
@@ -45,6 +46,7 @@ impl ReindexAnswer {
 
 pub(super) async fn begin(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     Names(name): Names<String>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
@@ -53,6 +55,9 @@ pub(super) async fn begin(
     let index = name.clone();
     let begin = move || {
         let request: ReindexRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
+        for name in std::iter::once(&request.into).chain(&request.alias) {
+            access.require_name(name)?;
+        }
         catalog.reindex(&index, request)
     };
     let reindex = permit.run(begin).await?;

@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::extract::{Caller, Names};
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
+use crate::access::Access;
 use crate::error::{Code, Error, Problem, Result};
 use crate::sql::import::{ReadOptions, Source};
 use crate::sql::{
@@ -91,10 +93,15 @@ pub struct SchemaSummary {
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Caller(caller): Caller,
+    Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let work = app.clone();
-    let list = move || json::answer(StatusCode::OK, &summaries(&work, caller.as_deref())?);
+    let list = move || {
+        let mut list = summaries(&work, caller.as_deref())?;
+        list.schemas.retain(|schema| access.reaches(&schema.name));
+        json::answer(StatusCode::OK, &list)
+    };
     Ok(permit.run(list).await?)
 }
 
@@ -117,13 +124,14 @@ pub(super) fn summaries(app: &App, caller: Option<&str>) -> Result<SchemaList> {
 
 pub(super) async fn import(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.writes.enter(1).await?;
     let work = app.clone();
     let import = move || {
         let request: SchemaRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        imported(&work, request)
+        imported(&work, &access, request)
     };
     let (response, name) = permit.run(import).await?;
     tokio::spawn(prepare(app, name));
@@ -149,7 +157,7 @@ async fn prepare(app: Arc<App>, name: String) {
 }
 
 /// The answer, and the name of the database.
-fn imported(app: &App, request: SchemaRequest) -> Result<(Response, String)> {
+fn imported(app: &App, access: &Access, request: SchemaRequest) -> Result<(Response, String)> {
     let SchemaRequest {
         name,
         ddl,
@@ -196,6 +204,7 @@ fn imported(app: &App, request: SchemaRequest) -> Result<(Response, String)> {
             .expected("a name")
     })?;
     check_database_name(&name)?;
+    access.require_name(&name)?;
     let options = ReadOptions::new(&app.schema_settings);
     let shown = source.to_string();
     let callers = matches!(source, Source::Ddl(..) | Source::Database(_));

@@ -14,12 +14,14 @@ use super::body::JsonBody;
 use super::error::{ApiError, Failure, hidden};
 use super::extract::Names;
 use super::gate::Permit;
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
+use crate::access::Access;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Index;
 use crate::model::Cancellation;
-use crate::search::{SearchRequest, SearchResponse};
+use crate::search::{FilterInput, SearchRequest, SearchResponse};
 
 /// Several searches of one index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +50,28 @@ pub enum SearchResult {
         /// The same as in an error answer.
         error: Failure,
     },
+}
+
+/// What is sent: one search, or several.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, clippy::large_enum_variant)] // only described: see `Probe`
+pub enum SearchBody {
+    /// Several.
+    Several(SearchBatch),
+    /// One.
+    One(SearchRequest),
+}
+
+/// What is answered: to one search, or to several.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, clippy::large_enum_variant)] // only described
+pub enum SearchAnswer {
+    /// To one.
+    One(SearchResponse),
+    /// To several.
+    Several(SearchBatchAnswer),
 }
 
 /// Tells the two bodies apart without an untagged enum, which would lose the reason why
@@ -89,6 +113,7 @@ fn parse(bytes: &[u8], most: usize) -> Result<Request, Problem> {
 pub(super) async fn search(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
+    Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
@@ -99,12 +124,18 @@ pub(super) async fn search(
     let most = app.limits.queries;
     // Parsed on the blocking thread too: a batch of vectors is megabytes of numbers.
     let begin = move || match parse(&body.bytes, most)? {
-        Request::One(request) => {
+        Request::One(mut request) => {
+            restrict(&mut request, &access)?;
             let index = catalog.get(&name)?;
             let response = crate::search::search_while(&index, &request, &cancellation)?;
             Ok(Begun::Answer(json::to_bytes(&response)?))
         }
-        Request::Several(queries) => Ok(Begun::Batch(catalog.get(&name)?, queries)),
+        Request::Several(mut queries) => {
+            for query in &mut queries {
+                restrict(query, &access)?;
+            }
+            Ok(Begun::Batch(catalog.get(&name)?, queries))
+        }
     };
     let json = match permit.run(begin).await.map_err(failed)? {
         Begun::Answer(json) => json,
@@ -114,6 +145,27 @@ pub(super) async fn search(
         }
     };
     Ok(json::answer_bytes(StatusCode::OK, json))
+}
+
+/// Holds a search to what its caller may see.
+///
+/// # Errors
+/// `not_permitted` for an explanation where that is not everything: it tells how frequent words
+/// are among documents that the caller may not see.
+fn restrict(request: &mut SearchRequest, access: &Access) -> Result<(), Problem> {
+    let Some(filter) = access.filter() else {
+        return Ok(());
+    };
+    if request.explain {
+        return Err(
+            Problem::new(Code::NotPermitted, "scores are not explained to tokens")
+                .field("explain")
+                .found("true")
+                .expected("false, or a key"),
+        );
+    }
+    request.only = Some(FilterInput(filter.clone()));
+    Ok(())
 }
 
 /// What comes of looking at a request.

@@ -1,7 +1,7 @@
 //! The server: listening, serving, stopping.
 
 use std::fs::{File, TryLockError};
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,24 +9,28 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::Method;
+use axum::http::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use futures::FutureExt;
 use tokio::net::TcpListener;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
 use tracing::{error, warn};
 
-use super::around::around;
-use super::connection::Connections;
+use super::around::{REQUEST_ID, around};
+use super::connection::{Connections, Peer, most_connections};
 use super::error::{ApiError, in_full};
+use super::extract::REPLAYED;
 use super::state::App;
+use super::tls::{self, TlsConnections};
 use super::warm::WarmUp;
-use super::{
-    aliases, documents, embeddings, entities, export, feedback, health, indexes, jobs, mcp, models,
-    reindex, rerank, schema_examples, schema_permissions, schemas, search, snapshots, tasks,
-};
-use crate::config::{self, Config};
+use super::{export, json, routes};
+use crate::access::Keys;
+use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Catalog;
 
@@ -43,7 +47,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
-    tools: config::Mcp,
+    config: Config,
     /// Locked as long as this serves.
     _lock: File,
 }
@@ -54,12 +58,19 @@ impl Server {
     ///
     /// # Errors
     /// `invalid_configuration` for an address that is none; an operator error for one
-    /// that is taken, not allowed, or reachable from other machines while
-    /// `server.allow_public` is off.
+    /// that is taken, not allowed, or reachable from other machines while there are no keys.
     pub async fn bind(config: &Config, catalog: Arc<Catalog>) -> Result<Server> {
+        Server::bind_with(config, catalog, Keys::open(&config.data.folder)?).await
+    }
+
+    /// The same with keys that were opened.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub async fn bind_with(config: &Config, catalog: Arc<Catalog>, keys: Keys) -> Result<Server> {
         let lock = lock(&config.data.folder)?;
-        let listen = &config.server.listen;
-        let address = resolve(listen, config.server.allow_public).await?;
+        let keys = Arc::new(keys);
+        let address = resolve(&config.server.listen, keys.are_required()).await?;
         let cannot = |e: std::io::Error| {
             let advice = match e.kind() {
                 std::io::ErrorKind::AddrInUse => format!(
@@ -78,8 +89,8 @@ impl Server {
         Ok(Server {
             listener,
             address,
-            app: Arc::new(App::new(config, catalog)),
-            tools: config.mcp.clone(),
+            app: Arc::new(App::new(config, catalog, keys)),
+            config: config.clone(),
             _lock: lock,
         })
     }
@@ -113,7 +124,9 @@ impl Server {
 
         let timeout = self.app.timeout;
         let stopping_jobs = jobs.clone();
-        let connections = Connections::new(self.listener, timeout + IDLE);
+        let server = &self.config.server;
+        let most = most_connections(server.connections);
+        let connections = Connections::new(self.listener, most, timeout + IDLE);
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let signal = async move {
             shutdown.await;
@@ -122,8 +135,19 @@ impl Server {
             // Nobody listens when the server has ended by itself.
             let _ = stopping.send(());
         };
-        let serving =
-            axum::serve(connections, router(self.app, &self.tools)).with_graceful_shutdown(signal);
+        let service = router(self.app, &self.config)?.into_make_service_with_connect_info::<Peer>();
+        let identity = tls::named(server.tls_certificate.as_deref(), server.tls_key.as_deref())?;
+        let serving = match identity {
+            None => {
+                let serving = axum::serve(connections, service);
+                serving.with_graceful_shutdown(signal).into_future().boxed()
+            }
+            Some((certificate, key)) => {
+                let connections = TlsConnections::new(connections, certificate, key)?;
+                let serving = axum::serve(connections, service);
+                serving.with_graceful_shutdown(signal).into_future().boxed()
+            }
+        };
         let overdue = async {
             if stopped.await.is_err() {
                 std::future::pending::<()>().await;
@@ -131,7 +155,7 @@ impl Server {
             tokio::time::sleep(timeout + GRACE).await;
         };
         tokio::select! {
-            result = serving.into_future() => {
+            result = serving => {
                 result.map_err(|e| Error::operator_from("the server failed", e))?;
             }
             () = overdue => warn!("stopping although connections are still open"),
@@ -183,7 +207,7 @@ fn lock(folder: &Path) -> Result<File> {
 }
 
 /// The address to listen on, held to this machine unless more is allowed.
-async fn resolve(listen: &str, allow_public: bool) -> Result<SocketAddr> {
+async fn resolve(listen: &str, has_keys: bool) -> Result<SocketAddr> {
     let unusable = |found: String| {
         Problem::new(
             Code::InvalidConfiguration,
@@ -197,14 +221,13 @@ async fn resolve(listen: &str, allow_public: bool) -> Result<SocketAddr> {
         .await
         .map_err(|e| unusable(format!("{listen}: {e}")))?
         .collect();
-    if !allow_public && let Some(public) = addresses.iter().find(|a| !a.ip().is_loopback()) {
+    if !has_keys && let Some(public) = addresses.iter().find(|a| !a.ip().is_loopback()) {
         return Err(Error::operator(format!(
             "refusing to listen on {public}, which other machines can reach"
         ))
         .advice(
-            "there are no API keys yet: whoever reaches the port may read and change everything. \
-             Listen on 127.0.0.1 behind a proxy that checks who asks, or set \
-             server.allow_public = true on a network where everybody is trusted",
+            "there are no API keys: whoever reaches the port could read and change everything. \
+             Make one with `gleaner keys create --scope admin`, or listen on 127.0.0.1",
         ));
     }
     addresses
@@ -213,7 +236,7 @@ async fn resolve(listen: &str, allow_public: bool) -> Result<SocketAddr> {
         .ok_or_else(|| unusable(listen.to_string()).into())
 }
 
-fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
+fn router(app: Arc<App>, config: &Config) -> Result<Router> {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(
@@ -223,130 +246,63 @@ fn router(app: Arc<App>, tools: &config::Mcp) -> Router {
                 // Each event is to arrive when it is sent.
                 .and(NotForContentType::SSE),
         );
-    let mut router = Router::new();
-    if tools.enabled {
-        router = router.route_service("/mcp", mcp::over_http(app.clone(), tools));
-    }
-    router
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/v1/aliases", get(aliases::list).post(aliases::change))
-        .route("/v1/entities", get(entities::list).post(entities::create))
-        .route("/v1/entities:link", post(entities::link))
-        .route("/v1/entities:disambiguate", post(entities::disambiguate))
-        .route("/v1/entities:retrieve", post(entities::retrieve))
-        .route(
-            "/v1/entities/{name}",
-            get(entities::show).delete(entities::remove),
-        )
-        .route("/v1/entities/{name}/compact", post(entities::compact))
-        .route("/v1/entities/{name}/names", post(entities::add))
-        .route(
-            "/v1/entities/{name}/names/{id}",
-            get(entities::entity).delete(entities::remove_entity),
-        )
-        .route("/v1/schemas", get(schemas::list).post(schemas::import))
-        .route("/v1/schemas:retrieve", post(schemas::which))
-        .route(
-            "/v1/schemas/{name}",
-            get(schemas::show)
-                .delete(schemas::remove)
-                .post(schemas::act),
-        )
-        .route("/v1/schemas/{name}/descriptions", put(schemas::describe))
-        .route(
-            "/v1/schemas/{name}/permissions",
-            get(schema_permissions::show)
-                .put(schema_permissions::put)
-                .delete(schema_permissions::remove),
-        )
-        .route(
-            "/v1/schemas/{name}/examples",
-            get(schema_examples::list).post(schema_examples::add),
-        )
-        .route(
-            "/v1/schemas/{name}/examples:similar",
-            post(schema_examples::similar),
-        )
-        .route(
-            "/v1/schemas/{name}/examples:annotate",
-            post(schema_examples::annotate),
-        )
-        .route(
-            "/v1/schemas/{name}/examples/{id}",
-            axum::routing::delete(schema_examples::remove),
-        )
-        .route("/v1/indexes", get(indexes::list).post(indexes::create))
-        .route(
-            "/v1/indexes/{name}",
-            get(indexes::show)
-                .put(indexes::define)
-                .delete(indexes::remove),
-        )
-        .route("/v1/indexes/{name}/compact", post(indexes::compact))
-        .route("/v1/feedback", post(feedback::add))
-        .route("/v1/indexes/{name}/export", get(export::export))
-        .route("/v1/indexes/{name}/feedback", get(feedback::status))
-        .route(
-            "/v1/indexes/{name}/feedback/activate",
-            post(feedback::activate),
-        )
-        .route("/v1/indexes/{name}/feedback/export", get(feedback::export))
-        .route("/v1/indexes/{name}/feedback/fit", post(feedback::fit))
-        .route(
-            "/v1/indexes/{name}/feedback/rollback",
-            post(feedback::roll_back),
-        )
-        .route(
-            "/v1/indexes/{name}/reindex",
-            get(reindex::show)
-                .post(reindex::begin)
-                .delete(reindex::cancel),
-        )
-        .route("/v1/indexes/{name}/refresh", post(indexes::refresh))
-        .route("/v1/indexes/{name}/documents", post(documents::bulk))
-        .route(
-            "/v1/indexes/{name}/documents:delete",
-            post(documents::remove_where),
-        )
-        .route("/v1/indexes/{name}/operations", post(documents::operations))
-        .route(
-            "/v1/indexes/{name}/documents/{id}",
-            get(documents::show)
-                .put(documents::put)
-                .patch(documents::update)
-                .delete(documents::remove),
-        )
-        .route(
-            "/v1/indexes/{name}/snapshots",
-            get(snapshots::list).post(snapshots::take),
-        )
-        .route(
-            "/v1/indexes/{name}/snapshots/{id}",
-            axum::routing::delete(snapshots::remove),
-        )
-        .route(
-            "/v1/indexes/{name}/snapshots/{id}/restore",
-            post(snapshots::restore),
-        )
-        .route("/v1/indexes/{name}/search", post(search::search))
-        .route("/v1/jobs", get(jobs::list).post(jobs::create))
-        .route("/v1/jobs/{id}", get(jobs::show).post(jobs::act))
-        .route("/v1/jobs/{id}/events", get(jobs::events))
-        .route("/v1/jobs/{id}/rejects", get(jobs::rejects))
-        .route("/v1/tasks", get(tasks::list))
-        .route("/v1/tasks/{id}", get(tasks::show))
-        .route("/v1/embeddings", post(embeddings::embed))
-        .route("/v1/rerank", post(rerank::rerank))
-        // Where clients of Cohere's second version look for it.
-        .route("/v2/rerank", post(rerank::rerank))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{name}", get(models::show))
+    let groups = routes::groups(&app, &config.mcp);
+    let description = json::to_bytes(&routes::document(&groups)?)?;
+    // It is the first: there is one router of an app.
+    let _ = app.description.set(description.into());
+    let router = routes::router(groups, &app)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        // Bodies are bounded where they are read, which is behind this.
+        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
         .layer(compression)
         .layer(from_fn_with_state(app.clone(), around))
-        .with_state(app)
+        .with_state(app);
+    Ok(match cors(&config.server.cors_origins)? {
+        Some(cors) => router.layer(cors),
+        None => router,
+    })
+}
+
+/// What web pages of other origins may do.
+///
+/// # Errors
+/// `invalid_configuration` for an origin that is none.
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>, Problem> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        let parsed = origins.iter().map(|origin| {
+            let is_origin = url::Url::parse(origin)
+                .is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+            let header = HeaderValue::from_str(origin).ok().filter(|_| is_origin);
+            header.ok_or_else(|| {
+                Problem::new(Code::InvalidConfiguration, "this is no origin of web pages")
+                    .field("server.cors_origins")
+                    .found(origin)
+                    .expected("https://HOST, perhaps with a port; or *")
+            })
+        });
+        AllowOrigin::list(parsed.collect::<Result<Vec<_>, _>>()?)
+    };
+    let methods = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    Ok(Some(
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods(methods)
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers([LOCATION, RETRY_AFTER, REQUEST_ID, REPLAYED])
+            .max_age(Duration::from_secs(3_600)),
+    ))
 }
 
 async fn no_route(request: Request) -> ApiError {

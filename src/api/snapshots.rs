@@ -12,6 +12,7 @@ use super::around::Deadline;
 use super::body::{JsonBody, NoBody};
 use super::error::ApiError;
 use super::extract::Names;
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use super::tasks::{self, TaskKind};
@@ -69,6 +70,7 @@ pub(super) async fn list(
 
 pub(super) async fn restore(
     State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
     Names((name, id)): Names<(String, String)>,
     deadline: Deadline,
     JsonBody(body): JsonBody,
@@ -76,6 +78,7 @@ pub(super) async fn restore(
     let catalog = app.catalog.clone();
     let request: RestoreRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
     drop(body);
+    access.require_name(&request.name)?;
     let snapshots_of = name.clone();
     let restore = move || {
         let index = catalog.restore_snapshot(&snapshots_of, &id, &request.name)?;

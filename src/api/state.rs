@@ -3,12 +3,14 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use parking_lot::Mutex;
 
 use super::body::STEP;
 use super::gate::Gate;
 use super::tasks::Tasks;
 use super::warm::Readiness;
+use crate::access::{AuditLog, Keys};
 use crate::config::{self, Config, Limits};
 use crate::entity::{Catalogs, EntityLinker};
 use crate::index::Catalog;
@@ -37,6 +39,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct App {
     /// The indexes.
     pub catalog: Arc<Catalog>,
+    /// Who may do what.
+    pub keys: Arc<Keys>,
+    /// What administrators did.
+    pub audit: AuditLog,
+    /// The API's description, as JSON.
+    pub description: OnceLock<Bytes>,
     /// The databases.
     pub schemas: Arc<Schemas>,
     /// What is read of databases, and from where.
@@ -90,7 +98,7 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(config: &Config, catalog: Arc<Catalog>) -> App {
+    pub(super) fn new(config: &Config, catalog: Arc<Catalog>, keys: Arc<Keys>) -> App {
         let server = &config.server;
         let timeout = Duration::from_millis(server.timeout_ms.max(1));
         let patience = PATIENCE.min(timeout / 2);
@@ -100,6 +108,9 @@ impl App {
             ingest: config.ingest.clone(),
             watchers: Gate::new(WATCHERS, server.queue, patience),
             catalog,
+            keys,
+            audit: AuditLog::new(&config.data.folder, server.audit_log.as_deref()),
+            description: OnceLock::new(),
             schemas: Arc::new(Schemas::new(&config.data.folder)),
             schema_settings: config.schemas.clone(),
             entities: Arc::new(Catalogs::new(&config.data.folder)),

@@ -23,6 +23,7 @@ use super::around::Deadline;
 use super::error::{ApiError, Failure, in_full};
 use super::extract::Names;
 use super::gate::{Gate, overloaded};
+use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
@@ -301,15 +302,24 @@ fn unknown(id: &str) -> Problem {
         .expected("a task of this server since it was started, among the last hundred")
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let tasks = app.tasks.all.lock().iter().map(Task::answer).collect();
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Allowed(access): Allowed,
+) -> Result<Response, ApiError> {
+    let all = app.tasks.all.lock();
+    let tasks = all.iter().filter(|task| access.reaches(&task.index));
+    let tasks = tasks.map(Task::answer).collect();
+    drop(all);
     Ok(json::answer(StatusCode::OK, &TaskList { tasks })?)
 }
 
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Names(id): Names<String>,
+    Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
-    let task = app.tasks.answer(&id).ok_or_else(|| unknown(&id))?;
+    let task = app.tasks.answer(&id);
+    let task = task.filter(|task| access.reaches(&task.index));
+    let task = task.ok_or_else(|| unknown(&id))?;
     Ok(json::answer(StatusCode::OK, &task)?)
 }

@@ -21,6 +21,7 @@ mod ingest;
 mod ingest_code;
 mod ingest_source;
 mod jobs;
+mod keys;
 mod mcp;
 mod models;
 mod reindex;
@@ -104,6 +105,9 @@ enum Command {
     /// List, show, pause, resume, cancel and retry loads.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Write an index to a Parquet file, which ingest reads back as it was.
     Export(export::Export),
     /// Search an index.
@@ -208,6 +212,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Encode(command) => command.run(&context),
         Command::Manifest(command) => command.run(&context),
         Command::Jobs(command) => command.run(&context),
+        Command::Keys(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Search(command) => command.run(&context),
         Command::Entities(command) => command.run(&context),

@@ -4,8 +4,13 @@ use clap::Args;
 use tracing::info;
 
 use super::Context;
+use crate::access::Keys;
 use crate::api::Server;
 use crate::error::{Error, Result};
+
+/// Names a key of an administrator that is kept nowhere: for containers, whose first key has to
+/// come from outside.
+const ADMIN_KEY: &str = "GLEANER_ADMIN_KEY";
 
 /// Serve the REST API.
 #[derive(Debug, Args)]
@@ -20,14 +25,20 @@ impl Serve {
         if let Some(listen) = self.listen {
             context.config.server.listen = listen;
         }
+        let keys = Keys::open(&context.config.data.folder)?;
+        let keys = match std::env::var(ADMIN_KEY) {
+            Ok(key) if !key.is_empty() => keys.with_admin(&key)?,
+            _ => keys,
+        };
+        let required = keys.are_required();
         let catalog = context.catalog()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|e| Error::operator_from("cannot start the server's threads", e))?;
         runtime.block_on(async {
-            let server = Server::bind(&context.config, catalog).await?;
-            info!(address = %server.local_addr(), "listening");
+            let server = Server::bind_with(&context.config, catalog, keys).await?;
+            info!(address = %server.local_addr(), keys = required, "listening");
             server.run(stop_signal()).await
         })
     }

@@ -76,9 +76,16 @@ pub struct Models {
 pub struct Server {
     /// Address and port to listen on.
     pub listen: String,
-    /// Listen beyond this machine although there are no keys yet: whoever reaches
-    /// the port may read and change everything.
-    pub allow_public: bool,
+    /// Certificate chain in PEM; with `tls_key`, connections are encrypted.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Origins of web pages that may call, as `https://app.example`; `*` for all.
+    pub cors_origins: Vec<String>,
+    /// Where administrators' acts are noted; `audit.jsonl` in the data folder where unset.
+    pub audit_log: Option<PathBuf>,
+    /// Most connections at once, idle ones included; fewer where fewer files may be open.
+    pub connections: usize,
     /// Most requests worked on at once, of each kind (searching, writing); more wait
     /// in a queue. Unset: the cores, at least 2.
     pub concurrency: Option<usize>,
@@ -92,7 +99,11 @@ impl Default for Server {
     fn default() -> Self {
         Server {
             listen: "127.0.0.1:7700".into(),
-            allow_public: false,
+            tls_certificate: None,
+            tls_key: None,
+            cors_origins: Vec::new(),
+            audit_log: None,
+            connections: 16_384,
             concurrency: None,
             queue: 256,
             timeout_ms: 30_000,
@@ -574,6 +585,7 @@ impl Config {
                 1..=MAX_THREADS,
             ),
             ("server.queue", n(server.queue), 0..=MAX_COUNT),
+            ("server.connections", n(server.connections), 1..=MAX_COUNT),
             ("server.timeout_ms", server.timeout_ms, 1..=DAY_MS),
             ("schemas.samples", n(self.schemas.samples), 0..=100),
             ("schemas.values", n(self.schemas.values), 0..=10_000),

@@ -8,6 +8,7 @@ use super::Index;
 use crate::code::Language;
 use crate::document::{Document, FieldType, strings_at, validate};
 use crate::error::{Code, Error, Problem, Result};
+use crate::filter::Filter;
 use crate::model::{EncodeOptions, Input, Task};
 use crate::store::{PassageSpan, StoredVectors};
 use crate::vector::{Metric, check_stored};
@@ -142,6 +143,18 @@ impl Index {
         let vector = self.ready_vector(vector, field)?;
         let document = self.validated(json, self.limits().field_bytes)?;
         self.prepare_document(document, Some(StoredVectors::ready(vector)))
+    }
+
+    /// Whether a document that was read passes a filter, in either of its notations.
+    ///
+    /// # Errors
+    /// `invalid_filter` for one that cannot be read or does not fit the fields.
+    pub fn passes(&self, document: &Map<String, Json>, filter: &Json) -> Result<bool> {
+        let definition = self.definition();
+        let bound = Filter::from_json(filter)?.bind(&definition.fields, &definition.id_field)?;
+        // It was accepted once; what the limits are now does not matter.
+        let document = self.validated(Json::Object(document.clone()), usize::MAX)?;
+        Ok(bound.matches(&document))
     }
 
     pub(super) fn validated(&self, json: Json, field_bytes: usize) -> Result<Document, Problem> {

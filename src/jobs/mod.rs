@@ -25,6 +25,7 @@ mod run;
 mod sources;
 
 pub use control::Jobs;
+pub(crate) use record::not_found;
 pub use record::{
     Job, JobAction, JobError, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob, act,
     create, find, report, reports, unfinished_twin,

@@ -561,7 +561,7 @@ pub fn find(index: &Index, id: &str) -> Result<Job> {
     }
 }
 
-pub(super) fn not_found(id: &str) -> Problem {
+pub(crate) fn not_found(id: &str) -> Problem {
     Problem::new(Code::JobNotFound, "there is no such job")
         .field("id")
         .found(id)

@@ -126,6 +126,8 @@ pub(super) fn go_on(
         .held()
         .get(id)
         .and_then(|kept| kept.downcast::<Session>().ok())
+        // Another's, who may see something else.
+        .filter(|session| session.request.only == request.only)
         .ok_or_else(expired)?;
     let known = |position: &&Position| position.page == page;
     let position = session.positions.lock().iter().find(known).cloned();
@@ -202,6 +204,7 @@ fn stands_alone(request: &SearchRequest) -> Result<(), Problem> {
             keep_s: None,
             token: request.cursor.as_ref().and_then(|c| c.token.clone()),
         }),
+        only: request.only.clone(),
         ..SearchRequest::default()
     };
     if *request == alone {

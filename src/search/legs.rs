@@ -25,12 +25,17 @@ pub(super) fn allowed(
     request: &SearchRequest,
     liked: Option<&Liked>,
 ) -> Result<Option<OrdinalSet>> {
-    let mut allowed = match &request.filter {
-        None => None,
-        Some(filter) => {
-            let definition = index.definition();
-            let bound =
-                Filter::from_json(&filter.0)?.bind(&definition.fields, &definition.id_field)?;
+    let definition = index.definition();
+    let filters: Vec<Filter> = [&request.only, &request.filter]
+        .into_iter()
+        .flatten()
+        .map(|filter| Filter::from_json(&filter.0))
+        .collect::<Result<_, _>>()?;
+    let mut allowed = match filters.is_empty() {
+        true => None,
+        false => {
+            let both = Filter::And(filters);
+            let bound = both.bind(&definition.fields, &definition.id_field)?;
             Some(view.words.filter(&bound)?)
         }
     };

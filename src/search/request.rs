@@ -95,6 +95,11 @@ pub struct SearchRequest {
     pub rerank: Option<RerankRequest>,
     /// Take each hit's score apart.
     pub explain: bool,
+    /// What the caller may see at all, whatever else it asks: not part of a request, but set by
+    /// who knows the caller's rights.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub only: Option<FilterInput>,
 }
 
 /// A filter, as text or as an object.

@@ -51,10 +51,15 @@ pub(super) fn liked(index: &Index, view: &View, request: &SearchRequest) -> Resu
     let mut ordinals = Vec::with_capacity(like.ids.len());
     for id in &like.ids {
         // In the view, not in the store: what was updated since is another document.
-        let filter = Filter::from_json(&json!({
+        let named = Filter::from_json(&json!({
             "field": &definition.id_field,
             "eq": id,
         }))?;
+        // One that the caller may not see is as little there as one that is not.
+        let filter = match &request.only {
+            None => named,
+            Some(only) => Filter::And(vec![Filter::from_json(&only.0)?, named]),
+        };
         let bound = filter.bind(&definition.fields, &definition.id_field)?;
         match view.words.filter(&bound)?.iter().next() {
             Some(ordinal) => ordinals.push(ordinal),

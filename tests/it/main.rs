@@ -1,5 +1,6 @@
 //! Integration tests: one module per promise, one binary so that RocksDB is linked once.
 
+mod access;
 mod answers;
 mod assistant;
 mod attached;
@@ -40,6 +41,7 @@ mod model;
 mod model_folders;
 mod nested;
 mod object_store;
+mod openapi;
 mod operations;
 mod paging;
 mod quality;
@@ -60,6 +62,7 @@ mod snapshots;
 mod sources;
 mod support;
 mod tasks;
+mod tls;
 mod token_classifiers;
 mod trained_generators;
 mod vectors;

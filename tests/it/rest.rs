@@ -737,7 +737,7 @@ fn refused(listen: &str) -> Error {
 fn where_it_does_not_listen() {
     let error = refused("0.0.0.0:0");
     assert!(matches!(error, Error::Operator(_)));
-    assert!(error.to_string().contains("allow_public"), "{error}");
+    assert!(error.to_string().contains("gleaner keys create"), "{error}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let error = refused(&address.to_string()).to_string();

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::error::{Failure, in_full};
 use super::state::App;
+use crate::access::Keys;
 use crate::config::{self, Config};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Catalog;
@@ -191,8 +192,10 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
     F: Future<Output = ()> + Send,
 {
+    // Whoever started this process has its rights; the keys are those of the network.
+    let keys = Arc::new(Keys::open(&config.data.folder)?);
     let server = Mcp {
-        app: Arc::new(App::new(config, catalog)),
+        app: Arc::new(App::new(config, catalog, keys)),
         operator: true,
         caller: config.mcp.caller.as_deref().map(Arc::from),
     };

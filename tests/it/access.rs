@@ -1,0 +1,404 @@
+//! Promise: a key may do what its scopes say, to what its patterns name; a tenant's token is told
+//! nothing of another tenant's, on any route.
+
+use std::collections::BTreeSet;
+
+use gleaner::access::{AuditEntry, KeyRequest, Keys, Scope};
+use serde_json::{Value, json};
+
+use crate::openapi::{filled, operations};
+use crate::support::service::{Answer, Service};
+
+/// A service with an administrator's key.
+fn guarded() -> (Service, String) {
+    let service = Service::new();
+    let made = service.post("/v1/keys", &json!({"name": "admin", "scopes": ["admin"]}));
+    assert_eq!(made.status, 201, "{}", made.json());
+    assert_eq!(made.header("cache-control"), Some("no-store"));
+    let key = made.json()["key"].as_str().unwrap().to_string();
+    (service, key)
+}
+
+fn send(service: &Service, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+    let bearer = format!("Bearer {key}");
+    let mut headers = vec![("authorization", bearer.as_str())];
+    let bytes = match body {
+        Value::Null => Vec::new(),
+        body => {
+            headers.push(("content-type", "application/json"));
+            body.to_string().into_bytes()
+        }
+    };
+    service.send(method, path, &headers, &bytes)
+}
+
+fn key(service: &Service, admin: &str, scopes: &[&str], indexes: &[&str]) -> String {
+    let body = json!({"scopes": scopes, "indexes": indexes});
+    let made = send(service, admin, "POST", "/v1/keys", &body);
+    assert_eq!(made.status, 201, "{}", made.json());
+    made.json()["key"].as_str().unwrap().to_string()
+}
+
+/// An index whose documents belong to two tenants.
+fn shared(service: &Service, admin: &str) {
+    let definition = json!({"name": "shared", "fields": {
+        "tenant": {"type": "keyword"}, "title": {"type": "text"}, "day": {"type": "integer"},
+        "vector": {"type": "keyword"}
+    }, "unknown_fields": "store", "embedding": {"dimensions": 3, "vector_field": "v"}});
+    let made = send(service, admin, "POST", "/v1/indexes", &definition);
+    assert_eq!(made.status, 201, "{}", made.json());
+    let documents = json!([
+        {"id": "a1", "tenant": "a", "title": "apples of ours", "day": 1, "v": [1.0, 0.0, 0.0]},
+        {"id": "a2", "tenant": "a", "title": "apples and pears", "day": 2, "v": [0.9, 0.1, 0.0]},
+        {"id": "b1", "tenant": "b", "title": "apples zanzibar", "day": 3, "v": [1.0, 0.1, 0.0]},
+        {"id": "b2", "tenant": "b", "title": "zanzibar pears", "day": 4, "v": [0.0, 0.0, 1.0]},
+    ]);
+    let path = "/v1/indexes/shared/documents?refresh=wait";
+    let written = send(service, admin, "POST", path, &documents);
+    assert_eq!(written.status, 200, "{}", written.json());
+}
+
+fn token(service: &Service, key: &str, filter: &str) -> String {
+    let made = send(
+        service,
+        key,
+        "POST",
+        "/v1/tokens",
+        &json!({"filter": filter}),
+    );
+    assert_eq!(made.status, 201, "{}", made.json());
+    made.json()["token"].as_str().unwrap().to_string()
+}
+
+#[test]
+fn without_a_key_nothing_but_health_is_answered() {
+    let (service, admin) = guarded();
+    let document = service.get("/openapi.json").json();
+    let mut open = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let address = filled(&path, "x");
+        let answer = service.send(&method, &address, &[], b"");
+        if operation.get("security").is_none() {
+            open.insert(path);
+            continue;
+        }
+        assert_eq!(answer.status, 401, "{method} {path}");
+        assert_eq!(answer.code(), "unauthenticated");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        for wrong in [
+            "Basic YTpi",
+            "Bearer",
+            "Bearer glk_0_0",
+            "Bearer v4.local.AAAA",
+        ] {
+            let answer = service.send(&method, &address, &[("authorization", wrong)], b"");
+            assert_eq!(answer.status, 401, "{method} {path} {wrong}");
+        }
+    }
+    assert_eq!(
+        open.into_iter().collect::<Vec<_>>(),
+        ["/health", "/openapi.json", "/ready"]
+    );
+    assert_eq!(
+        send(&service, &admin, "GET", "/v1/indexes", &Value::Null).status,
+        200
+    );
+}
+
+#[test]
+fn scopes_hold_on_every_route() {
+    let (service, admin) = guarded();
+    let search = key(&service, &admin, &["search"], &["*"]);
+    let write = key(&service, &admin, &["write"], &["*"]);
+    let document = service.get("/openapi.json").json();
+    let mut seen = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let says = operation["description"].as_str().unwrap();
+        let Some(scope) = ["search", "write", "admin"]
+            .into_iter()
+            .find(|scope| says.contains(&format!("scope `{scope}`")))
+        else {
+            continue;
+        };
+        seen.insert(scope);
+        for (key, has) in [(&search, "search"), (&write, "write")] {
+            let answer = send(&service, key, &method, &filled(&path, "x"), &Value::Null);
+            let refused = answer.status == 403 && answer.code() == "not_permitted";
+            assert_eq!(
+                refused,
+                scope != has,
+                "{method} {path} with {has}: {}",
+                answer.status
+            );
+        }
+    }
+    assert_eq!(seen.len(), 3);
+}
+
+#[test]
+fn patterns_hold_on_every_route_that_names_an_index() {
+    let (service, admin) = guarded();
+    shared(&service, &admin);
+    let narrow = key(
+        &service,
+        &admin,
+        &["search", "write", "admin"],
+        &["other-*"],
+    );
+    let document = service.get("/openapi.json").json();
+    for (path, method, operation) in operations(&document) {
+        if path.contains("/{name}") && !path.contains("/models/") {
+            let address = path.replace("{name}", "shared").replace("{id}", "a1");
+            let answer = send(&service, &narrow, &method, &address, &Value::Null);
+            assert_eq!(answer.code(), "not_permitted", "{method} {address}");
+            continue;
+        }
+        // The names are in the body, or there are several.
+        let example = &operation["requestBody"]["content"]["application/json"]["example"];
+        let mut body = example.clone();
+        if let Some(object) = body.as_object_mut() {
+            for field in ["name", "index", "catalog"] {
+                if object.contains_key(field) {
+                    object.insert(field.into(), "shared".into());
+                }
+            }
+        }
+        let nameless = [
+            "/v1/models",
+            "/v1/embeddings",
+            "/rerank",
+            "/v1/tokens",
+            "/health",
+            "/ready",
+            "/openapi.json",
+        ];
+        if nameless.iter().any(|part| path.contains(part)) {
+            continue;
+        }
+        let answer = send(&service, &narrow, &method, &filled(&path, "x"), &body);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        match (method.as_str(), answer.status) {
+            // Lists leave out what is not reached.
+            ("GET", 200) => assert!(!text.contains("shared"), "{path}: {text}"),
+            (_, 403) => assert_eq!(answer.code(), "not_permitted", "{method} {path}"),
+            (_, 404) => {}
+            _ => panic!("{method} {path}: {} {text}", answer.status),
+        }
+    }
+    // What it reaches, it may.
+    let definition = json!({"name": "other-1", "fields": {"title": {"type": "text"}}});
+    assert_eq!(
+        send(&service, &narrow, "POST", "/v1/indexes", &definition).status,
+        201
+    );
+    let list = send(&service, &narrow, "GET", "/v1/indexes", &Value::Null).json();
+    assert_eq!(list["indexes"].as_array().unwrap().len(), 1);
+    // No alias of its own takes it to the other.
+    let alias = json!({"aliases": {"other-2": "shared"}});
+    let answer = send(&service, &narrow, "POST", "/v1/aliases", &alias);
+    assert_eq!(answer.code(), "not_permitted");
+    let into = json!({"into": "shared-2"});
+    let answer = send(
+        &service,
+        &narrow,
+        "POST",
+        "/v1/indexes/other-1/reindex",
+        &into,
+    );
+    assert_eq!(answer.code(), "not_permitted");
+}
+
+fn ids(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let hits = answer.json();
+    let hits = hits["hits"].as_array().unwrap();
+    hits.iter()
+        .map(|hit| hit["id"].as_str().unwrap().to_string())
+        .collect()
+}
+
+#[test]
+fn a_tenants_token_is_told_nothing_of_another_tenants() {
+    let (service, admin) = guarded();
+    shared(&service, &admin);
+    let a = token(&service, &admin, "tenant = \"a\"");
+    let search = |body: Value| send(&service, &a, "POST", "/v1/indexes/shared/search", &body);
+    // Every leg, every order, and whatever the caller's own filter says.
+    for body in [
+        json!({"query": "apples", "mode": "lexical"}),
+        json!({"query": "zanzibar OR apples", "mode": "lexical"}),
+        json!({"vector": [1.0, 0.1, 0.0]}),
+        json!({"vector": [1.0, 0.1, 0.0], "exact": true}),
+        json!({"query": "apples", "vector": [1.0, 0.1, 0.0], "mode": "hybrid"}),
+        json!({"sort": [{"field": "day", "order": "desc"}]}),
+        json!({"query": "apples", "mode": "lexical", "filter": "tenant = \"b\" OR tenant = \"a\""}),
+        json!({"query": "apples", "mode": "lexical", "filter": "NOT tenant = \"c\""}),
+        json!({"query": "apples", "mode": "lexical", "collapse": {"field": "tenant"}}),
+        json!({"query": "apples", "mode": "lexical", "facets": {"tenant": 10, "day": 10}}),
+        json!({"like": {"ids": ["a1"]}}),
+    ] {
+        let answer = search(body.clone());
+        let found = ids(&answer);
+        assert!(!found.is_empty(), "{body}");
+        assert!(
+            found.iter().all(|id| id.starts_with('a')),
+            "{body}: {found:?}"
+        );
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        for word in ["zanzibar", "\"b\"", "b1", "b2"] {
+            assert!(!text.contains(word), "{body}: {text}");
+        }
+        let total = answer.json()["total"]["value"].as_u64().unwrap();
+        assert!(total <= 2, "{body}: {text}");
+    }
+    assert!(ids(&search(json!({"query": "zanzibar", "mode": "lexical"}))).is_empty());
+    let only_b = json!({"query": "apples", "mode": "lexical", "filter": "tenant = \"b\""});
+    assert!(ids(&search(only_b)).is_empty());
+    // Not as an example either, and as if it were not there.
+    let like = |id: &str| search(json!({"like": {"ids": [id]}}));
+    let (other, nobody) = (like("b1"), like("nobody"));
+    assert_eq!((other.status, other.code()), (nobody.status, nobody.code()));
+    // Several at once.
+    let several = search(
+        json!({"queries": [{"query": "zanzibar", "mode": "lexical"}, {"vector": [0.0, 0.0, 1.0]}]}),
+    );
+    let text = String::from_utf8_lossy(&several.body).into_owned();
+    assert!(text.contains("a1") && !text.contains("zanzibar"), "{text}");
+    // What tells how frequent words are elsewhere.
+    let explained = search(json!({"query": "apples", "explain": true}));
+    assert_eq!(explained.code(), "not_permitted");
+    // One document.
+    let read = |id: &str| {
+        let path = format!("/v1/indexes/shared/documents/{id}");
+        send(&service, &a, "GET", &path, &Value::Null)
+    };
+    assert_eq!(read("a1").status, 200);
+    let (other, nobody) = (read("b1"), read("nobody"));
+    assert_eq!((other.status, other.code()), (404, nobody.code()));
+    let same = |answer: &Answer, id: &str| {
+        let mut json = answer.json();
+        json["request_id"] = Value::Null;
+        json.to_string().replace(id, "ID")
+    };
+    assert_eq!(same(&other, "b1"), same(&nobody, "nobody"));
+    // Every other route is shut.
+    let document = service.get("/openapi.json").json();
+    let takes = [
+        "/v1/indexes/{name}/search",
+        "/v1/indexes/{name}/documents/{id}",
+    ];
+    for (path, method, operation) in operations(&document) {
+        let open = operation.get("security").is_none();
+        let address = path.replace("{name}", "shared").replace("{id}", "b1");
+        let example = &operation["requestBody"]["content"]["application/json"]["example"];
+        let answer = send(&service, &a, &method, &address, example);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(!text.contains("zanzibar"), "{method} {path}: {text}");
+        let taken = takes.contains(&path.as_str()) && (method == "GET" || path.ends_with("search"));
+        if !open && !taken {
+            assert_eq!(answer.code(), "not_permitted", "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_cursor_goes_on_for_who_began_it() {
+    let (service, admin) = guarded();
+    shared(&service, &admin);
+    let a = token(&service, &admin, "tenant = \"a\"");
+    let b = token(&service, &admin, "tenant = \"b\"");
+    let path = "/v1/indexes/shared/search";
+    let first = json!({"query": "apples", "mode": "lexical", "k": 1, "cursor": {"keep_s": 60}});
+    let begun = send(&service, &a, "POST", path, &first);
+    let cursor = begun.json()["cursor"].as_str().unwrap().to_string();
+    let next = json!({"cursor": {"token": cursor}});
+    for other in [&b, &admin] {
+        let answer = send(&service, other, "POST", path, &next);
+        assert_eq!(answer.code(), "cursor_expired");
+    }
+    assert_eq!(ids(&send(&service, &a, "POST", path, &next)).len(), 1);
+}
+
+#[test]
+fn a_revoked_key_ends_at_once_and_with_it_its_tokens() {
+    let (service, admin) = guarded();
+    shared(&service, &admin);
+    let search = key(&service, &admin, &["search"], &["*"]);
+    let narrow = token(&service, &search, "tenant = \"a\"");
+    let ask = |key: &str| {
+        let body = json!({"query": "apples", "mode": "lexical"});
+        send(&service, key, "POST", "/v1/indexes/shared/search", &body).status
+    };
+    assert_eq!((ask(&search), ask(&narrow)), (200, 200));
+    let id = search.split('_').nth(1).unwrap();
+    let shown = send(
+        &service,
+        &admin,
+        "GET",
+        &format!("/v1/keys/{id}"),
+        &Value::Null,
+    );
+    assert!(shown.json().get("key").is_none() && shown.json()["id"] == id);
+    let path = format!("/v1/keys/{id}");
+    assert_eq!(
+        send(&service, &admin, "DELETE", &path, &Value::Null).status,
+        204
+    );
+    assert_eq!((ask(&search), ask(&narrow)), (401, 401));
+    let again = send(&service, &admin, "DELETE", &path, &Value::Null);
+    assert_eq!(again.code(), "key_not_found");
+}
+
+#[test]
+fn acts_of_administrators_are_noted_and_so_are_attempts() {
+    let (service, admin) = guarded();
+    let search = key(&service, &admin, &["search"], &["*"]);
+    let definition = json!({"name": "noted", "fields": {"title": {"type": "text"}}});
+    let refused = send(&service, &search, "POST", "/v1/indexes", &definition);
+    assert_eq!(refused.status, 403);
+    let made = send(&service, &admin, "POST", "/v1/indexes", &definition);
+    assert_eq!(made.status, 201);
+    let log = service.folder().join("data/audit.jsonl");
+    let text = std::fs::read_to_string(log).unwrap();
+    let acts: Vec<AuditEntry> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let of = |status: u16| {
+        acts.iter()
+            .find(|act| act.operation == "createIndex" && act.status == status)
+            .unwrap_or_else(|| panic!("{status} is not in {text}"))
+    };
+    assert_eq!(of(201).request_id.as_deref(), made.header("x-request-id"));
+    assert_eq!(of(201).key.as_deref(), admin.split('_').nth(1));
+    assert!(of(201).peer.as_ref().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(of(403).request, "POST /v1/indexes");
+    assert!(!text.contains(admin.rsplit('_').next().unwrap()));
+}
+
+#[test]
+fn beyond_this_machine_it_listens_with_a_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = crate::support::world::config_in(folder.path());
+    config.server.listen = "0.0.0.0:0".into();
+    let listen = || {
+        let catalog = std::sync::Arc::new(gleaner::index::Catalog::new(&config).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let bound = runtime.block_on(gleaner::api::Server::bind(&config, catalog));
+        bound.map(|server| server.local_addr())
+    };
+    let refused = listen().unwrap_err().to_string();
+    assert!(refused.contains("gleaner keys create"), "{refused}");
+    let keys = Keys::open(&config.data.folder).unwrap();
+    let made = keys.create(KeyRequest {
+        name: String::new(),
+        scopes: vec![Scope::Admin],
+        indexes: vec!["*".into()],
+        expires_at: None,
+    });
+    made.unwrap();
+    assert!(listen().is_ok());
+}
