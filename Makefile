@@ -113,8 +113,13 @@ schemas: setup ## regenerate schemas/ from the code
 	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --test it schemas
 
 .PHONY: bench-search
-bench-search: $(BENCH_BUILD) ## latency and throughput of searches; writes reports/search.json
+bench-search: $(BENCH_BUILD) ## searches split into their stages, and by 1 to 256 callers beside LanceDB and Chroma; writes reports/{search,serving}.json
 	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/measure.py bench search
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_serving.py load --markdown docs/benchmarks.md
+
+.PHONY: soak
+soak: $(BENCH_BUILD) ## half an hour of searches and writes at once: whether memory stays flat; writes reports/soak.json
+	@$(if $(BENCH_BUILD),$(ENV)) $(PYTHON) tools/bench_serving.py soak
 
 .PHONY: bench-ingest
 bench-ingest: $(BENCH_BUILD) ## speed and memory of bulk loading; writes reports/ingest.json

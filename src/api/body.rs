@@ -211,7 +211,7 @@ fn units(bytes: usize) -> u32 {
 
 /// Reads on and throws away, within reason: a caller that is still sending when the
 /// connection closes would lose the answer that says why.
-async fn discard(mut body: Body, headers: &HeaderMap, most: usize) {
+pub(super) async fn discard(mut body: Body, headers: &HeaderMap, most: usize) {
     // This caller asked before sending; reading would tell it to begin.
     if headers.contains_key(EXPECT) {
         return;

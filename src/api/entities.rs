@@ -7,16 +7,19 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::around::Deadline;
-use super::body::JsonBody;
+use super::body::{JsonBody, Payload};
 use super::error::ApiError;
 use super::extract::Names;
 use super::guard::Allowed;
 use super::json;
 use super::state::App;
 use super::tasks::{self, TaskKind};
+use crate::access::Access;
+use crate::entity::View;
 use crate::entity::{
     AddReport, BuildInput, BuildOptions, BuildReport, CatalogInfo, DisambiguateRequest,
     EntityLinker, LinkRequest, MAX_ADDED, NameRecord, NewName, RetrieveEntitiesRequest,
@@ -74,10 +77,14 @@ async fn ask(
     Ok(permit.run(move || answer(&work)).await?)
 }
 
-/// Links something when its turn has come, as long as the caller waits for it.
-async fn work(
+/// Links something when its turn has come, as long as the caller waits for it. What the caller
+/// may not see, or is not there, is said before a model is opened.
+async fn work<R: DeserializeOwned + 'static>(
     app: Arc<App>,
-    answer: impl FnOnce(&App, &EntityLinker) -> Result<Response> + Send + 'static,
+    access: Access,
+    body: Payload,
+    catalog: fn(&R) -> &str,
+    answer: impl FnOnce(&EntityLinker, &View, &R) -> Result<Response> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let permit = app.linkings.enter(1).await?;
     let cancellation = Cancellation::default();
@@ -85,8 +92,11 @@ async fn work(
     let _leaving = cancellation.on_drop();
     let work = app.clone();
     let answer = move || {
+        let request: R = json::parse(&body.bytes, Code::InvalidRequest)?;
+        access.require_name(catalog(&request))?;
+        let view = work.entities.view(catalog(&request))?;
         let linker = linker(&work)?.until(&cancellation);
-        answer(&work, &linker)
+        answer(&linker, &view, &request)
     };
     Ok(permit.run(answer).await?)
 }
@@ -265,13 +275,10 @@ pub(super) async fn link(
     Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let link = move |app: &App, linker: &EntityLinker| {
-        let request: LinkRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        access.require_name(&request.catalog)?;
-        let view = app.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker.link(&view, &request)?)
+    let answer = |linker: &EntityLinker, view: &View, request: &LinkRequest| {
+        json::answer(StatusCode::OK, &linker.link(view, request)?)
     };
-    work(app, link).await
+    work(app, access, body, |request| &request.catalog, answer).await
 }
 
 pub(super) async fn disambiguate(
@@ -279,13 +286,10 @@ pub(super) async fn disambiguate(
     Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let disambiguate = move |app: &App, linker: &EntityLinker| {
-        let request: DisambiguateRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        access.require_name(&request.catalog)?;
-        let view = app.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker.disambiguate(&view, &request)?)
+    let answer = |linker: &EntityLinker, view: &View, request: &DisambiguateRequest| {
+        json::answer(StatusCode::OK, &linker.disambiguate(view, request)?)
     };
-    work(app, disambiguate).await
+    work(app, access, body, |request| &request.catalog, answer).await
 }
 
 pub(super) async fn retrieve(
@@ -293,13 +297,10 @@ pub(super) async fn retrieve(
     Allowed(access): Allowed,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let retrieve = move |app: &App, linker: &EntityLinker| {
-        let request: RetrieveEntitiesRequest = json::parse(&body.bytes, Code::InvalidRequest)?;
-        access.require_name(&request.catalog)?;
-        let view = app.entities.view(&request.catalog)?;
-        json::answer(StatusCode::OK, &linker.retrieve(&view, &request)?)
+    let answer = |linker: &EntityLinker, view: &View, request: &RetrieveEntitiesRequest| {
+        json::answer(StatusCode::OK, &linker.retrieve(view, request)?)
     };
-    work(app, retrieve).await
+    work(app, access, body, |request| &request.catalog, answer).await
 }
 
 /// What links, opened with the first request. That its models cannot be used is the operator's to

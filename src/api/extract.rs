@@ -30,15 +30,17 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(names)) => Ok(Names(names)),
-            Err(_) => Err(
-                Problem::new(Code::InvalidRequest, "the address cannot be read")
-                    .field("path")
-                    .found(parts.uri.path())
-                    .expected("percent-encoded UTF-8")
-                    .into(),
-            ),
+            Err(_) => Err(unreadable(parts.uri.path()).into()),
         }
     }
+}
+
+/// What is said of an address that holds no text.
+pub(super) fn unreadable(path: &str) -> Problem {
+    Problem::new(Code::InvalidRequest, "the address cannot be read")
+        .field("path")
+        .found(path)
+        .expected("percent-encoded UTF-8")
 }
 
 /// When a write is to be visible.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -11,12 +12,17 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::around::RequestId;
+use super::body::discard;
 use super::connection::Peer;
 use super::error::{ApiError, in_full};
+use super::extract::unreadable;
 use super::routes::{Reach, Rights};
 use super::state::App;
 use crate::access::{Access, AuditEntry, Scope};
 use crate::error::{Code, Error, Problem};
+
+/// What is read of the body of a request that is refused, in bytes.
+const REFUSED_BYTES: usize = 512 << 10;
 
 /// The guard of one route.
 pub(super) struct Guard {
@@ -31,11 +37,14 @@ pub(super) struct Guard {
 /// Lets a request through to its handler, with its [`Access`], or refuses it.
 pub(super) async fn guard(
     State(guard): State<Arc<Guard>>,
-    names: RawPathParams,
+    names: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let admitted = admit(&guard, &names, request.headers());
+    let admitted = match &names {
+        Ok(names) => admit(&guard, names, request.headers()),
+        Err(_) => Err(unreadable(request.uri().path()).into()),
+    };
     let is_act = guard.rights.scope == Some(Scope::Admin);
     let described = is_act.then(|| describe(&guard, &request, admitted.as_ref().ok()));
     let response = match admitted {
@@ -43,7 +52,12 @@ pub(super) async fn guard(
             request.extensions_mut().insert(access);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => {
+            // Who is still sending would lose the answer.
+            let (parts, body) = request.into_parts();
+            discard(body, &parts.headers, REFUSED_BYTES).await;
+            error.into_response()
+        }
     };
     if let Some(mut entry) = described {
         entry.status = response.status().as_u16();

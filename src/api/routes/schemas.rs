@@ -355,13 +355,15 @@ pub(super) fn examples() -> Group {
                 "/v1/schemas/{name}/examples:annotate",
                 Search,
                 schema_examples::annotate,
-                Doc::new("annotateExample", "Which words of a question name what.")
-                    .takes::<sql::AnnotateRequest>(json!({
-                        "question": "how many customers are there?",
-                        "sql": "SELECT count(*) FROM customers"
-                    }))
-                    .answers::<sql::AnnotateAnswer>(200, "The annotation.")
-                    .fails(&ASKING),
+                Doc::new(
+                    "annotateExamples",
+                    "Which questions are worth writing SQL for.",
+                )
+                .takes::<sql::AnnotateRequest>(
+                    json!({"questions": ["how many customers are there?", "names of customers"]}),
+                )
+                .answers::<sql::AnnotateAnswer>(200, "The most worthwhile first.")
+                .fails(&ASKING),
             ),
             route(
                 Method::DELETE,
