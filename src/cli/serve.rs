@@ -38,7 +38,10 @@ impl Serve {
             .map_err(|e| Error::operator_from("cannot start the server's threads", e))?;
         runtime.block_on(async {
             let server = Server::bind_with(&context.config, catalog, keys).await?;
-            info!(address = %server.local_addr(), keys = required, "listening");
+            info!(address = %server.local_addr(), "listening");
+            if !required {
+                info!("there are no keys: whoever reaches the address may do everything");
+            }
             server.run(stop_signal()).await
         })
     }

@@ -34,6 +34,7 @@ mod job_records;
 mod job_requests;
 mod jobs;
 mod late_encodings;
+mod load;
 mod loading;
 mod mcp;
 mod measures;
