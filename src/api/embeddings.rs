@@ -215,6 +215,7 @@ pub struct EmbeddingsAnswer {
     pub usage: Usage,
     /// Inputs whose end was cut off, by their index; absent where there are none. Ours.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub truncated: Vec<usize>,
 }
 

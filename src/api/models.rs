@@ -44,11 +44,13 @@ pub struct ModelEntry {
     pub dimensions: Option<usize>,
     /// Shorter vectors that it makes as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub matryoshka: Vec<usize>,
     /// Longest input in tokens.
     pub max_tokens: usize,
     /// Names of its further sets of weights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub experts: Vec<String>,
 }
 

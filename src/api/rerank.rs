@@ -93,9 +93,11 @@ pub struct RerankAnswer {
     pub usage: RerankUsage,
     /// Documents whose end was cut off, by their index; absent where there are none. Ours.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub truncated: Vec<usize>,
     /// Whether the query was longer than half of what the model reads, and cut. Ours.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
     pub query_truncated: bool,
 }
 
@@ -122,6 +124,7 @@ pub struct Meta {
     pub tokens: MetaTokens,
     /// What the caller should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub warnings: Vec<String>,
 }
 

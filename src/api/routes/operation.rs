@@ -297,17 +297,22 @@ impl Doc {
         self
     }
 
-    /// Answers 204.
-    pub fn answers_nothing(mut self) -> Doc {
+    /// Answers with nothing that JSON Schema has a say in.
+    pub fn says(mut self, status: u16, says: &'static str) -> Doc {
         self.answers.insert(
-            204,
+            status,
             Answer {
-                says: "Done; there is nothing to say.",
+                says,
                 contents: Vec::new(),
                 headers: Vec::new(),
             },
         );
         self
+    }
+
+    /// Answers 204.
+    pub fn answers_nothing(self) -> Doc {
+        self.says(204, "Done; there is nothing to say.")
     }
 
     /// An example of the answer that was described last.

@@ -207,17 +207,13 @@ pub(super) fn tools(app: &Arc<App>, tools: &config::Mcp) -> Group {
     let doc = |id, summary| {
         Doc::new(id, summary)
             .answers_as(200, "Messages of the protocol.", "text/event-stream")
-            .answers_as(202, "The message was taken.", "text/plain")
-            .answers_as(
-                403,
-                "Another host or origin than the configured ones.",
-                "text/plain",
-            )
-            .answers_as(404, "There is no such session.", "text/plain")
-            .answers_as(405, "The server keeps no sessions.", "text/plain")
-            .answers_as(406, "The client has to take JSON and events.", "text/plain")
-            .answers_as(415, "The message has to be JSON.", "text/plain")
-            .answers_as(422, "This is no message of the protocol.", "text/plain")
+            .says(202, "The message was taken.")
+            .says(403, "Another host or origin than the configured ones.")
+            .says(404, "There is no such session.")
+            .says(405, "The server keeps no sessions.")
+            .says(406, "The client has to take JSON and events.")
+            .says(415, "The message has to be JSON.")
+            .says(422, "This is no message of the protocol.")
     };
     let methods = [
         (
