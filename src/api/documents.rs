@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,9 @@ use super::around::Deadline;
 use super::body::{BulkBody, JsonBody};
 use super::bulk::{Bulk, BulkStatus, Kind};
 use super::error::ApiError;
-use super::extract::{IdempotencyKey, Names, REPLAYED, Refresh, WithVectors, WriteParameters};
+use super::extract::{
+    IdempotencyKey, Names, REPLAYED, Refresh, WithVectors, WriteParameters, etag,
+};
 use super::guard::Allowed;
 use super::json;
 use super::state::App;
@@ -156,7 +159,11 @@ impl Outcome {
         let status = StatusCode::from_u16(self.status)
             .map_err(|_| Error::Bug(format!("{} is no status", self.status)))?;
         match &self.answer {
-            Some(answer) => json::answer(status, answer),
+            Some(answer) => {
+                let mut response = json::answer(status, answer)?;
+                response.headers_mut().insert(ETAG, etag(answer.version));
+                Ok(response)
+            }
             None => Ok(status.into_response()),
         }
     }
@@ -228,7 +235,7 @@ pub(super) async fn put(
         }
         Ok(response)
     };
-    Ok(permit.run(put).await?)
+    permit.run(put).await.map_err(|e| parameters.refusal(e))
 }
 
 /// What writing or deleting one document came to.
@@ -302,7 +309,7 @@ pub(super) async fn update(
         }
         Ok(response)
     };
-    Ok(permit.run(update).await?)
+    permit.run(update).await.map_err(|e| parameters.refusal(e))
 }
 
 pub(super) async fn show(
@@ -310,7 +317,9 @@ pub(super) async fn show(
     Names((name, id)): Names<(String, String)>,
     WithVectors(with_vectors): WithVectors,
     Allowed(access): Allowed,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let known = headers.get(IF_NONE_MATCH).cloned();
     let permit = app.searches.enter(1).await?;
     let catalog = app.catalog.clone();
     let show = move || {
@@ -328,7 +337,13 @@ pub(super) async fn show(
             true => Some(index.vectors_of(&current)?),
             false => None,
         };
-        json::answer(
+        let tag = etag(current.version);
+        if known.as_ref() == Some(&tag) {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            response.headers_mut().insert(ETAG, tag);
+            return Ok(response);
+        }
+        let mut response = json::answer(
             StatusCode::OK,
             &DocumentAnswer {
                 id,
@@ -336,7 +351,9 @@ pub(super) async fn show(
                 document: current.source,
                 vectors,
             },
-        )
+        )?;
+        response.headers_mut().insert(ETAG, tag);
+        Ok(response)
     };
     Ok(permit.run(show).await?)
 }
@@ -369,7 +386,7 @@ pub(super) async fn remove(
         }
         Ok(response)
     };
-    Ok(permit.run(remove).await?)
+    permit.run(remove).await.map_err(|e| parameters.refusal(e))
 }
 
 pub(super) async fn remove_where(

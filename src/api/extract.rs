@@ -2,7 +2,8 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::header::HeaderName;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 
 use super::around::Deadline;
@@ -61,9 +62,49 @@ pub(super) struct WriteParameters {
     pub durability: Durability,
     /// The version that the document must have; 0 for no document.
     pub if_version: Option<u64>,
+    /// Whether a header of HTTP said so: then a conflict is a precondition that failed.
+    pub by_header: bool,
+}
+
+/// The tag of a document's version.
+pub(super) fn etag(version: u64) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// The version that `If-Match` or `If-None-Match: *` asks for.
+fn precondition(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let of = |name: HeaderName, value: &HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        wrong(name.as_str(), "this is no precondition that is kept here").found(text)
+    };
+    let (matching, none) = (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH));
+    match (matching, none) {
+        (None, None) => Ok(None),
+        (Some(value), None) => {
+            let tag = value.to_str().ok().and_then(|text| {
+                let version = text.trim().strip_prefix('"')?.strip_suffix('"')?;
+                version.parse().ok().filter(|&version: &u64| version > 0)
+            });
+            let expected = "the ETag that the document was read with, one alone";
+            tag.map(Some)
+                .ok_or_else(|| of(IF_MATCH, value).expected(expected))
+        }
+        (None, Some(value)) if value.as_bytes() == b"*" => Ok(Some(0)),
+        (_, Some(value)) => Err(of(IF_NONE_MATCH, value).expected("*, and no If-Match beside it")),
+    }
 }
 
 impl WriteParameters {
+    /// What a failed write is answered with: 412 where a header expected the version.
+    pub(super) fn refusal(self, error: Error) -> ApiError {
+        match error {
+            Error::User(problem) if self.by_header && problem.code == Code::VersionConflict => {
+                ApiError::with_status(StatusCode::PRECONDITION_FAILED, *problem)
+            }
+            other => other.into(),
+        }
+    }
+
     /// For writes of many documents, each of which says for itself what it expects.
     ///
     /// # Errors
@@ -139,7 +180,12 @@ impl<S: Send + Sync> FromRequestParts<S> for WriteParameters {
             refresh: Refresh::Later,
             durability: Durability::Synced,
             if_version: None,
+            by_header: false,
         };
+        if let Some(version) = precondition(&parts.headers)? {
+            found.if_version = Some(version);
+            found.by_header = true;
+        }
         for (name, value) in &pairs {
             let choice = |expected: &str| not_a_choice(name, value, expected);
             match (name.as_str(), value.as_str()) {
@@ -149,6 +195,12 @@ impl<S: Send + Sync> FromRequestParts<S> for WriteParameters {
                 ("durability", "synced") => found.durability = Durability::Synced,
                 ("durability", "buffered") => found.durability = Durability::Buffered,
                 ("durability", _) => return Err(choice("synced or buffered").into()),
+                ("if_version", _) if found.by_header => {
+                    return Err(wrong(name, "the version is said twice")
+                        .found("a header and a parameter")
+                        .expected("one of them")
+                        .into());
+                }
                 ("if_version", version) => match version.parse() {
                     Ok(version) => found.if_version = Some(version),
                     Err(_) => return Err(choice("a version, or 0 for no document").into()),

@@ -23,6 +23,7 @@ mod entity_commands;
 mod entity_evaluation;
 mod entity_linking;
 mod entity_requests;
+mod etags;
 mod exports;
 mod feedback;
 mod filters;

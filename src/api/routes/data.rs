@@ -53,6 +53,20 @@ impl Doc {
             version,
             "Done only if the document has this version; 0: only if there is none.",
         )
+        .header(
+            "if-match",
+            text(),
+            "The same by the ETag that the document was read with.",
+        )
+        .header(
+            "if-none-match",
+            choice(&["*"]),
+            "Done only if there is none.",
+        )
+        .says(
+            412,
+            "`version_conflict`, where a header expected another version.",
+        )
         .fails(&[Code::VersionConflict])
     }
 
@@ -327,7 +341,14 @@ pub(super) fn documents() -> Group {
                         choice(&["true", "false"]),
                         "Whether its vectors are read as well.",
                     )
+                    .header(
+                        "if-none-match",
+                        text(),
+                        "An ETag: nothing is sent where the document still has it.",
+                    )
                     .answers::<documents::DocumentAnswer>(200, "As it was last written.")
+                    .with_header(200, "ETag", "Its version.")
+                    .says(304, "It still has the ETag that the caller knows.")
                     .fails(&[Code::DocumentNotFound]),
             )
             .takes_tokens(),
@@ -342,7 +363,9 @@ pub(super) fn documents() -> Group {
                     .idempotent()
                     .takes::<Object>(document())
                     .answers::<documents::WriteAnswer>(200, "It took the place of another.")
+                    .with_header(200, "ETag", "Its version now.")
                     .answers::<documents::WriteAnswer>(201, "There was none of this id.")
+                    .with_header(201, "ETag", "Its version now.")
                     .such_as(201, json!({"id": "n1", "status": "created", "version": 2}))
                     .fails(&one),
             ),
@@ -360,6 +383,7 @@ pub(super) fn documents() -> Group {
                 .idempotent()
                 .takes::<Object>(json!({"stars": 5, "body": null}))
                 .answers::<documents::WriteAnswer>(200, "It is changed.")
+                .with_header(200, "ETag", "Its version now.")
                 .fails(&one)
                 .fails(&[Code::DocumentNotFound]),
             ),
