@@ -284,7 +284,10 @@ pub(super) fn schemas() -> Group {
                 Admin,
                 schema_permissions::show,
                 Doc::new("getPermissions", "Who may see which tables.")
-                    .answers::<sql::Permissions>(200, "The permissions.")
+                    .answers::<Option<sql::Permissions>>(
+                        200,
+                        "The permissions; null where everybody may see everything.",
+                    )
                     .fails(&[Code::DatabaseNotFound]),
             ),
             route(
