@@ -393,6 +393,16 @@ impl Index {
     /// Makes every write so far visible, to all legs at once. Returns the log sequence
     /// that is visible now.
     pub fn refresh(&self) -> Result<u64> {
+        let started = Instant::now();
+        let before = self.view().seq;
+        let refreshed = self.refresh_all();
+        if refreshed.as_ref().map_or(true, |&seq| seq != before) {
+            self.refreshes.note(refreshed.is_ok(), started.elapsed());
+        }
+        refreshed
+    }
+
+    fn refresh_all(&self) -> Result<u64> {
         // Nobody sees what a power loss could still take back.
         self.store.sync()?;
         let mut writer = self.writer.lock();
