@@ -52,7 +52,9 @@ pub(super) async fn around(
     let access = Access::of(&request, request_id(request.headers()), started);
     let deadline = started + app.timeout;
     request.extensions_mut().insert(Deadline(deadline));
-    request.extensions_mut().insert(RequestId(access.id.clone()));
+    request
+        .extensions_mut()
+        .insert(RequestId(access.id.clone()));
 
     let _in_flight = app.metrics.request_begins();
     let (span, traced) = access.spans(request.headers());

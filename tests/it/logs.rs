@@ -196,7 +196,7 @@ fn what_people_look_for_is_not_logged() {
     TinyModel::default().write(&place.path("models/vectors"));
     for (status, body) in [
         (200, json!({"query": SECRET, "mode": "lexical"})),
-        (400, json!({"query": SECRET})),
+        (400, json!({"query": SECRET, "mode": "hybrid"})),
         (
             400,
             json!({"query": format!("\"{SECRET}"), "mode": "lexical", "filter": format!("{SECRET} = 1")}),

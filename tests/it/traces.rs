@@ -200,6 +200,23 @@ fn what_is_encoded_on_another_thread_is_a_part_of_its_search() {
 }
 
 #[test]
+fn a_server_that_ends_sends_what_is_left() {
+    let collector = Collector::start();
+    let settings = [
+        ("GLEANER__TELEMETRY__ENDPOINT", collector.address.as_str()),
+        // By itself it would not within the test.
+        ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
+    ];
+    let place = place();
+    let program = Program::start(&place, &settings).ready();
+    search(&program, &[]);
+    assert!(collector.spans().is_empty());
+    program.stop();
+    let spans = collector.spans();
+    assert!(spans.iter().any(|span| span.name == NAME), "{spans:?}");
+}
+
+#[test]
 fn a_collector_that_is_away_stops_nobody_and_is_mentioned_once() {
     let place = place();
     // A port that nobody listens on any more.

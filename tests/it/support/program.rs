@@ -67,6 +67,14 @@ impl Program {
         self.child.id()
     }
 
+    /// Stops it as a service manager does, and waits until it has ended.
+    pub fn stop(mut self) {
+        let id = i32::try_from(self.id()).unwrap();
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{}", self.log());
+    }
+
     /// Sends JSON, with headers; status and body.
     pub fn ask(
         &self,
@@ -90,7 +98,9 @@ impl Program {
         };
         let mut answer = self.agent.run(request.body(body).unwrap()).unwrap();
         let status = answer.status().as_u16();
-        (status, answer.body_mut().read_to_string().unwrap())
+        let body = answer.body_mut().read_to_vec().unwrap();
+        // One that is compressed is none.
+        (status, String::from_utf8_lossy(&body).into_owned())
     }
 
     /// Waits until it is ready.
