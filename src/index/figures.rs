@@ -52,6 +52,8 @@ pub struct IndexFigures {
     pub failed_refreshes: u64,
     /// Seconds that both took together.
     pub refresh_seconds: f64,
+    /// Whether no write is taken until the index is opened anew, because one failed.
+    pub refuses_writes: bool,
     /// What RocksDB says.
     pub store: StoreFigures,
     /// Whether it was built elsewhere.
@@ -81,6 +83,9 @@ impl Index {
             refreshes: count(&self.refreshes.done),
             failed_refreshes: count(&self.refreshes.failed),
             refresh_seconds: count(&self.refreshes.nanoseconds) as f64 / 1e9,
+            // Who holds the lock writes or refreshes, and so nothing has failed.
+            refuses_writes: self.writer.try_lock().is_some_and(|w| w.is_broken())
+                || self.store.refuses_writes(),
             store: self.store.figures(),
             is_attached: attached.is_some(),
             has_attachment_problem: attached.is_some_and(|status| status.problem.is_some()),

@@ -72,6 +72,11 @@ impl Writer {
         self.broken = self.failed.take();
     }
 
+    /// Whether the legs no longer agree.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     fn check(&self, index: &str) -> Result<()> {
         match &self.broken {
             None => Ok(()),

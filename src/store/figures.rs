@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use rocksdb::properties as property;
 
-use super::{Store, options};
+use super::{Health, Store, options};
 
 /// Figures of one store. Cheap to read, but for a moment of the database's lock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,6 +32,16 @@ pub struct StoreFigures {
 }
 
 impl Store {
+    /// Whether a write or a sync failed, after which nothing is written until a reopening. A
+    /// store that is being written to right now does not.
+    pub fn refuses_writes(&self) -> bool {
+        let failed = self
+            .writer
+            .try_lock()
+            .is_some_and(|health| *health != Health::Sound);
+        failed || self.syncs.has_failed()
+    }
+
     /// What RocksDB says of this store; 0 for what it does not say.
     pub fn figures(&self) -> StoreFigures {
         // Of each column family, and added up.

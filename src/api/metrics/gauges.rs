@@ -129,6 +129,10 @@ const FAMILIES: &[(&str, &str)] = &[
     ("gleaner_index_refresh_seconds_total", "Time that they took"),
     ("gleaner_index_cursors", "Cursors that are held"),
     (
+        "gleaner_index_writes_refused",
+        "1 where an index takes no writes because one failed",
+    ),
+    (
         "gleaner_index_attachment_problem",
         "1 where an attached index does not answer from the newest snapshot",
     ),
@@ -394,6 +398,10 @@ fn of_index(sheet: &mut Sheet, metrics: &Metrics, index: &Index) {
         ("gleaner_index_visible_sequence", figures.visible_seq),
         ("gleaner_index_unseen_writes", unseen),
         ("gleaner_index_cursors", figures.cursors),
+        (
+            "gleaner_index_writes_refused",
+            u64::from(figures.refuses_writes),
+        ),
         ("gleaner_store_memtable_bytes", store.memtable_bytes),
         ("gleaner_store_file_bytes", store.file_bytes),
         ("gleaner_store_level0_files", store.level0_files),

@@ -1,7 +1,7 @@
 //! `/metrics`: what the server does, for Prometheus. docs/metrics.md says what each means; a test
 //! holds that page and this room together.
 //!
-//! * What happens is counted where it happens, by atomic additions. What there is (`gauges.rs`) is
+//! * What happens is counted where it happens, by a few additions. What there is (`gauges.rs`) is
 //!   looked at when somebody asks, on a thread beside those that search.
 //! * Labels are bounded, whatever callers send: routes are the patterns of the router, methods
 //!   those of HTTP, indexes those that there are, and after the first [`MOST_INDEXES`] names all
