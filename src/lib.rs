@@ -23,4 +23,5 @@ pub mod rerank;
 pub mod search;
 pub mod sql;
 pub mod store;
+pub mod telemetry;
 pub mod vector;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 
 use super::error::ApiError;
-use super::gate::{Permit, overloaded};
+use super::gate::Permit;
 use super::state::{App, BODY_UNIT};
 use crate::error::{Code, Problem};
 
@@ -193,7 +193,9 @@ async fn collect(app: &App, mut body: Body) -> Result<(Vec<u8>, Vec<Permit>), (A
                 // away when there is no more.
                 let more = (length - reserved).max(reserved.min(most - reserved));
                 let Some(permit) = app.bodies.try_enter(units(more)) else {
-                    let full = overloaded("the bodies in work take all the memory they may");
+                    let full = app
+                        .bodies
+                        .refuse("the bodies in work take all the memory they may");
                     return Err((full.into(), body));
                 };
                 room.push(permit);

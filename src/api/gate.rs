@@ -1,7 +1,7 @@
 //! Bounds on work: how much is done at once, how many wait for it, and how long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +17,25 @@ pub(super) struct Gate {
     waiting: AtomicUsize,
     queue: usize,
     patience: Duration,
+    /// Turned away because as many waited as may.
+    full: AtomicU64,
+    /// Turned away because they waited as long as they may.
+    late: AtomicU64,
+}
+
+/// What a gate has let in, and what not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GateFigures {
+    /// Units of work that fit.
+    pub capacity: u64,
+    /// Units that are under way.
+    pub in_use: u64,
+    /// Callers that wait.
+    pub waiting: u64,
+    /// Callers that were turned away because as many waited as may.
+    pub full: u64,
+    /// Callers that were turned away because they waited as long as they may.
+    pub late: u64,
 }
 
 impl Gate {
@@ -34,7 +53,27 @@ impl Gate {
             waiting: AtomicUsize::new(0),
             queue,
             patience,
+            full: AtomicU64::new(0),
+            late: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn figures(&self) -> GateFigures {
+        let free = self.permits.available_permits() as u64;
+        let capacity = u64::from(self.capacity);
+        GateFigures {
+            capacity,
+            in_use: capacity.saturating_sub(free),
+            waiting: self.waiting.load(Ordering::Relaxed) as u64,
+            full: self.full.load(Ordering::Relaxed),
+            late: self.late.load(Ordering::Relaxed),
+        }
+    }
+
+    /// An error that says that as many are at work as may be, for callers that do not wait.
+    pub(super) fn refuse(&self, reason: &str) -> Error {
+        self.full.fetch_add(1, Ordering::Relaxed);
+        overloaded(reason)
     }
 
     /// Waits until `units` fit, or until the patience is used up. Dropping the future
@@ -52,7 +91,10 @@ impl Gate {
         match tokio::time::timeout(self.patience, permit).await {
             Ok(Ok(permit)) => Ok(Permit(Arc::new(permit))),
             Ok(Err(_)) => Err(Error::Bug("a gate was closed".into())),
-            Err(_) => Err(overloaded("no request finished while this one waited")),
+            Err(_) => {
+                self.late.fetch_add(1, Ordering::Relaxed);
+                Err(overloaded("no request finished while this one waited"))
+            }
         }
     }
 
@@ -65,7 +107,7 @@ impl Gate {
     fn take_place(&self) -> Result<Place<'_>> {
         let place = Place(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.queue {
-            return Err(overloaded("as many requests wait as may wait"));
+            return Err(self.refuse("as many requests wait as may wait"));
         }
         Ok(place)
     }
@@ -80,7 +122,7 @@ impl Drop for Place<'_> {
     }
 }
 
-pub(super) fn overloaded(reason: &str) -> Error {
+fn overloaded(reason: &str) -> Error {
     Problem::new(
         Code::Overloaded,
         format!("the server is busy: {reason}; try again in a second"),
@@ -137,6 +179,14 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(code(gate.enter(1).await), Some(Code::Overloaded));
+        let expected = GateFigures {
+            capacity: 1,
+            in_use: 1,
+            waiting: 1,
+            full: 1,
+            late: 0,
+        };
+        assert_eq!(gate.figures(), expected);
         // The one who waits leaves: the place is free, and the permit never reaches it.
         waits.abort();
         assert!(waits.await.is_err());
@@ -150,6 +200,8 @@ mod tests {
         let gate = Gate::new(1, 8, Duration::from_millis(5));
         let _working = gate.enter(1).await.unwrap();
         assert_eq!(code(gate.enter(1).await), Some(Code::Overloaded));
+        let figures = gate.figures();
+        assert_eq!((figures.late, figures.full, figures.waiting), (1, 0, 0));
     }
 
     #[tokio::test]

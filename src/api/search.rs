@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -123,11 +124,12 @@ pub(super) async fn search(
     let _leaving = cancellation.on_drop();
     let most = app.limits.queries;
     // Parsed on the blocking thread too: a batch of vectors is megabytes of numbers.
+    let watching = app.clone();
     let begin = move || match parse(&body.bytes, most)? {
         Request::One(mut request) => {
             restrict(&mut request, &access)?;
             let index = catalog.get(&name)?;
-            let response = crate::search::search_while(&index, &request, &cancellation)?;
+            let response = searched(&watching, &index, &request, &cancellation)?;
             Ok(Begun::Answer(json::to_bytes(&response)?))
         }
         Request::Several(mut queries) => {
@@ -168,6 +170,21 @@ fn restrict(request: &mut SearchRequest, access: &Access) -> Result<(), Problem>
     Ok(())
 }
 
+/// Answers a search, and notes for the operator what it took.
+fn searched(
+    app: &App,
+    index: &Index,
+    request: &SearchRequest,
+    cancellation: &Cancellation,
+) -> Result<SearchResponse> {
+    let begun = Instant::now();
+    let outcome = crate::search::search_while(index, request, cancellation);
+    app.metrics.searched(index.name(), &outcome);
+    app.slow
+        .note(index.name(), request, &outcome, begun.elapsed());
+    outcome
+}
+
 /// What comes of looking at a request.
 enum Begun {
     Answer(Vec<u8>),
@@ -187,7 +204,7 @@ fn failed(error: Error) -> ApiError {
 /// Answers several searches on the permit at hand and on those that nobody else needs at
 /// the moment, so that a batch uses an idle machine and does not take over a busy one.
 async fn several(
-    app: &App,
+    app: &Arc<App>,
     permit: Permit,
     index: Arc<Index>,
     queries: Vec<SearchRequest>,
@@ -199,6 +216,7 @@ async fn several(
         permits.push(another);
     }
     let batch = Arc::new(Batch {
+        app: app.clone(),
         index,
         answers: queries.iter().map(|_| OnceLock::new()).collect(),
         queries,
@@ -225,6 +243,7 @@ async fn several(
 
 /// Searches that several threads take from.
 struct Batch {
+    app: Arc<App>,
     index: Arc<Index>,
     queries: Vec<SearchRequest>,
     answers: Vec<OnceLock<SearchResult>>,
@@ -239,7 +258,7 @@ impl Batch {
             let (Some(query), Some(answer)) = (self.queries.get(n), self.answers.get(n)) else {
                 break;
             };
-            let result = match crate::search::search_while(&self.index, query, &self.abandoned) {
+            let result = match searched(&self.app, &self.index, query, &self.abandoned) {
                 Ok(response) => SearchResult::Found(response),
                 Err(error) => {
                     if let Some(detail) = hidden(&error) {

@@ -309,7 +309,7 @@ async fn no_route(request: Request) -> ApiError {
     Problem::new(Code::RouteNotFound, "there is no such address")
         .field("path")
         .found(request.uri().path())
-        .expected("/health, /ready, /mcp, or an address below /v1")
+        .expected("/health, /ready, /metrics, /mcp, or an address below /v1")
         .into()
 }
 

@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 
 use super::body::STEP;
 use super::gate::Gate;
+use super::metrics::Metrics;
+use super::slow::SlowLog;
 use super::tasks::Tasks;
 use super::warm::Readiness;
 use crate::access::{AuditLog, Keys};
@@ -26,6 +28,8 @@ const BEGINNINGS: usize = 1024;
 const EXPORTS: usize = 2;
 /// Callers who are told of jobs as they go on, at once.
 const WATCHERS: usize = 64;
+/// Scrapes of the metrics at once.
+const SCRAPES: usize = 2;
 /// Unit in which bodies are counted, in bytes.
 pub(super) const BODY_UNIT: usize = 1024;
 /// Requests for vectors of each task, and for scores, whose texts wait or are encoded at once, each on a
@@ -95,6 +99,12 @@ pub(super) struct App {
     pub exports: Gate,
     /// Whether everything is opened and warmed up.
     pub readiness: Arc<Readiness>,
+    /// Looking at all of this for the metrics.
+    pub scrapes: Gate,
+    /// What has happened since the server was started.
+    pub metrics: Metrics,
+    /// Which searches are logged.
+    pub slow: SlowLog,
 }
 
 impl App {
@@ -133,6 +143,29 @@ impl App {
             tasks: Tasks::default(),
             exports: Gate::new(EXPORTS, server.queue, patience),
             readiness: Arc::default(),
+            scrapes: Gate::new(SCRAPES, server.queue, patience),
+            metrics: Metrics::default(),
+            slow: SlowLog::new(&config.log),
         }
+    }
+
+    /// What bounds the work, by the names that the metrics have for it.
+    pub(super) fn gates(&self) -> [(&'static str, &Gate); 14] {
+        [
+            ("searches", &self.searches),
+            ("writes", &self.writes),
+            ("query_encodings", &self.query_encodings),
+            ("document_encodings", &self.document_encodings),
+            ("rerankings", &self.rerankings),
+            ("linkings", &self.linkings),
+            ("preparing", &self.preparing),
+            ("snapshot_lists", &self.snapshot_lists),
+            ("exports", &self.exports),
+            ("watchers", &self.watchers),
+            ("bodies", &self.bodies),
+            ("beginnings", &self.beginnings),
+            ("tasks", self.tasks.gate()),
+            ("scrapes", &self.scrapes),
+        ]
     }
 }

@@ -4,7 +4,7 @@
 //! Such a request is answered with its outcome where that comes in time, and with 202 and
 //! the address of its task otherwise.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use tracing::{Instrument, error, info};
 use super::around::Deadline;
 use super::error::{ApiError, Failure, in_full};
 use super::extract::Names;
-use super::gate::{Gate, overloaded};
+use super::gate::Gate;
 use super::guard::Allowed;
 use super::json;
 use super::state::App;
@@ -66,7 +66,9 @@ pub struct TaskAnswer {
 }
 
 /// What a task does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskKind {
     /// Gives back what was deleted or replaced.
@@ -82,6 +84,20 @@ pub enum TaskKind {
     /// Seals what was added to a catalog of entities and removed from it.
     #[serde(rename = "compact_catalog")]
     CompactCatalog,
+}
+
+impl TaskKind {
+    /// The spelling on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TaskKind::Compact => "compact",
+            TaskKind::Snapshot => "snapshot",
+            TaskKind::Restore => "restore",
+            TaskKind::Reindex => "reindex",
+            TaskKind::Fit => "fit",
+            TaskKind::CompactCatalog => "compact_catalog",
+        }
+    }
 }
 
 /// Whether a task goes on.
@@ -100,6 +116,19 @@ pub enum TaskState {
 pub(super) struct Tasks {
     gate: Gate,
     all: Mutex<VecDeque<Task>>,
+    /// How many have ended, well and not.
+    ended: Mutex<BTreeMap<TaskKind, (u64, u64)>>,
+}
+
+/// How many tasks of a kind there are and were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct TaskFigures {
+    /// Those that go on.
+    pub running: u64,
+    /// Those that ended well.
+    pub done: u64,
+    /// Those that did not.
+    pub failed: u64,
 }
 
 struct Task {
@@ -140,6 +169,7 @@ impl Default for Tasks {
         Tasks {
             gate: Gate::new(AT_ONCE, 0, Duration::ZERO),
             all: Mutex::default(),
+            ended: Mutex::default(),
         }
     }
 }
@@ -193,8 +223,29 @@ impl Tasks {
     fn end(&self, id: &str, outcome: Result<Json, Failure>) {
         let mut all = self.all.lock();
         if let Some(task) = all.iter_mut().find(|task| task.id == id) {
+            let mut ended = self.ended.lock();
+            let (done, failed) = ended.entry(task.kind).or_default();
+            *if outcome.is_ok() { done } else { failed } += 1;
             task.ended = Some((task.started.elapsed(), outcome));
         }
+    }
+
+    /// What bounds them.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// How many there are and were since the server was started, by their kind.
+    pub(super) fn figures(&self) -> BTreeMap<TaskKind, TaskFigures> {
+        let mut figures: BTreeMap<TaskKind, TaskFigures> = BTreeMap::new();
+        for task in self.all.lock().iter().filter(|task| task.ended.is_none()) {
+            figures.entry(task.kind).or_default().running += 1;
+        }
+        for (&kind, &(done, failed)) in self.ended.lock().iter() {
+            let figures = figures.entry(kind).or_default();
+            (figures.done, figures.failed) = (done, failed);
+        }
+        figures
     }
 
     fn answer(&self, id: &str) -> Option<TaskAnswer> {
@@ -250,11 +301,10 @@ pub(super) fn begin<F>(app: &Arc<App>, kind: TaskKind, index: &str, work: F) -> 
 where
     F: FnOnce() -> Result<Outcome> + Send + 'static,
 {
-    let permit = app
-        .tasks
-        .gate
-        .try_enter(1)
-        .ok_or_else(|| overloaded("as many long tasks are at work as may be"))?;
+    let permit = app.tasks.gate.try_enter(1).ok_or_else(|| {
+        let gate = &app.tasks.gate;
+        gate.refuse("as many long tasks are at work as may be")
+    })?;
     let id = app.tasks.begin(kind, index)?;
     let (send, done) = tokio::sync::oneshot::channel();
     let (tasks, named, task) = (app.clone(), index.to_string(), id.clone());

@@ -199,7 +199,9 @@ fn run(cli: Cli) -> Result<()> {
     if let Some(filter) = cli.global.log {
         config.log.filter = filter;
     }
-    start_logging(&config)?;
+    // Only a server is traced: commands are watched by whoever runs them.
+    let traced = matches!(cli.command, Command::Serve(_)).then_some(&config.telemetry);
+    let _telemetry = crate::telemetry::start(&config.log, traced)?;
     let context = Context {
         config,
         json: cli.global.json,
@@ -224,32 +226,4 @@ fn run(cli: Cli) -> Result<()> {
         Command::Schema(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
     }
-}
-
-fn start_logging(config: &Config) -> Result<()> {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&config.log.filter).map_err(|e| {
-        crate::error::Problem::new(
-            crate::error::Code::InvalidConfiguration,
-            format!("the log filter cannot be used: {e}"),
-        )
-        .field("log.filter")
-        .found(&config.log.filter)
-        .expected("for example info, or info,tantivy=debug")
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // A line that cannot be written would be reported on standard error, which has
-        // just failed, and that panics.
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    // A second subscriber in one process (tests) keeps the first.
-    let _ = if config.log.json {
-        builder.json().try_init()
-    } else {
-        builder
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init()
-    };
-    Ok(())
 }

@@ -42,6 +42,8 @@ pub struct Config {
     pub entities: Entities,
     /// Logging.
     pub log: Log,
+    /// Traces by OpenTelemetry.
+    pub telemetry: Telemetry,
 }
 
 /// Where the data lies.
@@ -473,6 +475,12 @@ pub struct Log {
     pub filter: String,
     /// One JSON object a line instead of text.
     pub json: bool,
+    /// Searches that take at least so many milliseconds are logged, with their request and where
+    /// the time went. Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_ms: Option<u64>,
+    /// How much of such a request is logged, in bytes; 0 for nothing.
+    pub slow_request_bytes: usize,
 }
 
 impl Default for Log {
@@ -481,6 +489,30 @@ impl Default for Log {
             filter: "info,tantivy=warn,tantivy::indexer::segment_manager=error,ort=warn,rmcp=warn"
                 .into(),
             json: false,
+            slow_ms: None,
+            slow_request_bytes: 2_048,
+        }
+    }
+}
+
+/// Traces by OpenTelemetry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The address of a collector that takes OTLP over HTTP, as `http://127.0.0.1:4318`. Unset:
+    /// nothing is traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Share of the requests that are traced, 0 to 1; of a request whose caller is traced its
+    /// caller decides.
+    pub sample: f64,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry {
+            endpoint: None,
+            sample: 1.0,
         }
     }
 }
@@ -508,6 +540,8 @@ const MIN_LOAD: u64 = 1 << 20;
 const MAX_QUEUE: u64 = 1024;
 /// Most cursors of an index.
 const MAX_CURSORS: u64 = 10_000;
+/// Most of a request that is logged, in bytes.
+const MAX_LOGGED: u64 = 1 << 20;
 /// Longest time, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 /// Longest that anything is kept, in hours: a year.
@@ -680,6 +714,12 @@ impl Config {
             ("ingest.queue", n(ingest.queue), 1..=MAX_QUEUE),
             ("ingest.memory", n(ingest.memory), MIN_LOAD..=MAX_MEMORY),
             ("ingest.jobs", n(ingest.jobs), 1..=MAX_THREADS),
+            (
+                "log.slow_request_bytes",
+                n(self.log.slow_request_bytes),
+                0..=MAX_LOGGED,
+            ),
+            ("log.slow_ms", self.log.slow_ms.unwrap_or(0), 0..=DAY_MS),
             ("ingest.row_bytes", n(ingest.row_bytes), 1..=MAX_MESSAGE),
             (
                 "ingest.arrow_batch_bytes",
@@ -698,6 +738,16 @@ impl Config {
                 .expected(format!("{} to {}", range.start(), range.end()))
                 .into());
             }
+        }
+        if !(0.0..=1.0).contains(&self.telemetry.sample) {
+            return Err(Problem::new(
+                Code::InvalidConfiguration,
+                "a configuration value is out of range",
+            )
+            .field("telemetry.sample")
+            .found(self.telemetry.sample)
+            .expected("0 to 1")
+            .into());
         }
         self.snapshots.check()
     }

@@ -17,6 +17,7 @@ mod definition;
 mod digests;
 mod document;
 mod feedback;
+mod figures;
 mod filling;
 mod follow;
 mod held;
@@ -43,6 +44,7 @@ pub use definition::{
     Passages, SearchDefaults, check_name,
 };
 pub use document::{Encoded, Prepared};
+pub use figures::IndexFigures;
 pub use follow::{AttachedProblem, AttachedStatus, Following, Looked, Origin};
 pub use held::Held;
 pub use jobs::JobNotes;

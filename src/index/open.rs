@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::catalog::Settings;
 use super::combiner::{self, ActiveCombiner};
+use super::figures::Refreshes;
 use super::follow::Attachment;
 use super::held::Held;
 use super::redefine::Described;
@@ -61,6 +62,7 @@ pub struct Index {
     pub(super) attached: OnceLock<Arc<Attachment>>,
     /// Held while what is kept of combiners is read and written again.
     pub(super) combiners_changing: Mutex<()>,
+    pub(super) refreshes: Refreshes,
 }
 
 impl Index {
@@ -255,6 +257,7 @@ impl Index {
             attached: OnceLock::new(),
             combiner: ArcSwap::from_pointee(combiner),
             combiners_changing: Mutex::new(()),
+            refreshes: Refreshes::default(),
         })
     }
 

@@ -72,6 +72,11 @@ impl Writer {
         self.broken = self.failed.take();
     }
 
+    /// Whether the legs no longer agree.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     fn check(&self, index: &str) -> Result<()> {
         match &self.broken {
             None => Ok(()),
@@ -393,6 +398,16 @@ impl Index {
     /// Makes every write so far visible, to all legs at once. Returns the log sequence
     /// that is visible now.
     pub fn refresh(&self) -> Result<u64> {
+        let started = Instant::now();
+        let before = self.view().seq;
+        let refreshed = self.refresh_all();
+        if refreshed.as_ref().map_or(true, |&seq| seq != before) {
+            self.refreshes.note(refreshed.is_ok(), started.elapsed());
+        }
+        refreshed
+    }
+
+    fn refresh_all(&self) -> Result<u64> {
         // Nobody sees what a power loss could still take back.
         self.store.sync()?;
         let mut writer = self.writer.lock();

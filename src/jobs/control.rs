@@ -19,7 +19,7 @@ use super::sources::Sources;
 use crate::config::{Config, Ingest};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Catalog, Index};
-use crate::ingest::{Input, Progress, resolve};
+use crate::ingest::{Input, Progress, Summary, resolve};
 
 /// Jobs that wait for their turn, over all indexes.
 const MOST_WAITING: usize = 1_000;
@@ -46,6 +46,58 @@ struct State {
     running: BTreeMap<String, Under>,
     threads: Vec<JoinHandle<()>>,
     stopping: bool,
+    /// What came of the rows of those that have stopped, here.
+    rows: JobRows,
+    /// How often jobs have stopped here, by the state they were left in.
+    stopped: BTreeMap<JobState, u64>,
+}
+
+/// What came of the rows of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobRows {
+    /// Rows read, good or not.
+    pub read: u64,
+    /// Documents written.
+    pub written: u64,
+    /// Documents that were there already, as they are.
+    pub unchanged: u64,
+    /// Documents that rows had deleted.
+    pub deleted: u64,
+    /// Rows that were not loaded.
+    pub rejected: u64,
+}
+
+impl JobRows {
+    fn of(summary: &Summary) -> JobRows {
+        JobRows {
+            read: summary.rows,
+            written: summary.loaded.saturating_sub(summary.unchanged),
+            unchanged: summary.unchanged,
+            deleted: summary.deleted,
+            rejected: summary.rejected,
+        }
+    }
+
+    fn add(&mut self, live: &Live) {
+        let now = JobRows::of(&live.counters.summary());
+        // Counters only grow.
+        self.read += now.read.saturating_sub(live.before.read);
+        self.written += now.written.saturating_sub(live.before.written);
+        self.unchanged += now.unchanged.saturating_sub(live.before.unchanged);
+        self.deleted += now.deleted.saturating_sub(live.before.deleted);
+        self.rejected += now.rejected.saturating_sub(live.before.rejected);
+    }
+}
+
+/// Figures of a server's jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobFigures {
+    /// How many there are in each state, of those that are remembered.
+    pub states: BTreeMap<JobState, u64>,
+    /// How often one has stopped since the server was started, by the state it was left in.
+    pub stopped: BTreeMap<JobState, u64>,
+    /// What came of rows since the server was started.
+    pub rows: JobRows,
 }
 
 struct Waiting {
@@ -60,7 +112,23 @@ struct Waiting {
 struct Under {
     index: String,
     control: Arc<Control>,
-    progress: Arc<Mutex<Arc<Progress>>>,
+    progress: Arc<Mutex<Live>>,
+}
+
+/// The counters of a job that is under way.
+struct Live {
+    counters: Arc<Progress>,
+    /// Where they began: a job that goes on has counted before, perhaps in another process.
+    before: JobRows,
+}
+
+impl Live {
+    fn of(counters: Arc<Progress>) -> Live {
+        Live {
+            before: JobRows::of(&counters.summary()),
+            counters,
+        }
+    }
 }
 
 impl Jobs {
@@ -197,6 +265,24 @@ impl Jobs {
         }
         reports.sort_by_key(|job| std::cmp::Reverse(job.created));
         Ok(reports)
+    }
+
+    /// How many jobs there are, and what came of their rows.
+    ///
+    /// # Errors
+    /// As [`Jobs::list`].
+    pub fn figures(&self) -> Result<JobFigures> {
+        let mut figures = JobFigures::default();
+        for job in self.list()? {
+            *figures.states.entry(job.state).or_default() += 1;
+        }
+        let state = self.inner.state.lock();
+        figures.stopped = state.stopped.clone();
+        figures.rows = state.rows;
+        for under in state.running.values() {
+            figures.rows.add(&under.progress.lock());
+        }
+        Ok(figures)
     }
 
     /// A job.
@@ -384,7 +470,7 @@ impl Inner {
 
     fn told(&self, state: &State, job: &Job, at: &JobAt) -> JobReport {
         let live = state.running.get(&job.id);
-        let live = live.map(|under| under.progress.lock().clone());
+        let live = live.map(|under| under.progress.lock().counters.clone());
         let mut report = tell(job, at, live.as_deref());
         if live.is_some() && job.state == JobState::Queued {
             // Its turn has come, and is not noted yet.
@@ -425,7 +511,7 @@ impl Inner {
                 return;
             };
             let control = Arc::new(Control::default());
-            let progress = Arc::new(Mutex::new(Arc::new(Progress::new())));
+            let progress = Arc::new(Mutex::new(Live::of(Arc::new(Progress::new()))));
             let under = Under {
                 index: waiting.index.clone(),
                 control: control.clone(),
@@ -448,12 +534,7 @@ impl Inner {
         }
     }
 
-    fn work(
-        self: Arc<Self>,
-        waiting: &Waiting,
-        control: &Control,
-        progress: &Mutex<Arc<Progress>>,
-    ) {
+    fn work(self: Arc<Self>, waiting: &Waiting, control: &Control, progress: &Mutex<Live>) {
         let Waiting { id, name, .. } = waiting;
         let permitted = |inputs: &[Input]| {
             let mut inputs = inputs.iter();
@@ -469,7 +550,7 @@ impl Inner {
                     settings: &self.settings,
                     control,
                     still,
-                    progress: &|counters| *progress.lock() = counters,
+                    progress: &|counters| *progress.lock() = Live::of(counters),
                     permitted: &permitted,
                     rejects: Some(&rejects),
                     within: Some(&within),
@@ -477,22 +558,34 @@ impl Inner {
                 run(index, id, running)
             })
         };
-        match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(report)) => info!(
-                job = id,
-                index = name,
-                state = report.state.as_str(),
-                loaded = report.summary.loaded,
-                unchanged = report.summary.unchanged,
-                rejected = report.summary.rejected,
-                seconds = report.summary.seconds,
-                "a job has stopped"
-            ),
-            Ok(Err(error)) => error!(job = id, index = name, %error, "a job broke off"),
-            Err(_) => error!(job = id, index = name, "a job panicked"),
-        }
+        let left = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(report)) => {
+                info!(
+                    job = id,
+                    index = name,
+                    state = report.state.as_str(),
+                    loaded = report.summary.loaded,
+                    unchanged = report.summary.unchanged,
+                    rejected = report.summary.rejected,
+                    seconds = report.summary.seconds,
+                    "a job has stopped"
+                );
+                report.state
+            }
+            Ok(Err(error)) => {
+                error!(job = id, index = name, %error, "a job broke off");
+                JobState::Failed
+            }
+            Err(_) => {
+                error!(job = id, index = name, "a job panicked");
+                JobState::Failed
+            }
+        };
         let mut state = self.state.lock();
-        state.running.remove(id);
+        *state.stopped.entry(left).or_default() += 1;
+        if let Some(under) = state.running.remove(id) {
+            state.rows.add(&under.progress.lock());
+        }
         self.let_run(&mut state);
         drop(state);
         self.changed.notify_all();

@@ -24,7 +24,7 @@ mod rejects;
 mod run;
 mod sources;
 
-pub use control::Jobs;
+pub use control::{JobFigures, JobRows, Jobs};
 pub(crate) use record::not_found;
 pub use record::{
     Job, JobAction, JobError, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob, act,

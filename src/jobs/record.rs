@@ -24,7 +24,9 @@ const INPUTS: &str = "~inputs/";
 const ROWS_FOR_A_SHARE: u64 = 1_000;
 
 /// What a job is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// It waits for its turn.

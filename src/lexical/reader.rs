@@ -55,6 +55,19 @@ impl WordReader {
         self.view.documents()
     }
 
+    /// Segments that a search goes through.
+    pub fn segments(&self) -> usize {
+        self.view.segments.len()
+    }
+
+    /// Documents that were deleted and are still in those segments.
+    pub fn deleted(&self) -> u64 {
+        let segments = self.view.segments.iter();
+        segments
+            .map(|segment| u64::from(segment.reader.num_deleted_docs()))
+            .sum()
+    }
+
     /// The log sequence that this view covers; 0 if nothing was ever committed.
     pub fn covered(&self) -> u64 {
         self.view.covered

@@ -20,6 +20,21 @@ pub(crate) struct Kept {
     pub truncated: bool,
 }
 
+/// What a cache of vectors holds, and how it was of use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheFigures {
+    /// Bytes that may be kept.
+    pub most_bytes: u64,
+    /// Bytes that are.
+    pub bytes: u64,
+    /// Vectors that are.
+    pub vectors: u64,
+    /// Texts whose vector was there.
+    pub hits: u64,
+    /// Texts whose vector was not.
+    pub misses: u64,
+}
+
 /// Vectors of all models, up to a number of bytes.
 pub(crate) struct VectorCache {
     most_bytes: usize,
@@ -29,6 +44,8 @@ pub(crate) struct VectorCache {
 struct Entries {
     by_key: LruCache<Key, Kept>,
     bytes: usize,
+    hits: u64,
+    misses: u64,
 }
 
 impl VectorCache {
@@ -40,6 +57,8 @@ impl VectorCache {
                 kept: Mutex::new(Entries {
                     by_key: LruCache::unbounded(),
                     bytes: 0,
+                    hits: 0,
+                    misses: 0,
                 }),
             })
         })
@@ -57,7 +76,24 @@ impl VectorCache {
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Kept> {
-        self.kept.lock().by_key.get(key).cloned()
+        let mut entries = self.kept.lock();
+        let found = entries.by_key.get(key).cloned();
+        match found {
+            Some(_) => entries.hits += 1,
+            None => entries.misses += 1,
+        }
+        found
+    }
+
+    pub(crate) fn figures(&self) -> CacheFigures {
+        let entries = self.kept.lock();
+        CacheFigures {
+            most_bytes: self.most_bytes as u64,
+            bytes: entries.bytes as u64,
+            vectors: entries.by_key.len() as u64,
+            hits: entries.hits,
+            misses: entries.misses,
+        }
     }
 
     pub(crate) fn put(&self, key: Key, kept: Kept) {

@@ -13,7 +13,7 @@ use super::files::invalid;
 use super::graph::{self, WEIGHTS};
 use super::manifest::{MANIFEST, Manifest, ModelKind};
 use super::parallel;
-use super::queue::{Bounds, Counts, Queue, Runner, Waiting};
+use super::queue::{Bounds, Counts, Queue, QueueFigures, Runner, Waiting};
 use super::request::{Cancellation, Task};
 use super::runtime::RuntimeOptions;
 use super::session::{EncoderSession, GraphSource, Wanted};
@@ -189,6 +189,11 @@ impl CrossEncoder {
     /// What was scored since the model was opened.
     pub fn counts(&self) -> Counts {
         self.inner.queue.counts()
+    }
+
+    /// The same, and what it does now.
+    pub(crate) fn figures(&self) -> QueueFigures {
+        self.inner.queue.figures()
     }
 
     /// Scores of a query with each of the passages, in their order. Blocks until done; the

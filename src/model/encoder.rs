@@ -14,7 +14,7 @@ use super::manifest::Manifest;
 use super::parallel;
 use super::passages;
 use super::pooling::normalize;
-use super::queue::{Bounds, Counts, Queue, Waiting};
+use super::queue::{Bounds, Counts, Queue, QueueFigures, Waiting};
 use super::request::{Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 use super::runtime::RuntimeOptions;
 use super::session::EncoderSession;
@@ -209,6 +209,11 @@ impl TextEncoder {
     /// What was encoded since the model was opened.
     pub fn counts(&self) -> Counts {
         self.inner.queue.counts()
+    }
+
+    /// The same, and what it does now.
+    pub(crate) fn figures(&self) -> QueueFigures {
+        self.inner.queue.figures()
     }
 
     /// Vectors of texts, in their order. A text's vector does not depend on the texts

@@ -72,6 +72,7 @@ mod tokenizer;
 mod tokens;
 mod windows;
 
+pub use cache::CacheFigures;
 pub use code::CodeForm;
 pub use compact::layers_base;
 pub use cross_encoder::{BarePairs, CrossEncoder, Pair, PairScores, ScoreOptions};
@@ -83,9 +84,9 @@ pub use manifest::{
 pub use names::NameTokenizer;
 pub use pooling::Pooling;
 pub use prepare::{Precision, PrepareOptions, Prepared, prepare};
-pub use queue::Counts;
+pub use queue::{Counts, QueueFigures};
 pub use reference::{Parity, REFERENCE, check_names, check_pairs, check_reference, check_tokens};
-pub use registry::{ModelSummary, Registry};
+pub use registry::{ModelFigures, ModelSummary, Registry};
 pub use request::{CancelOnDrop, Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
 pub use runtime::{Device, RuntimeOptions};
 pub use token_classifier::{TokenClassifier, TokenPair};

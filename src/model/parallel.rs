@@ -31,8 +31,11 @@ pub(crate) fn map<T: Send>(
             done.push((index, result));
         }
     };
+    // What is logged on the way belongs to whoever asked.
+    let span = tracing::Span::current();
     let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(turn)).collect();
+        let elsewhere = || span.in_scope(turn);
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(elsewhere)).collect();
         let mut done = turn();
         for other in others {
             match other.join() {

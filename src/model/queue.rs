@@ -44,6 +44,27 @@ pub struct Counts {
     pub abandoned: u64,
 }
 
+/// What a model does and what waits for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct QueueFigures {
+    /// What it has done since it was opened.
+    pub counts: Counts,
+    /// Queries that wait for a session.
+    pub queries: u64,
+    /// Documents, or pairs, that do.
+    pub documents: u64,
+    /// Sessions that were made.
+    pub sessions: u64,
+    /// Sessions that run a batch now.
+    pub busy_sessions: u64,
+    /// Sessions that there may be.
+    pub most_sessions: u64,
+    /// Tokens that a batch may have; one text that is longer may have more.
+    pub batch_tokens: u64,
+    /// Seconds that all sessions together have run batches.
+    pub busy_seconds: f64,
+}
+
 /// How a call waits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waiting {
@@ -61,6 +82,8 @@ struct Counters {
     texts: AtomicU64,
     tokens: AtomicU64,
     abandoned: AtomicU64,
+    /// Nanoseconds that sessions ran, each counted.
+    busy: AtomicU64,
 }
 
 /// Makes and runs sessions; what a queue hands batches to.
@@ -322,6 +345,24 @@ impl<R: Runner> Queue<R> {
         }
     }
 
+    /// What it does now, what waits, and what was done so far.
+    pub(crate) fn figures(&self) -> QueueFigures {
+        let state = self.state.lock();
+        let (idle, made) = (state.idle.len(), state.made);
+        let (queries, documents) = (state.queries.texts, state.documents.texts);
+        drop(state);
+        QueueFigures {
+            counts: self.counts(),
+            queries: queries as u64,
+            documents: documents as u64,
+            sessions: made as u64,
+            busy_sessions: made.saturating_sub(idle) as u64,
+            most_sessions: self.bounds.sessions.max(1) as u64,
+            batch_tokens: self.bounds.batch_tokens as u64,
+            busy_seconds: self.counters.busy.load(Ordering::Relaxed) as f64 / 1e9,
+        }
+    }
+
     /// Encodes texts; blocks until it is done.
     ///
     /// # Errors
@@ -396,9 +437,11 @@ impl<R: Runner> Queue<R> {
         if helpers == 0 {
             self.drive(&job, true);
         } else {
+            // What a helper logs belongs to whoever it helps.
+            let span = tracing::Span::current();
             std::thread::scope(|scope| {
                 for _ in 0..helpers {
-                    scope.spawn(|| self.drive(&job, false));
+                    scope.spawn(|| span.in_scope(|| self.drive(&job, false)));
                 }
                 self.drive(&job, true);
             });
@@ -537,10 +580,14 @@ impl<R: Runner> Queue<R> {
                 }
             }
         }
-        if let Some(session) = &mut running.session {
-            running.outcome = Some(self.runner.run(session, &batch));
-        }
         let counters = &self.counters;
+        if let Some(session) = &mut running.session {
+            let begun = Instant::now();
+            running.outcome = Some(self.runner.run(session, &batch));
+            // Centuries fit.
+            let took = begun.elapsed().as_nanos() as u64;
+            counters.busy.fetch_add(took, Ordering::Relaxed);
+        }
         counters.batches.fetch_add(1, Ordering::Relaxed);
         counters
             .texts

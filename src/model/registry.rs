@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cache::VectorCache;
+use super::cache::{CacheFigures, VectorCache};
 use super::cross_encoder::CrossEncoder;
 use super::encoder::TextEncoder;
 use super::files::is_plain;
 use super::generator::Generator;
 use super::manifest::{MANIFEST, Manifest, ModelKind};
+use super::queue::QueueFigures;
 use super::runtime::RuntimeOptions;
 use super::token_classifier::TokenClassifier;
 use super::tokenizer::TOKENIZER;
@@ -50,6 +51,19 @@ pub struct ModelSummary {
     /// What is wrong with the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// What an opened model does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFigures {
+    /// Its name, by its description.
+    pub name: String,
+    /// The set of weights, where it is not the model's own.
+    pub expert: Option<String>,
+    /// What it does.
+    pub kind: ModelKind,
+    /// What waits for it and what it has done.
+    pub queue: QueueFigures,
 }
 
 /// Finds and keeps models.
@@ -212,6 +226,48 @@ impl Registry {
                 .insert(TokenClassifier::open(&folder, &self.options)?)
                 .clone()),
         }
+    }
+
+    /// What the opened models do that have a queue: all but generators. Those that are being
+    /// opened right now are left out.
+    pub fn figures(&self) -> Vec<ModelFigures> {
+        let mut figures = Vec::new();
+        for ((_, expert), slot) in self.slots.lock().iter() {
+            if let Some(Some(encoder)) = slot.try_lock().as_deref() {
+                figures.push(ModelFigures {
+                    name: encoder.name().to_owned(),
+                    expert: expert.clone(),
+                    kind: ModelKind::TextEncoder,
+                    queue: encoder.figures(),
+                });
+            }
+        }
+        for slot in self.rerankers.lock().values() {
+            if let Some(Some(reranker)) = slot.try_lock().as_deref() {
+                figures.push(ModelFigures {
+                    name: reranker.name().to_owned(),
+                    expert: None,
+                    kind: ModelKind::Reranker,
+                    queue: reranker.figures(),
+                });
+            }
+        }
+        for slot in self.classifiers.lock().values() {
+            if let Some(Some(classifier)) = slot.try_lock().as_deref() {
+                figures.push(ModelFigures {
+                    name: classifier.name().to_owned(),
+                    expert: None,
+                    kind: ModelKind::TokenClassifier,
+                    queue: classifier.figures(),
+                });
+            }
+        }
+        figures
+    }
+
+    /// What is kept of vectors of texts that were encoded before; None where nothing may be.
+    pub fn cache_figures(&self) -> Option<CacheFigures> {
+        self.cache.as_ref().map(|cache| cache.figures())
     }
 
     /// The description of a model; refuses one that does something else than what is asked

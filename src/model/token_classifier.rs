@@ -11,7 +11,7 @@ use super::cross_encoder::logits;
 use super::files::invalid;
 use super::graph::{self, WEIGHTS};
 use super::manifest::{MANIFEST, Manifest, ModelKind};
-use super::queue::{Bounds, Counts, Queue, Runner, Waiting};
+use super::queue::{Bounds, Counts, Queue, QueueFigures, Runner, Waiting};
 use super::request::Task;
 use super::runtime::RuntimeOptions;
 use super::session::{EncoderSession, GraphSource, Wanted};
@@ -140,6 +140,11 @@ impl TokenClassifier {
     /// What was classified since the model was opened.
     pub fn counts(&self) -> Counts {
         self.inner.queue.counts()
+    }
+
+    /// The same, and what it does now.
+    pub(crate) fn figures(&self) -> QueueFigures {
+        self.inner.queue.figures()
     }
 
     /// The first `most` tokens (1 or more) of a text, special ones not included.

@@ -16,6 +16,7 @@ use crate::filter::{Filter, OrdinalSet};
 use crate::index::{Index, MatchWords, Mode, View};
 use crate::lexical::WordQuery;
 use crate::model::CancelOnDrop;
+use crate::telemetry::stage;
 use crate::vector::{Strategy, VectorHit, VectorQuery};
 
 /// The documents that may be hits; None where all live ones may.
@@ -99,6 +100,8 @@ pub(super) struct Found {
     pub dense: Vec<LegHit>,
     pub passages: Vec<VectorHit>,
     pub strategy: Option<Strategy>,
+    /// Passages that the query was compared with.
+    pub compared: u64,
     pub degraded: Option<Degraded>,
     pub encode_ms: f64,
     pub words_ms: f64,
@@ -163,6 +166,7 @@ impl Legs<'_> {
             return Ok(());
         };
         let started = Instant::now();
+        let _words = stage!("words");
         let words = &self.view.words;
         // Only lexical answers say how many documents match; counting costs time.
         let hits = if self.plan.mode == Mode::Lexical {
@@ -210,6 +214,7 @@ impl Legs<'_> {
             return Ok((None, 0.0));
         };
         let encoder = self.index.encoder()?;
+        let _encode = stage!("encode");
         let (vector, worked) = encoder.encode_query(text, &self.plan.cancellation)?;
         Ok((Some(vector), worked.as_secs_f64() * 1e3))
     }
@@ -226,7 +231,11 @@ impl Legs<'_> {
         // Of its own: a search goes on where only its encoding is late.
         let cancellation = self.plan.cancellation.of_part();
         let waiting = cancellation.on_drop();
+        let span = tracing::Span::current();
         rayon::spawn(move || {
+            // What is logged here belongs to the search.
+            let _of_search = span.enter();
+            let _encode = stage!("encode");
             let encoded = encoder
                 .encode_query(&text, &cancellation)
                 .map(|(vector, worked)| (Some(vector), worked.as_secs_f64() * 1e3));
@@ -295,6 +304,7 @@ impl Legs<'_> {
             return Ok(());
         };
         let started = Instant::now();
+        let _vectors = stage!("vectors");
         let allowed = Some(self.allowed.unwrap_or(&self.view.live));
         let mut hits = reader.search(
             vector,
@@ -322,6 +332,7 @@ impl Legs<'_> {
                 .into_iter()
                 .filter(|hit| !known.contains(&hit.ordinal));
             hits.hits.extend(more);
+            hits.scored += deeper.scored;
             hits.hits.truncate(depth);
         }
         found.dense = hits
@@ -334,6 +345,7 @@ impl Legs<'_> {
             .collect();
         found.passages = hits.hits;
         found.strategy = Some(hits.strategy);
+        found.compared += hits.scored;
         found.vectors_ms += ms(started);
         Ok(())
     }

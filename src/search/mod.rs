@@ -35,6 +35,6 @@ pub use rerank::{RerankRequest, RerankSettings};
 pub use response::{
     Degraded, Explanation, FeatureExplanation, FusionExplanation, Hit, InnerHit,
     LearnedExplanation, LegExplanation, RerankExplanation, RerankSummary, SearchResponse,
-    Shortfall, Timings, Total, TotalCounts,
+    Shortfall, Timings, Total, TotalCounts, Work,
 };
 pub use run::{Candidates, candidates, search, search_while};

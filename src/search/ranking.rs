@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::filter::OrdinalSet;
 use crate::index::{FusionMethod, MAX_CANDIDATES, Mode};
 use crate::lexical::{SortAmong, SortBy, SortKey, SortPlace, SortQuery, SortedHit};
+use crate::telemetry::stage;
 
 /// Documents that each leg is asked for at most to fill a page with groups.
 const DEEPEST: usize = MAX_CANDIDATES;
@@ -159,6 +160,7 @@ fn listed(
 /// One list of what the legs found.
 fn fused(legs: &Legs<'_>, found: &mut Found) -> Result<Vec<Candidate>> {
     let started = Instant::now();
+    let _fusion = stage!("fusion");
     let plan = legs.plan;
     let mut list = if is_fused(legs, found) && plan.fusion.method == FusionMethod::Learned {
         let (list, learned) = fuse_learned(legs, found)?;
@@ -183,6 +185,7 @@ fn fused(legs: &Legs<'_>, found: &mut Found) -> Result<Vec<Candidate>> {
 /// All that matches, in an order of its own.
 fn scan(legs: &Legs<'_>, reach: usize, after: Option<&SortPlace>) -> Result<Ranking> {
     let started = Instant::now();
+    let _words = stage!("words");
     let request = legs.plan.request;
     let by_score = [SortKey {
         by: SortBy::Score,

@@ -32,6 +32,7 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Cascade, Definition, Rerank};
 use crate::model::{ScoreOptions, Task};
 use crate::rerank::{FirstStage, below, blend};
+use crate::telemetry::stage;
 
 /// What is lost where documents are not re-ranked.
 pub(super) const STAGE: &str = "rerank";
@@ -255,6 +256,7 @@ impl Reranking {
             return Ok(None);
         };
         let started = Instant::now();
+        let _rerank = stage!("rerank");
         let deadline = started + Duration::from_millis(stage.settings.time_ms);
         let first = first_of(legs, list, stage.settings.depth)?;
         let mut made = Reranking {

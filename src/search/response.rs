@@ -11,6 +11,7 @@ use super::facets::FacetCount;
 use super::passage::Passage;
 use crate::document::Value;
 use crate::index::{FusionMethod, Mode};
+use crate::vector::Strategy;
 
 /// The answer to a search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +42,29 @@ pub struct SearchResponse {
     pub seq: u64,
     /// Where the time went.
     pub timings: Timings,
+    /// What was done; not a part of the answer.
+    #[serde(skip)]
+    pub work: Work,
+}
+
+/// What a search did, for whoever runs the service: the log of slow searches, and figures.
+/// Callers are told with an explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Work {
+    /// How the vectors were searched, where they were.
+    pub strategy: Option<Strategy>,
+    /// Passages that the query was compared with; scoring them again is not counted.
+    pub compared: u64,
+    /// Candidates that each leg was to hand to the fusion.
+    pub candidates: usize,
+    /// Documents that the words found, up to as many as were asked for.
+    pub by_words: usize,
+    /// Documents that the vectors found, likewise.
+    pub by_vectors: usize,
+    /// Documents there are.
+    pub documents: u64,
+    /// Documents that may be hits: that pass the filter, where there is one.
+    pub allowed: u64,
 }
 
 /// What a reranker did.

@@ -11,7 +11,7 @@ use super::legs::{Legs, allowed, word_query};
 use super::page::Page;
 use super::ranking::{Ranking, rank};
 use super::request::{Plan, SearchRequest};
-use super::response::{SearchResponse, Shortfall, Timings, Total, TotalCounts};
+use super::response::{SearchResponse, Shortfall, Timings, Total, TotalCounts, Work};
 use super::short::reason;
 use super::similar::{Liked, liked};
 use crate::combine::Features;
@@ -20,6 +20,7 @@ use crate::filter::OrdinalSet;
 use crate::index::{Index, Mode, View};
 use crate::lexical::WordQuery;
 use crate::model::Cancellation;
+use crate::telemetry::stage;
 
 /// Answers a search on the index's current view, or goes on with one on the view that its
 /// cursor holds. Blocking: encodes on this thread while the words are searched on another.
@@ -42,12 +43,16 @@ pub fn search_while(
     cancellation: &Cancellation,
 ) -> Result<SearchResponse> {
     let started = Instant::now();
+    let _search = stage!("search", gleaner.index = index.name());
     if let Some(token) = request.cursor.as_ref().and_then(|c| c.token.as_deref()) {
         return cursor::go_on(index, request, token, started);
     }
     let mut plan = request.plan(index.definition(), index.limits())?;
     plan.cancellation = cancellation.clone();
-    let ground = Ground::new(index, &plan)?;
+    let ground = {
+        let _filter = stage!("filter");
+        Ground::new(index, &plan)?
+    };
     let filter_ms = ms(started);
     let legs = ground.legs(index, &plan);
     let ranking = rank(&legs, cursor::reach(&plan, index.limits()), None)?;
@@ -148,6 +153,7 @@ pub(super) struct Part {
 pub(super) fn answer(page: &Page<'_>, part: Part, counts: &Counts) -> Result<SearchResponse> {
     let (legs, ranking) = (page.legs, page.ranking);
     let fetching = Instant::now();
+    let _fetch = stage!("fetch");
     let k = legs.plan.k;
     let hits = page.fetch(part.from, k)?;
     let found = &ranking.found;
@@ -181,6 +187,18 @@ pub(super) fn answer(page: &Page<'_>, part: Part, counts: &Counts) -> Result<Sea
         cursor: None,
         seq: legs.view.seq,
         timings,
+        work: Work {
+            strategy: found.strategy,
+            compared: found.compared,
+            candidates: legs.plan.candidates,
+            by_words: found.lexical.len(),
+            by_vectors: found.dense.len(),
+            documents: legs.view.documents,
+            allowed: match counts.total.counts {
+                TotalCounts::Filtered => counts.total.value,
+                TotalCounts::Matching => Ground::passing(legs),
+            },
+        },
     })
 }
 

@@ -38,6 +38,7 @@
 
 mod codec;
 mod feedback;
+mod figures;
 mod options;
 mod read;
 mod sync;
@@ -54,6 +55,7 @@ use rocksdb::{ColumnFamily, DB, WriteOptions};
 
 use crate::error::{Error, Result};
 use codec::Counters;
+pub use figures::StoreFigures;
 pub use options::{Shared, StoreOptions};
 pub use read::{LogEntry, StoredDocument};
 use sync::Syncs;

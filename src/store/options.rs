@@ -76,6 +76,12 @@ impl Shared {
     pub fn usage(&self) -> (usize, usize) {
         (self.cache.get_usage(), self.write_buffers.get_usage())
     }
+
+    /// Bytes of blocks that cannot leave the cache now, because something reads them or they
+    /// are kept for as long as their file is open.
+    pub fn pinned(&self) -> usize {
+        self.cache.get_pinned_usage()
+    }
 }
 
 /// Options of the database as a whole.

@@ -29,6 +29,13 @@ struct State {
     failed: Option<Health>,
 }
 
+impl Syncs {
+    /// Whether a sync failed, after which none is tried.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state.lock().failed.is_some()
+    }
+}
+
 impl Store {
     /// Returns once every operation up to `seq`, which were applied with
     /// [`Durability::Buffered`](super::Durability::Buffered), is on the disk, together with

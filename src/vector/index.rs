@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -124,6 +124,40 @@ struct Inner {
     idle: Condvar,
     reader: ArcSwap<VectorReader>,
     closing: AtomicBool,
+    rewrites: Rewrites,
+}
+
+/// What was done in the background since the index was opened.
+#[derive(Default)]
+struct Rewrites {
+    done: AtomicU64,
+    failed: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+/// Figures of an index of vectors.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct VectorFigures {
+    /// Passages that were added and wait for a publication.
+    pub unpublished: u64,
+    /// Passages in flat segments, which every search scans; dead ones included, as below.
+    pub flat: u64,
+    /// Passages in segments with a graph.
+    pub in_graphs: u64,
+    /// Flat segments.
+    pub flat_segments: u64,
+    /// Segments with a graph.
+    pub graph_segments: u64,
+    /// Bytes of memory that vectors and graphs take; what sealed files hold is not counted.
+    pub memory_bytes: u64,
+    /// Whether a graph is being built, or a file read through.
+    pub is_busy: bool,
+    /// Graphs that were built, and segments that were rewritten, since the index was opened.
+    pub rewrites: u64,
+    /// Those that failed.
+    pub failed_rewrites: u64,
+    /// Seconds that the former took.
+    pub rewrite_seconds: f64,
 }
 
 struct State {
@@ -219,6 +253,7 @@ impl VectorIndex {
                 }),
                 idle: Condvar::new(),
                 closing: AtomicBool::new(false),
+                rewrites: Rewrites::default(),
                 options,
             }),
         };
@@ -344,6 +379,32 @@ impl VectorIndex {
         let state = self.inner.state.lock();
         let segments: usize = state.segments.iter().map(|s| s.memory_bytes()).sum();
         segments + state.pending.memory_bytes()
+    }
+
+    /// How much it holds, and what was done in the background.
+    pub fn figures(&self) -> VectorFigures {
+        let state = self.inner.state.lock();
+        let mut figures = VectorFigures {
+            unpublished: state.pending.len() as u64,
+            is_busy: state.busy > 0 || state.settling,
+            memory_bytes: state.pending.memory_bytes() as u64,
+            ..VectorFigures::default()
+        };
+        for segment in &state.segments {
+            let (segments, rows) = match segment.graph() {
+                Some(_) => (&mut figures.graph_segments, &mut figures.in_graphs),
+                None => (&mut figures.flat_segments, &mut figures.flat),
+            };
+            *segments += 1;
+            *rows += segment.rows().len() as u64;
+            figures.memory_bytes += segment.memory_bytes() as u64;
+        }
+        drop(state);
+        let rewrites = &self.inner.rewrites;
+        figures.rewrites = rewrites.done.load(Ordering::Relaxed);
+        figures.failed_rewrites = rewrites.failed.load(Ordering::Relaxed);
+        figures.rewrite_seconds = rewrites.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
+        figures
     }
 
     /// Rewrites every segment with a graph that has a dead document, and waits until that and
@@ -547,10 +608,17 @@ impl Inner {
                 state.settling = true;
                 self.show(&state);
                 drop(state);
-                let seconds = started.elapsed().as_secs_f64();
+                let took = started.elapsed();
+                self.rewrites.done.fetch_add(1, Ordering::Relaxed);
+                // Centuries fit.
+                self.rewrites
+                    .nanoseconds
+                    .fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+                let seconds = took.as_secs_f64();
                 tracing::info!(rows, seconds, "rewrote vector segments");
             }
             Err(_) => {
+                self.rewrites.failed.fetch_add(1, Ordering::Relaxed);
                 let mut state = self.state.lock();
                 let all: usize = state.segments.iter().map(|s| s.rows().len()).sum();
                 state.wait_for_rows = all.saturating_add(self.options.graph_threshold.max(1));

@@ -41,7 +41,7 @@ mod walk;
 mod tests;
 
 pub use folder::{Inherited, Owner, next_number};
-pub use index::{Builder, VectorIndex, VectorOptions};
+pub use index::{Builder, VectorFigures, VectorIndex, VectorOptions};
 pub use late::MOST_QUERY_VECTORS;
 pub use planner::Way;
 pub use reader::{Strategy, VectorHit, VectorHits, VectorQuery, VectorReader};

@@ -72,6 +72,17 @@ pub enum Strategy {
     Mixed,
 }
 
+impl Strategy {
+    /// The spelling on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Scan => "scan",
+            Strategy::Graph => "graph",
+            Strategy::Mixed => "mixed",
+        }
+    }
+}
+
 /// What a search found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorHits {

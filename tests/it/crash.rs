@@ -748,6 +748,11 @@ fn a_full_or_failing_disk_is_said_and_what_is_there_goes_on_being_found() {
             assert_eq!(found, status, "{how}: {answer}");
             assert_eq!(answer["error"]["code"], code, "{how}: {answer}");
         }
+        let metrics = server.base.replace("/v1/indexes", "/metrics");
+        let mut page = server.agent.get(metrics).call().unwrap();
+        let page = page.body_mut().read_to_string().unwrap();
+        let refused = "gleaner_index_writes_refused{index=\"crash\"} 1";
+        assert!(page.contains(refused), "{how}: {page}");
         // Nothing becomes visible that is not on the disk, and reads go on in every leg.
         let refresh = format!("{}/crash/refresh", server.base);
         let (refused, answer) = send(&server.agent, "POST", &refresh, None).unwrap();

@@ -297,6 +297,18 @@ impl Doc {
         self
     }
 
+    /// Answers with another type for who asks for it.
+    pub fn or_as(mut self, status: u16, media_type: &'static str) -> Doc {
+        if let Some(answer) = self.answers.get_mut(&status) {
+            answer.contents.push(Content {
+                media_type,
+                schema: None,
+                example: None,
+            });
+        }
+        self
+    }
+
     /// Answers with nothing that JSON Schema has a say in.
     pub fn says(mut self, status: u16, says: &'static str) -> Doc {
         self.answers.insert(

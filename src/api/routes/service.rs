@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::json;
 
 use super::super::state::App;
-use super::super::{embeddings, health, keys, mcp, models, rerank};
+use super::super::{embeddings, health, keys, mcp, metrics, models, rerank};
 use super::Group;
 use super::operation::{Doc, route, service};
 use crate::access::Scope::{Admin, Search};
@@ -188,6 +188,16 @@ pub(super) fn health() -> Group {
                     ),
             )
             .open_to_all(),
+            route(
+                Method::GET,
+                "/metrics",
+                Search,
+                metrics::show,
+                Doc::new("metrics", "Figures for Prometheus.")
+                    .answers_as(200, "The exposition format.", "text/plain")
+                    .or_as(200, "application/openmetrics-text"),
+            )
+            .about_everything(),
             route(
                 Method::GET,
                 "/openapi.json",
