@@ -89,7 +89,7 @@ pub(super) const REMOVING: &str = ".removing";
 /// Times that a write is done over because its alias moved meanwhile.
 const MOVES: usize = 8;
 /// What the folder of an index is called while it is made of a snapshot.
-const RESTORING: &str = ".restoring";
+pub(super) const RESTORING: &str = ".restoring";
 
 /// How often the records of requests that were carried out once are looked through.
 const FORGET_EVERY: Duration = Duration::from_secs(600);

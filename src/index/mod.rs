@@ -20,6 +20,7 @@ mod feedback;
 mod filling;
 mod follow;
 mod held;
+mod inspect;
 mod jobs;
 mod once;
 mod open;
@@ -45,6 +46,7 @@ pub use definition::{
 pub use document::{Encoded, Prepared};
 pub use follow::{AttachedProblem, AttachedStatus, Following, Looked, Origin};
 pub use held::Held;
+pub use inspect::{Inspected, InspectedWords, Inventory, Leftover, Place};
 pub use jobs::JobNotes;
 pub use once::{Once, Step};
 pub use open::Index;

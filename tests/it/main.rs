@@ -14,6 +14,7 @@ mod code_model;
 mod commands;
 mod crash;
 mod databases;
+mod doctor;
 mod durability;
 mod embeddings;
 mod encoder;
