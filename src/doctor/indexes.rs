@@ -32,6 +32,14 @@ pub(super) fn look(patient: &Patient<'_>) -> (Vec<Finding>, Vec<Wanted>) {
             if inventory.places.is_empty() {
                 findings.push(Finding::ok(Check::Index, "there is no index yet"));
             }
+            findings.extend(inventory.awaited.iter().map(|name| {
+                Finding::warning(
+                    Check::Index,
+                    "it is attached, and nothing of it has been downloaded yet",
+                    "start the server, which does that, or `gleaner index attach` once; check that its snapshots can be reached",
+                )
+                .about(name.as_str())
+            }));
             findings.extend(aliases(inventory));
             let work = inventory.leftovers.iter();
             findings.extend(work.map(|leftover| self::leftover(patient, leftover)));
@@ -202,7 +210,13 @@ fn models_of(name: &str, definition: &Definition, fingerprint: Option<&str>) -> 
 }
 
 fn aliases(inventory: &Inventory) -> Vec<Finding> {
-    let there = |name: &str| inventory.places.iter().any(|place| place.name == name);
+    let there = |name: &str| {
+        let places = inventory.places.iter();
+        places
+            .map(|place| &place.name)
+            .chain(&inventory.awaited)
+            .any(|known| known == name)
+    };
     let astray = inventory.aliases.iter().filter(|(_, index)| !there(index));
     astray
         .map(|(alias, index)| {

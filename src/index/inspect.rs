@@ -25,6 +25,8 @@ use crate::vector::{self, VectorFile};
 pub struct Inventory {
     /// The indexes, by name.
     pub places: Vec<Place>,
+    /// Attached indexes of which nothing has been downloaded yet.
+    pub awaited: Vec<String>,
     /// What work that was cut short has left.
     pub leftovers: Vec<Leftover>,
     /// Aliases, and the indexes they stand for.
@@ -122,11 +124,14 @@ impl Inventory {
                 .extend(work.map(|work| leftover(&path, work)));
         }
         for one in attached {
-            found.places.extend(one.current().map(|folder| Place {
-                name: one.name().to_owned(),
-                folder,
-                attached: true,
-            }));
+            match one.current() {
+                None => found.awaited.push(one.name().to_owned()),
+                Some(folder) => found.places.push(Place {
+                    name: one.name().to_owned(),
+                    folder,
+                    attached: true,
+                }),
+            }
         }
         found.places.sort_by(|a, b| a.name.cmp(&b.name));
         // Of snapshots, and of those that are on their way to an object store.
