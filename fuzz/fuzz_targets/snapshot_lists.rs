@@ -31,7 +31,10 @@ static PLACES: LazyLock<Places> = LazyLock::new(|| {
         catalog("data-1", format!("{at}/snapshots")),
         catalog("data-2", format!("file://{at}/store")),
     );
-    for below in [format!("snapshots/notes/{ID}/words"), "store/notes/snapshots".into()] {
+    for below in [
+        format!("snapshots/notes/{ID}/words"),
+        "store/notes/snapshots".into(),
+    ] {
         std::fs::create_dir_all(folder.path().join(below)).expect("a folder");
     }
     let file = folder.path().join(format!("snapshots/notes/{ID}/words/a"));
@@ -46,8 +49,14 @@ static PLACES: LazyLock<Places> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     let places = &*PLACES;
     let lists: [(&Catalog, PathBuf); 2] = [
-        (&places.in_folder, format!("snapshots/notes/{ID}/snapshot.json").into()),
-        (&places.in_store, format!("store/notes/snapshots/{ID}.json").into()),
+        (
+            &places.in_folder,
+            format!("snapshots/notes/{ID}/snapshot.json").into(),
+        ),
+        (
+            &places.in_store,
+            format!("store/notes/snapshots/{ID}.json").into(),
+        ),
     ];
     for (catalog, list) in lists {
         std::fs::write(places.folder.path().join(list), data).expect("a file");
@@ -58,5 +67,9 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let there = std::fs::read_dir(places.folder.path()).expect("the folder");
-    assert_eq!(there.count(), 4, "something was written beside the data folders");
+    assert_eq!(
+        there.count(),
+        4,
+        "something was written beside the data folders"
+    );
 });

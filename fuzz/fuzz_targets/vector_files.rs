@@ -31,7 +31,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn search(index: &VectorIndex, options: &VectorOptions) {
     let reader = index.reader();
-    let query: Vec<f32> = (0..options.dimensions).map(|n| 1.0 - n as f32 / 4.0).collect();
+    let query: Vec<f32> = (0..options.dimensions)
+        .map(|n| 1.0 - n as f32 / 4.0)
+        .collect();
     for way in [None, Some(Way::Walk), Some(Way::Scan)] {
         let mut how = VectorQuery::new(8, 16);
         how.way = way;

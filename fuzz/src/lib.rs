@@ -45,7 +45,9 @@ pub fn folder() -> TempDir {
         true => memory.to_path_buf(),
         false => std::env::temp_dir(),
     };
-    let made = tempfile::Builder::new().prefix("gleaner-fuzz-").tempdir_in(place);
+    let made = tempfile::Builder::new()
+        .prefix("gleaner-fuzz-")
+        .tempdir_in(place);
     made.expect("a folder for temporary files")
 }
 
@@ -182,12 +184,21 @@ fn batch() -> arrow::array::RecordBatch {
     let object = StructArray::from(vec![(part, inner)]);
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("id", text([Some("a"), Some("b"), Some("c")])),
-        ("n", Arc::new(Int64Array::from(vec![Some(1), None, Some(-3)]))),
+        (
+            "n",
+            Arc::new(Int64Array::from(vec![Some(1), None, Some(-3)])),
+        ),
         ("x", Arc::new(Float32Array::from(vec![1.5, f32::NAN, -2.0]))),
-        ("open", Arc::new(BooleanArray::from(vec![true, false, true]))),
+        (
+            "open",
+            Arc::new(BooleanArray::from(vec![true, false, true])),
+        ),
         ("day", Arc::new(Date32Array::from(vec![0, 19_000, -1]))),
         ("title", text([Some("night train"), Some(""), None])),
-        ("vector", Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors))),
+        (
+            "vector",
+            Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(vectors)),
+        ),
         ("o", Arc::new(object)),
     ];
     RecordBatch::try_from_iter(columns).expect("a batch")

@@ -10,7 +10,10 @@ use gleaner::vector::{Owner, VectorIndex};
 use gleaner_fuzz::{SNAPSHOT, World, folder, parquet_file, samples, vector_options};
 
 fn main() {
-    let corpus: PathBuf = std::env::args_os().nth(1).expect("the folder of the corpora").into();
+    let corpus: PathBuf = std::env::args_os()
+        .nth(1)
+        .expect("the folder of the corpora")
+        .into();
     let mut files = samples();
     files.push(("plain.parquet", parquet_file(false)));
     for (name, bytes) in files {
@@ -24,23 +27,51 @@ fn main() {
     }
     for kind in 0..18 {
         let folder = folder();
-        put(&corpus.join("vector_files"), &format!("shape-{kind}"), kind, &vectors(folder.path(), kind));
+        put(
+            &corpus.join("vector_files"),
+            &format!("shape-{kind}"),
+            kind,
+            &vectors(folder.path(), kind),
+        );
     }
     let world = World::with(|at, config| {
         config.snapshots.location = Some(at.join("snapshots").display().to_string());
     });
     let taken = world.catalog.take_snapshot("notes").expect("a snapshot");
-    let at = world.config.snapshots.location.as_ref().expect("a location");
-    let list = Path::new(at).join("notes").join(&taken.id).join("snapshot.json");
-    plain(&corpus.join("snapshot_lists"), "folder", &named(&list, &taken.id));
+    let at = world
+        .config
+        .snapshots
+        .location
+        .as_ref()
+        .expect("a location");
+    let list = Path::new(at)
+        .join("notes")
+        .join(&taken.id)
+        .join("snapshot.json");
+    plain(
+        &corpus.join("snapshot_lists"),
+        "folder",
+        &named(&list, &taken.id),
+    );
     let world = World::with(|at, config| {
         config.snapshots.location = Some(format!("file://{}/store", at.display()));
     });
     let taken = world.catalog.take_snapshot("notes").expect("a snapshot");
-    let at = world.config.snapshots.location.as_ref().expect("a location");
+    let at = world
+        .config
+        .snapshots
+        .location
+        .as_ref()
+        .expect("a location");
     let at = Path::new(at.trim_start_matches("file://"));
-    let list = at.join("notes/snapshots").join(format!("{}.json", taken.id));
-    plain(&corpus.join("snapshot_lists"), "store", &named(&list, &taken.id));
+    let list = at
+        .join("notes/snapshots")
+        .join(format!("{}.json", taken.id));
+    plain(
+        &corpus.join("snapshot_lists"),
+        "store",
+        &named(&list, &taken.id),
+    );
 }
 
 /// A list with the id that the target looks for.
@@ -61,7 +92,9 @@ fn vectors(folder: &Path, kind: u8) -> Vec<u8> {
     for ordinal in 0..12_u32 {
         let passages = 1 + ordinal as usize % 2;
         let values = (0..options.dimensions * passages).map(|n| (n as f32 + ordinal as f32).sin());
-        index.add(ordinal, &values.collect::<Vec<f32>>()).expect("a vector");
+        index
+            .add(ordinal, &values.collect::<Vec<f32>>())
+            .expect("a vector");
     }
     index.publish();
     index.wait_for_background();
