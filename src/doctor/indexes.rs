@@ -45,7 +45,7 @@ pub(super) fn look(patient: &Patient<'_>) -> (Vec<Finding>, Vec<Wanted>) {
             findings.extend(work.map(|leftover| self::leftover(patient, leftover)));
         }
     }
-    findings.extend(catalogs(patient, &mut wanted));
+    findings.extend(catalogs(patient));
     findings.extend(databases(patient));
     (findings, wanted)
 }
@@ -253,7 +253,7 @@ fn leftover(patient: &Patient<'_>, leftover: &Leftover) -> Finding {
     }
 }
 
-fn catalogs(patient: &Patient<'_>, wanted: &mut Vec<Wanted>) -> Vec<Finding> {
+fn catalogs(patient: &Patient<'_>) -> Vec<Finding> {
     let catalogs = Catalogs::new(patient.data());
     let advice = "check the disk; build the catalog anew with `gleaner entities build`";
     let names = match catalogs.names() {

@@ -11,8 +11,8 @@ use crate::store::StoreOptions;
 const FILES_ASIDE: u64 = 64;
 /// Files of the words of an index, more than merges leave at any time.
 const FILES_OF_WORDS: u64 = 128;
-/// Connections that a server keeps open at once.
-const CONNECTIONS: u64 = 512;
+/// Files that a server's connections leave to everything else, beside a quarter of all.
+const FILES_LEFT: u64 = 256;
 /// Bodies of the largest size that are in memory at once, and what all beginnings take.
 const BODIES: u64 = 4;
 const BEGINNINGS: u64 = 64 << 20;
@@ -40,38 +40,41 @@ fn whose(process: Process) -> &'static str {
 
 fn open_files(patient: &Patient<'_>, indexes: u64) -> Finding {
     let each = u64::from(StoreOptions::default().max_open_files) + FILES_OF_WORDS;
-    let needed = FILES_ASIDE + CONNECTIONS + indexes * each;
+    let needed = FILES_ASIDE + indexes * each;
     let process = patient.process();
-    match process.open_files() {
-        None => Finding::ok(
+    let Some(limit) = process.open_files() else {
+        return Finding::ok(
             Check::OpenFiles,
             format!("the limit is not known; {indexes} indexes may need {needed}"),
-        ),
-        Some(limit) if limit < needed => Finding::warning(
+        );
+    };
+    // As the server counts: connections take what is left of three quarters.
+    let wanted = patient.config.server.connections as u64;
+    let connections = wanted.min((limit - limit / 4).saturating_sub(FILES_LEFT));
+    let left = limit - connections;
+    let whose = whose(process);
+    if left < needed {
+        return Finding::warning(
             Check::OpenFiles,
             format!(
-                "{} may have {limit} files open, and {indexes} indexes with {CONNECTIONS} connections may need {needed}",
-                whose(process)
+                "{whose} may have {limit} files open, which leaves {left} to {indexes} indexes that may need {needed}"
             ),
             format!(
                 "raise it where the server is started: LimitNOFILE={} in a systemd unit, `ulimit -n` in a shell",
-                needed.next_power_of_two().max(65_536)
+                (needed * 4 + wanted).next_power_of_two().max(65_536)
             ),
-        ),
-        Some(limit) => {
-            let limit = match limit {
-                u64::MAX => "any number of".to_owned(),
-                number => number.to_string(),
-            };
-            Finding::ok(
-                Check::OpenFiles,
-                format!(
-                    "{} may have {limit} files open; {indexes} indexes need {needed} at most",
-                    whose(process)
-                ),
-            )
-        }
+        );
     }
+    let limit = match limit {
+        u64::MAX => "any number of".to_owned(),
+        number => number.to_string(),
+    };
+    Finding::ok(
+        Check::OpenFiles,
+        format!(
+            "{whose} may have {limit} files open: enough for {indexes} indexes and {connections} connections"
+        ),
+    )
 }
 
 fn memory(patient: &Patient<'_>, indexes: u64) -> Finding {

@@ -9,6 +9,7 @@
 //! A *warning* is what works now and may not later, or is worse than it could be; something
 //! *failed* where the server, an index or a model cannot be used.
 
+mod access;
 mod data;
 mod indexes;
 mod listen;
@@ -55,6 +56,8 @@ pub enum Check {
     Server,
     /// The address to listen on.
     Listen,
+    /// Keys and encryption: who may ask.
+    Access,
     /// An index.
     Index,
     /// Aliases of indexes.
@@ -89,6 +92,7 @@ impl Check {
             Check::DiskSpace => "disk_space",
             Check::Server => "server",
             Check::Listen => "listen",
+            Check::Access => "access",
             Check::Index => "index",
             Check::Aliases => "aliases",
             Check::Entities => "entities",
@@ -272,6 +276,7 @@ pub fn examine(config: &Config, examination: &Examination) -> Report {
     let mut findings = settings::look(config, examination.file.as_deref());
     findings.extend(data::look(&patient));
     findings.extend(listen::look(&patient));
+    findings.extend(access::look(&patient));
     findings.extend(models::runtime(&patient));
     let (about_indexes, wanted) = indexes::look(&patient);
     findings.extend(models::look(&patient, wanted));

@@ -28,13 +28,13 @@ impl Process {
         std::fs::read_to_string(self.folder().join(file)).ok()
     }
 
-    /// Files that it may have open; `u64::MAX` for any number.
+    /// Files that it may have open, raised as far as a server raises it; `u64::MAX` for any number.
     pub(super) fn open_files(self) -> Option<u64> {
         let limits = self.read("limits")?;
         let line = limits
             .lines()
             .find_map(|line| line.strip_prefix("Max open files"))?;
-        match line.split_whitespace().next()? {
+        match line.split_whitespace().nth(1)? {
             "unlimited" => Some(u64::MAX),
             number => number.parse().ok(),
         }

@@ -124,13 +124,15 @@ fn found(place: &Place) -> Found {
     Found::of(&mut doctor(place, &[]))
 }
 
-/// Every file below a folder, with its length and when it was written.
+/// Every file of an installation, with its length and when it was written; not those that ONNX Runtime
+/// keeps for itself in the home folder.
 fn state(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let data = fs::metadata(&path).unwrap();
         match data.is_dir() {
+            true if path.ends_with(".cache") => {}
             true => all.extend(state(&path)),
             false => drop(all.insert(path, (data.len(), data.modified().unwrap()))),
         }
@@ -447,6 +449,55 @@ fn the_place_of_snapshots_is_tried() {
     assert!(!found.report.to_string().contains("another\""));
 }
 
+#[test]
+fn who_may_ask_is_looked_at() {
+    let place = place();
+    found(&place).says("access", "ok", "there are no keys");
+    let with = |variables: &[(&str, &str)]| {
+        let mut command = place.command(&["doctor", "--json"]);
+        command.env("GLEANER__SERVER__LISTEN", "0.0.0.0:0");
+        command.envs(variables.iter().copied());
+        Found::of(&mut command)
+    };
+    with(&[]).says("access", "failed", "gleaner keys create");
+    let secret = "a".repeat(31);
+    let short = with(&[("GLEANER_ADMIN_KEY", &secret)]);
+    short.says("access", "failed", "32 visible ASCII characters");
+    assert!(!short.report.to_string().contains(&secret));
+    with(&[("GLEANER_ADMIN_KEY", &"a".repeat(32))]).says("access", "warning", "without TLS");
+
+    place.ok(&["keys", "create", "--scope", "admin"]);
+    with(&[]).says("access", "warning", "without TLS");
+    found(&place).says("access", "ok", "1 are kept");
+    place.write("tls.crt", "no certificate");
+    let key = place.write("tls.key", "no key");
+    let named = [
+        ("GLEANER__SERVER__TLS_CERTIFICATE", "tls.crt"),
+        ("GLEANER__SERVER__TLS_KEY", "tls.key"),
+    ];
+    with(&named[..1]).says("access", "failed", "server.tls_key");
+    with(&named).says("access", "failed", "tls.crt cannot be used for TLS");
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    place.write("tls.crt", certified.cert.pem());
+    place.write("tls.key", certified.signing_key.serialize_pem());
+    mode(&key, 0o644);
+    with(&named).says("access", "warning", "chmod o-rwx tls.key");
+    mode(&key, 0o600);
+    let sound = with(&named);
+    assert!(
+        sound.of_check("access").iter().all(|(is, ..)| is == "ok"),
+        "{:#}",
+        sound.report
+    );
+    with(&[("GLEANER__SERVER__AUDIT_LOG", "/proc/self/audit.jsonl")]).says(
+        "access",
+        "failed",
+        "/proc/self/audit.jsonl",
+    );
+    place.write("data/keys.json", "not what it was");
+    found(&place).says("access", "failed", "keys.json");
+}
+
 /// A server that does not outlive its test.
 struct Running(Child);
 
@@ -480,7 +531,7 @@ impl Running {
                 server.0.wait()
             );
             if let Some((_, address)) = line.split_once("listening address=") {
-                break address.trim().to_string();
+                break address.split_whitespace().next().unwrap().to_string();
             }
         };
         // What is not read would stop it, once the pipe is full.
