@@ -48,6 +48,7 @@ REFUSED: Dict[str, Dict[str, Any]] = {
     "a size that is none": {"persistence": {"size": "large"}},
     "a digest that is none": {"image": {"repository": "gleaner", "digest": "latest"}},
     "a volume that many may write to": {"persistence": {"accessModes": ["ReadWriteMany"]}},
+    "a key that has no name": {"adminKey": {"secretKey": ""}},
     "a policy that lets everybody in": {"networkPolicy": {"clientLabels": None}},
 }
 

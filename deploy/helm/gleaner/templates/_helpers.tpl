@@ -29,3 +29,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+
+{{- define "gleaner.keySecret" -}}
+{{- .Values.adminKey.existingSecret | default (printf "%s-admin-key" (include "gleaner.fullname" .)) -}}
+{{- end -}}
