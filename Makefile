@@ -72,7 +72,7 @@ audit: ## the above and known advisories, whose database is fetched
 	@command -v cargo-deny > /dev/null || { echo "audit stopped: there is no cargo-deny; cargo install --locked cargo-deny@0.20.2" >&2; exit 1; }
 	$(call step,licences and bans and sources,$(DENY) --offline check bans licenses sources)
 	$(call step,advisories,$(DENY) fetch db || { \
-		echo "audit stopped: the database of advisories cannot be fetched, so that NO advisory was compared; everything else is well" >&2; exit 1; }; \
+		echo "audit stopped: the database of advisories cannot be fetched$(comma) so that NO advisory was compared; everything else is well" >&2; exit 1; }; \
 		$(DENY) check --disable-fetch advisories)
 
 .PHONY: check-deploy

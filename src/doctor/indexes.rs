@@ -266,7 +266,7 @@ fn catalogs(patient: &Patient<'_>) -> Vec<Finding> {
             let found = match catalogs.info(&name) {
                 Ok(info) => Finding::ok(
                     Check::Entities,
-                    format!("{} names, {}", info.names, readable(info.bytes as u64)),
+                    format!("{} names, {}", info.names, readable(info.bytes)),
                 ),
                 Err(error) => Finding::of_error(Check::Entities, &error, advice),
             };
