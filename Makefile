@@ -51,13 +51,54 @@ run: build ## load the sample, serve it and answer a question (ONCE=1: then stop
 	@$(PYTHON) tools/run.py $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: test
-test: setup test-tools check models-for-tests ## everything that must pass before a commit
+test: setup test-tools check check-crates models-for-tests ## everything that must pass before a commit
 	$(call step,tests,$(ENV) cargo test $(CARGO_FLAGS))
 
 .PHONY: check
 check: setup ## formatting and lints
 	$(call step,formatting,cargo fmt --check)
 	$(call step,lints,$(ENV) cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings)
+
+# What deny.toml says of licences, bans and sources needs no network; cargo-deny need not be there.
+.PHONY: check-crates
+check-crates: ## licences, bans and sources of every crate, where cargo-deny is installed; offline
+	$(call step,crates,if command -v cargo-deny > /dev/null; then $(DENY) --offline check bans licenses sources; \
+		else echo "skipped: cargo-deny is not installed (make audit says how)"; fi)
+
+# Its own version, because another may read deny.toml otherwise.
+DENY := cargo deny --locked --log-level error
+.PHONY: audit
+audit: ## the above and known advisories, whose database is fetched
+	@command -v cargo-deny > /dev/null || { echo "audit stopped: there is no cargo-deny; cargo install --locked cargo-deny@0.20.2" >&2; exit 1; }
+	$(call step,licences and bans and sources,$(DENY) --offline check bans licenses sources)
+	$(call step,advisories,$(DENY) fetch db || { \
+		echo "audit stopped: the database of advisories cannot be fetched$(comma) so that NO advisory was compared; everything else is well" >&2; exit 1; }; \
+		$(DENY) check --disable-fetch advisories)
+
+.PHONY: check-deploy
+check-deploy: setup ## the unit, the Dockerfile and the chart of deploy/, by their own tools; fetches these once
+	$(call step,deploy,$(ENV) $(PYTHON) tools/check_deploy.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
+# A build of its own with counters in it; FUZZ_TARGETS for some, as in FUZZ_TARGETS="filter query".
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: setup ## each fuzz target for FUZZ_SECONDS; writes reports/fuzz.json
+	$(call step,fuzz,$(ENV) $(PYTHON) tools/fuzz.py --seconds $(FUZZ_SECONDS) --target-dir "$$CARGO_TARGET_DIR/fuzz" $(FUZZ_TARGETS))
+
+# Of what `make build` has made. The configuration is written where there is none yet.
+PREFIX ?= /usr/local
+.PHONY: install
+install: ## copy program, library, models and unit to PREFIX (/usr/local) and /etc, below DESTDIR
+	@$(ENV) install -D -m 0755 "$$CARGO_TARGET_DIR/$(or $(PROFILE),release)/gleaner" "$(DESTDIR)$(PREFIX)/bin/gleaner"
+	@$(ENV) install -D -m 0644 "$$ORT_DYLIB_PATH" "$(DESTDIR)$(PREFIX)/lib/gleaner/libonnxruntime.so"
+	@install -d "$(DESTDIR)$(PREFIX)/share/gleaner/models" "$(DESTDIR)/etc/gleaner"
+	@cp -r "$(CACHE)"/models/* "$(DESTDIR)$(PREFIX)/share/gleaner/models/"
+	@install -D -m 0644 deploy/systemd/gleaner.sysusers "$(DESTDIR)/etc/sysusers.d/gleaner.conf"
+	@install -D -m 0644 deploy/systemd/gleaner.service "$(DESTDIR)/etc/systemd/system/gleaner.service"
+	@sed -i 's|/usr/local/|$(PREFIX)/|' "$(DESTDIR)/etc/systemd/system/gleaner.service"
+	@if [ ! -e "$(DESTDIR)/etc/gleaner/config.toml" ]; then \
+		sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/config.toml > "$(DESTDIR)/etc/gleaner/config.toml"; fi
+	@echo "installed to $(DESTDIR)$(PREFIX); next: systemd-sysusers && systemctl daemon-reload && systemctl enable --now gleaner"
 
 .PHONY: test-tools
 test-tools: ## the tests of the set-up scripts; offline
@@ -263,14 +304,14 @@ endif
 LINK := PYTHONPATH=training "$(TRAINING)/bin/python" -m linkers
 LINKERS := $(CACHE)/training/linkers
 .PHONY: train-linker
-train-linker: $(BENCH_BUILD) training-env ## train the linker of schemas and what combines it with the rest; writes models/gleaner-linker and src/sql/link/combination-cross.json (two hours on two cores)
+train-linker: $(BENCH_BUILD) training-env ## train the linker of schemas and what combines it with the rest; writes models/gleaner-linker and src/sql/link/combination-cross.json.gz (two hours on two cores)
 ifeq ($(BENCH_BUILD),)
 	@echo "skipped: GLEANER_BENCH_DATA names no folder; it holds the questions to train on"
 else
 	$(call step,the first half,$(LINK) train training/recipes/linker.toml --set without=0 --out "$(LINKERS)/without-0")
 	$(call step,the second half,$(LINK) train training/recipes/linker.toml --set without=1 --out "$(LINKERS)/without-1")
 	$(call step,combination,$(ENV) PYTHONPATH=training "$(TRAINING)/bin/python" -m linkers.stack "$(LINKERS)" \
-		--binary bin/gleaner --base "$(CACHE)/sources/all-MiniLM-L6-v2" --out src/sql/link/combination-cross.json)
+		--binary bin/gleaner --base "$(CACHE)/sources/all-MiniLM-L6-v2" --out src/sql/link/combination-cross.json.gz)
 	$(call step,export,$(LINK) export --out "$(LINKERS)/without-0" --to models/gleaner-linker)
 endif
 

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod code;
 pub mod combine;
 pub mod config;
+pub mod doctor;
 pub mod document;
 pub mod entity;
 pub mod error;

@@ -167,6 +167,19 @@ impl Keys {
         })
     }
 
+    /// Those of the folder and, where `GLEANER_ADMIN_KEY` has one, a key of an administrator that
+    /// is kept nowhere: for containers, whose first key has to come from outside.
+    ///
+    /// # Errors
+    /// As [`Keys::open`] and [`Keys::with_admin`].
+    pub fn open_with_environment(folder: &Path) -> Result<Keys> {
+        let keys = Keys::open(folder)?;
+        match std::env::var("GLEANER_ADMIN_KEY") {
+            Ok(key) if !key.is_empty() => Ok(keys.with_admin(&key)?),
+            _ => Ok(keys),
+        }
+    }
+
     /// The same with a key of an administrator that is kept nowhere.
     ///
     /// # Errors

@@ -74,3 +74,4 @@ pub use search::{SearchAnswer, SearchBatch, SearchBatchAnswer, SearchBody, Searc
 pub use server::Server;
 pub use snapshots::{RestoreAnswer, RestoreRequest, SnapshotList};
 pub use tasks::{TaskAnswer, TaskKind, TaskList, TaskState};
+pub use tls::check_tls;

@@ -66,6 +66,19 @@ pub(super) fn named<'a>(
     }
 }
 
+/// Whether connections are to be encrypted, and could be.
+///
+/// # Errors
+/// `invalid_configuration` where only one of the two files is named; an operator's error for files
+/// that cannot be read, or do not belong together.
+pub fn check_tls(server: &crate::config::Server) -> Result<bool> {
+    let (certificate, key) = (server.tls_certificate.as_deref(), server.tls_key.as_deref());
+    match named(certificate, key)? {
+        None => Ok(false),
+        Some((certificate, key)) => load(certificate, key).map(|_| true),
+    }
+}
+
 fn load(certificate: &Path, key: &Path) -> Result<ServerConfig> {
     let wrong = |path: &Path, why: String| {
         Error::operator(format!("{} cannot be used for TLS: {why}", path.display()))

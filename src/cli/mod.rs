@@ -1,11 +1,13 @@
 //! The command line: one file per command.
 //!
 //! With `--json` a command prints one document on standard output; logs and progress go
-//! to standard error. Exit status: 0 success, 1 failure, 2 usage;
+//! to standard error. Exit status: 0 success, 1 failure (of `doctor`: something it looked at
+//! failed), 2 usage;
 //! `encode` alone tells failures apart (75: trying again may help).
 
 mod cascade;
 mod code;
+mod doctor;
 mod encode;
 mod entities;
 mod entities_fit;
@@ -118,12 +120,16 @@ enum Command {
     /// Measure the quality of answers.
     #[command(subcommand)]
     Eval(eval::Eval),
+    /// Find what is wrong with this installation, and say what to do about it.
+    Doctor(doctor::Doctor),
     /// Add, export and learn from what people say about answers.
     #[command(subcommand)]
     Feedback(feedback::FeedbackCommand),
     /// Fit and measure how the legs' answers become one.
     #[command(subcommand)]
     Fusion(fusion::FusionCommand),
+    /// Ask a server how it is.
+    Health(doctor::AskHealth),
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
@@ -171,7 +177,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let is_unit = matches!(cli.command, Command::Encode(_));
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             // Whoever reads has left, perhaps (`2>&1 | head`): no reason to panic.
             let _ = writeln!(std::io::stderr(), "gleaner: {error}");
@@ -183,12 +189,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     let file = cli
         .global
         .config
         .filter(|file| !file.as_os_str().is_empty());
-    let mut config = Config::load(file.as_deref())?;
+    let loaded = Config::load(file.as_deref());
+    let (mut config, command) = match (loaded, cli.command) {
+        (Ok(config), command) => (config, command),
+        // That is what it was asked to find.
+        (Err(error), Command::Doctor(doctor)) => {
+            return doctor.without_configuration(cli.global.json, &error);
+        }
+        (Err(error), _) => return Err(error),
+    };
     if let Some(folder) = cli.global.data {
         config.data.folder = folder;
     }
@@ -206,7 +220,8 @@ fn run(cli: Cli) -> Result<()> {
         config,
         json: cli.global.json,
     };
-    match cli.command {
+    match command {
+        Command::Doctor(command) => return command.run(&context, file),
         Command::Serve(command) => command.run(context),
         Command::Index(command) => command.run(&context),
         Command::Code(command) => command.run(&context),
@@ -221,9 +236,11 @@ fn run(cli: Cli) -> Result<()> {
         Command::Eval(command) => command.run(&context),
         Command::Feedback(command) => command.run(&context),
         Command::Fusion(command) => command.run(&context),
+        Command::Health(command) => command.run(&context),
         Command::Models(command) => command.run(&context),
         Command::Mcp(command) => command.run(&context),
         Command::Schema(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -8,10 +8,6 @@ use crate::access::Keys;
 use crate::api::Server;
 use crate::error::{Error, Result};
 
-/// Names a key of an administrator that is kept nowhere: for containers, whose first key has to
-/// come from outside.
-const ADMIN_KEY: &str = "GLEANER_ADMIN_KEY";
-
 /// Serve the REST API.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -25,11 +21,7 @@ impl Serve {
         if let Some(listen) = self.listen {
             context.config.server.listen = listen;
         }
-        let keys = Keys::open(&context.config.data.folder)?;
-        let keys = match std::env::var(ADMIN_KEY) {
-            Ok(key) if !key.is_empty() => keys.with_admin(&key)?,
-            _ => keys,
-        };
+        let keys = Keys::open_with_environment(&context.config.data.folder)?;
         let required = keys.are_required();
         let catalog = context.catalog()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()

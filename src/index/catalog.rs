@@ -89,7 +89,7 @@ pub(super) const REMOVING: &str = ".removing";
 /// Times that a write is done over because its alias moved meanwhile.
 const MOVES: usize = 8;
 /// What the folder of an index is called while it is made of a snapshot.
-const RESTORING: &str = ".restoring";
+pub(super) const RESTORING: &str = ".restoring";
 
 /// How often the records of requests that were carried out once are looked through.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
@@ -99,10 +99,15 @@ impl Catalog {
     pub fn new(config: &Config) -> Result<Catalog> {
         let folder = config.data.folder.join("indexes");
         let data_is_new = !config.data.folder.exists();
-        std::fs::create_dir_all(&folder).map_err(|e| {
-            Error::operator_from(format!("cannot create {}", folder.display()), e)
-                .advice("name a writable folder with --data or GLEANER_DATA")
-        })?;
+        let made = match data_is_new {
+            true => make_private(&config.data.folder),
+            false => Ok(()),
+        };
+        made.and_then(|()| std::fs::create_dir_all(&folder))
+            .map_err(|e| {
+                Error::operator_from(format!("cannot create {}", folder.display()), e)
+                    .advice("name a writable folder with --data or GLEANER_DATA")
+            })?;
         // An index survives a power loss only if the folders it lies in do.
         sync_parent(&folder)?;
         if data_is_new {
@@ -643,6 +648,20 @@ pub enum Defined {
     Changed(Arc<Index>),
     /// It says what was in force already.
     Same(Arc<Index>),
+}
+
+/// Makes a folder that other users of the machine may not look into, in folders as usual.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    let made = std::fs::DirBuilder::new().mode(0o750).create(folder);
+    match made {
+        // Another process was quicker.
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 fn is(error: &Error, code: Code) -> bool {

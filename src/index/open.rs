@@ -32,7 +32,7 @@ use crate::vector::{
 pub(super) const META_DEFINITION: &str = "definition";
 const META_FINGERPRINT: &str = "model_fingerprint";
 const META_DIMENSIONS: &str = "dimensions";
-const META_ID: &str = "id";
+pub(super) const META_ID: &str = "id";
 const META_INHERITED: &str = "inherited";
 
 /// Passages after which vectors read back on opening are published.
@@ -149,28 +149,11 @@ impl Index {
     /// Opens the index in `folder` and brings words and vectors up to its log.
     pub fn open(folder: &Path, settings: &Settings) -> Result<Index> {
         let store = Arc::new(Store::open(store_folder(folder), &settings.store)?);
-        let meta = |name: &str| -> Result<Option<String>> {
-            store
-                .meta(name)?
-                .map(|bytes| {
-                    String::from_utf8(bytes).map_err(|e| {
-                        Error::operator_from(format!("the index's {name} is not readable"), e)
-                    })
-                })
-                .transpose()
-        };
-        let text = meta(META_DEFINITION)?.ok_or_else(|| {
-            Error::operator(format!("{} holds no index definition", folder.display()))
-                .advice("restore the folder from a snapshot, or create the index anew")
-        })?;
-        let definition: Definition = serde_json::from_str(&text).map_err(|e| {
-            Error::operator_from("the stored index definition cannot be read", e)
-                .advice("the index was written by a newer version of gleaner, perhaps")
-        })?;
-        let fingerprint = meta(META_FINGERPRINT)?;
-        let dimensions = meta(META_DIMENSIONS)?
-            .and_then(|d| d.parse().ok())
-            .unwrap_or(0);
+        let Noted {
+            definition,
+            fingerprint,
+            dimensions,
+        } = noted(&store, folder)?;
 
         let mut live = OrdinalSet::with_capacity(store.next_ordinal());
         store.for_each_live(|ordinal, _| {
@@ -197,24 +180,10 @@ impl Index {
 
         let vectors = match &definition.embedding {
             Some(embedding) => {
-                let options = VectorOptions {
-                    metric: embedding.metric,
-                    storage: embedding.storage,
-                    graph_threshold: settings.storage.graph_threshold,
-                    build_threads: settings.storage.build_threads.unwrap_or(0),
-                    m: embedding.graph.m,
-                    ef_construction: embedding.graph.ef_construction,
-                    builder: embedding.graph.builder,
-                    ..VectorOptions::new(dimensions)
-                };
                 let vectors = VectorIndex::open(
-                    options,
+                    vector_options(embedding, dimensions, settings),
                     &folder.join("vectors"),
-                    &Owner {
-                        id: index_id(&store)?,
-                        next_ordinal: store.next_ordinal(),
-                        inherited: inherited(&store)?,
-                    },
+                    &owner(&store, index_id(&store)?)?,
                 )?;
                 // Those that are in none of the sealed segments.
                 let mut missing = live.clone();
@@ -382,6 +351,64 @@ impl Index {
     }
 }
 
+/// What an index notes of itself in its store.
+pub(super) struct Noted {
+    pub definition: Definition,
+    pub fingerprint: Option<String>,
+    pub dimensions: usize,
+}
+
+pub(super) fn noted(store: &Store, folder: &Path) -> Result<Noted> {
+    let meta = |name: &str| -> Result<Option<String>> {
+        let unreadable = |e| Error::operator_from(format!("the index's {name} is not readable"), e);
+        let bytes = store.meta(name)?;
+        bytes
+            .map(|bytes| String::from_utf8(bytes).map_err(unreadable))
+            .transpose()
+    };
+    let text = meta(META_DEFINITION)?.ok_or_else(|| {
+        Error::operator(format!("{} holds no index definition", folder.display()))
+            .advice("restore the folder from a snapshot, or create the index anew")
+    })?;
+    let definition: Definition = serde_json::from_str(&text).map_err(|e| {
+        Error::operator_from("the stored index definition cannot be read", e)
+            .advice("the index was written by a newer version of gleaner, perhaps")
+    })?;
+    let dimensions = meta(META_DIMENSIONS)?;
+    Ok(Noted {
+        definition,
+        fingerprint: meta(META_FINGERPRINT)?,
+        dimensions: dimensions.and_then(|d| d.parse().ok()).unwrap_or(0),
+    })
+}
+
+/// How the vectors of an index are kept.
+pub(super) fn vector_options(
+    embedding: &Embedding,
+    dimensions: usize,
+    settings: &Settings,
+) -> VectorOptions {
+    VectorOptions {
+        metric: embedding.metric,
+        storage: embedding.storage,
+        graph_threshold: settings.storage.graph_threshold,
+        build_threads: settings.storage.build_threads.unwrap_or(0),
+        m: embedding.graph.m,
+        ef_construction: embedding.graph.ef_construction,
+        builder: embedding.graph.builder,
+        ..VectorOptions::new(dimensions)
+    }
+}
+
+/// Whose vectors the folder of a store's index holds.
+pub(super) fn owner(store: &Store, id: String) -> Result<Owner> {
+    Ok(Owner {
+        id,
+        next_ordinal: store.next_ordinal(),
+        inherited: inherited(store)?,
+    })
+}
+
 /// The encoder that a definition asks for.
 fn encoder_of(settings: &Settings, name: &str, embedding: &Embedding) -> Result<TextEncoder> {
     let encoder = settings
@@ -510,7 +537,7 @@ fn index_id(store: &Store) -> Result<String> {
     Ok(id)
 }
 
-fn readable_id(id: Vec<u8>) -> Result<String> {
+pub(super) fn readable_id(id: Vec<u8>) -> Result<String> {
     String::from_utf8(id).map_err(|e| Error::operator_from("the index's id is not readable", e))
 }
 
@@ -578,7 +605,7 @@ pub(super) fn publish(
     vectors.publish()
 }
 
-fn store_folder(folder: &Path) -> PathBuf {
+pub(super) fn store_folder(folder: &Path) -> PathBuf {
     folder.join("store")
 }
 
@@ -674,7 +701,7 @@ fn remove_unfinished(making: &Path) -> Result<()> {
     remove_folder(making)
 }
 
-fn bytes_in(folder: &Path) -> u64 {
+pub(super) fn bytes_in(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| match entry.metadata() {

@@ -154,7 +154,9 @@ impl List {
     fn parse(id: &str, json: &[u8]) -> Result<List> {
         check_format(json)?;
         let list: List = serde_json::from_slice(json).map_err(|e| damaged_snapshot(id, e))?;
-        if list.sha256 != list.digest()? || list.snapshot.id != id {
+        // Fuzzing looks at what is behind the checksum.
+        let is_sealed = cfg!(feature = "fuzzing") || list.sha256 == list.digest()?;
+        if !is_sealed || list.snapshot.id != id {
             return Err(damaged_snapshot(id, "its list is not as it was"));
         }
         for file in &list.files {

@@ -20,6 +20,7 @@ use super::schema::Columns;
 use super::view::View;
 use crate::document::{Document, Fields};
 use crate::error::{Error, Result};
+use crate::filter::OrdinalSet;
 
 /// Resources of the writer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -100,16 +101,28 @@ impl WordIndex {
         fs::create_dir_all(dir).map_err(|e| {
             Error::operator_from(format!("cannot create the folder {}", dir.display()), e)
         })?;
-        // Tantivy answers some damage with a panic, which here means: rebuild.
-        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| open(dir, fields, options)));
-        opened.unwrap_or_else(|panic| {
-            let reason = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("unknown")
-                .to_string();
-            Err(OpenError::Rebuild { reason })
+        unpanicked(|| open(dir, fields, options))
+    }
+
+    /// The log sequence that the index in `dir` covers and the ordinals of its live documents,
+    /// looked up without a writer: nothing is changed. `verify` as in [`WordOptions`].
+    ///
+    /// # Errors
+    /// As [`WordIndex::open_or_create`]; [`OpenError::Rebuild`], too, where there is none.
+    pub fn inspect(
+        dir: &Path,
+        fields: &Fields,
+        verify: bool,
+    ) -> Result<(u64, Arc<OrdinalSet>), OpenError> {
+        if !dir.is_dir() {
+            return Err(OpenError::Rebuild {
+                reason: "there is none".into(),
+            });
+        }
+        unpanicked(|| {
+            let found = find(dir, fields, verify, false)?;
+            let reader = WordReader::new(Arc::new(found.view));
+            Ok((found.covered, reader.live()))
         })
     }
 
@@ -267,7 +280,50 @@ impl WordIndex {
     }
 }
 
+/// Tantivy answers some damage with a panic, which here means: rebuild.
+fn unpanicked<T>(open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
+    opened.unwrap_or_else(|panic| {
+        let reason = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown")
+            .to_string();
+        Err(OpenError::Rebuild { reason })
+    })
+}
+
+/// What is in a directory, without a writer.
+struct Found {
+    columns: Arc<Columns>,
+    index: Index,
+    source: IndexReader,
+    covered: u64,
+    view: View,
+}
+
 fn open(dir: &Path, fields: &Fields, options: &WordOptions) -> Result<WordIndex, OpenError> {
+    let Found {
+        columns,
+        index,
+        source,
+        covered,
+        view,
+    } = find(dir, fields, options.verify, true)?;
+    let writer = writer(&index, options)?;
+    Ok(WordIndex {
+        columns,
+        index,
+        writer: RwLock::new(Some(writer)),
+        source,
+        committed: AtomicU64::new(covered),
+        view: Mutex::new(Arc::new(view)),
+    })
+}
+
+/// Opens what is there; an empty directory is made an index of, where that is wanted.
+fn find(dir: &Path, fields: &Fields, verify: bool, create: bool) -> Result<Found, OpenError> {
     let columns = Arc::new(Columns::new(fields));
     let mmap = MmapDirectory::open(dir).map_err(|e| {
         Error::operator_from(format!("cannot open the folder {}", dir.display()), e)
@@ -276,10 +332,14 @@ fn open(dir: &Path, fields: &Fields, options: &WordOptions) -> Result<WordIndex,
         .map_err(|e| Error::operator_from(format!("cannot read {}", dir.display()), e))?
         .next()
         .is_none();
-    let index = if empty {
-        Index::create(mmap, columns.schema.clone(), Default::default())
-    } else {
-        Index::open(mmap)
+    let index = match (empty, create) {
+        (true, true) => Index::create(mmap, columns.schema.clone(), Default::default()),
+        (true, false) => {
+            return Err(OpenError::Rebuild {
+                reason: "the folder is empty".into(),
+            });
+        }
+        (false, _) => Index::open(mmap),
     }
     .map_err(rebuild)?;
     if index.schema() != columns.schema {
@@ -288,7 +348,7 @@ fn open(dir: &Path, fields: &Fields, options: &WordOptions) -> Result<WordIndex,
         });
     }
     columns.register(&index);
-    if options.verify && !empty {
+    if verify && !empty {
         let damaged = index.validate_checksum().map_err(rebuild)?;
         if let Some(file) = damaged.iter().min() {
             return Err(OpenError::Rebuild {
@@ -307,14 +367,12 @@ fn open(dir: &Path, fields: &Fields, options: &WordOptions) -> Result<WordIndex,
             reason: e.to_string(),
         }
     })?;
-    let writer = writer(&index, options)?;
-    Ok(WordIndex {
+    Ok(Found {
         columns,
         index,
-        writer: RwLock::new(Some(writer)),
         source,
-        committed: AtomicU64::new(covered),
-        view: Mutex::new(Arc::new(view)),
+        covered,
+        view,
     })
 }
 

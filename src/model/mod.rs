@@ -88,6 +88,6 @@ pub use queue::{Counts, QueueFigures};
 pub use reference::{Parity, REFERENCE, check_names, check_pairs, check_reference, check_tokens};
 pub use registry::{ModelFigures, ModelSummary, Registry};
 pub use request::{CancelOnDrop, Cancellation, EncodeOptions, Input, LongTexts, Prompt, Task};
-pub use runtime::{Device, RuntimeOptions};
+pub use runtime::{Device, RuntimeOptions, loaded_library};
 pub use token_classifier::{TokenClassifier, TokenPair};
 pub use tokens::TokenCounter;

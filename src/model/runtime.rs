@@ -99,8 +99,8 @@ impl RuntimeOptions {
     }
 }
 
-/// The process's environment, once a library has been loaded.
-static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+/// The process's environment, once a library has been loaded, and the library's file.
+static ENVIRONMENT: Mutex<Option<(Environment, PathBuf)>> = Mutex::new(None);
 
 const ADVICE: &str = "install ONNX Runtime 1.17 or later and name its shared library in \
                       ORT_DYLIB_PATH or in the configuration's `library`";
@@ -111,13 +111,33 @@ const ADVICE: &str = "install ONNX Runtime 1.17 or later and name its shared lib
 /// Operator: no library found, or the one named cannot be loaded. A failure is not
 /// remembered: the next call tries again.
 pub(crate) fn environment(library: Option<&Path>) -> Result<Environment> {
+    load_once(library).map(|(environment, _)| environment)
+}
+
+/// The library that models are run by, loaded on first use: its file, and what it says of its
+/// build.
+///
+/// # Errors
+/// Operator: no library found, or the one named cannot be loaded.
+pub fn loaded_library(options: &RuntimeOptions) -> Result<(PathBuf, String)> {
+    let (_, path) = load_once(options.library.as_deref())?;
+    // As in `ORT Build Info: git-branch=HEAD, git-commit-id=..., build type=Release, ...`.
+    let info = ort::info();
+    let parts = info.trim_start_matches("ORT Build Info:").split(',');
+    let known = parts
+        .map(str::trim)
+        .filter(|part| part.starts_with("git-commit-id") || part.starts_with("build type"));
+    Ok((path, known.collect::<Vec<_>>().join(", ")))
+}
+
+fn load_once(library: Option<&Path>) -> Result<(Environment, PathBuf)> {
     let mut slot = ENVIRONMENT.lock();
-    if let Some(environment) = slot.as_ref() {
-        return Ok(environment.clone());
+    if let Some(loaded) = slot.as_ref() {
+        return Ok(loaded.clone());
     }
-    let environment = load(library)?;
-    *slot = Some(environment.clone());
-    Ok(environment)
+    let loaded = load(library)?;
+    *slot = Some(loaded.clone());
+    Ok(loaded)
 }
 
 /// Puts a session's work on the GPU.
@@ -149,7 +169,7 @@ pub(crate) fn on_cuda(builder: SessionBuilder) -> Result<SessionBuilder> {
         })
 }
 
-fn load(library: Option<&Path>) -> Result<Environment> {
+fn load(library: Option<&Path>) -> Result<(Environment, PathBuf)> {
     let from_environment = || {
         std::env::var_os("ORT_DYLIB_PATH")
             .filter(|value| !value.is_empty())
@@ -163,7 +183,7 @@ fn load(library: Option<&Path>) -> Result<Environment> {
     let mut failures = Vec::new();
     for path in installed() {
         match load_from(&path) {
-            Ok(environment) => return Ok(environment),
+            Ok(loaded) => return Ok(loaded),
             Err(error) => failures.push(error.to_string()),
         }
     }
@@ -181,7 +201,7 @@ fn load(library: Option<&Path>) -> Result<Environment> {
     .advice(ADVICE))
 }
 
-fn load_from(path: &Path) -> Result<Environment> {
+fn load_from(path: &Path) -> Result<(Environment, PathBuf)> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::operator_from(
             format!("cannot load ONNX Runtime from {}", path.display()),
@@ -202,7 +222,7 @@ fn load_from(path: &Path) -> Result<Environment> {
         .build()
         .map_err(|e| failed(e.to_string().into()))?;
     tracing::debug!(library = %absolute.display(), "loaded onnx runtime");
-    Ok(environment)
+    Ok((environment, absolute))
 }
 
 /// Folders in which a library may have been installed, most specific first.

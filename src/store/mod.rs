@@ -39,6 +39,7 @@
 mod codec;
 mod feedback;
 mod figures;
+mod inspect;
 mod options;
 mod read;
 mod sync;
@@ -56,6 +57,7 @@ use rocksdb::{ColumnFamily, DB, WriteOptions};
 use crate::error::{Error, Result};
 use codec::Counters;
 pub use figures::StoreFigures;
+pub use inspect::Holder;
 pub use options::{Shared, StoreOptions};
 pub use read::{LogEntry, StoredDocument};
 use sync::Syncs;
@@ -231,7 +233,12 @@ impl Store {
             }
             return self.write_format();
         };
-        let format = <[u8; 4]>::try_from(bytes.as_slice())
+        self.check_number(&bytes)
+    }
+
+    /// Refuses a format that this build does not read.
+    fn check_number(&self, bytes: &[u8]) -> Result<()> {
+        let format = <[u8; 4]>::try_from(bytes)
             .map(u32::from_le_bytes)
             .map_err(|_| self.corrupt("the format version"))?;
         if format > FORMAT {

@@ -120,6 +120,10 @@ fn sections<'a>(segment: &'a Segment, graph: &'a Graph) -> Vec<(String, &'a [u8]
     all
 }
 
+/// Whether checksums are compared: fuzzing looks at what is behind them, which no changed byte
+/// would get to.
+const COMPARED: bool = !cfg!(feature = "fuzzing");
+
 fn checksums(bytes: &[u8]) -> Vec<u32> {
     bytes.par_chunks(BLOCK).map(crc32fast::hash).collect()
 }
@@ -217,8 +221,9 @@ impl Unverified {
             let bytes = section_of(&self.map, place).unwrap_or_default();
             bytes.par_chunks(BLOCK).zip(&place.checksums)
         });
-        blocks
-            .all(|(block, &sum)| cancelled.load(Ordering::Relaxed) || crc32fast::hash(block) == sum)
+        blocks.all(|(block, &sum)| {
+            cancelled.load(Ordering::Relaxed) || crc32fast::hash(block) == sum || !COMPARED
+        })
     }
 }
 
@@ -253,7 +258,8 @@ pub(crate) fn open(
     }
     for place in &header.sections {
         let bytes = section_of(&map, place)?;
-        if CHECKED_FIRST.contains(&place.name.as_str()) && checksums(bytes) != place.checksums {
+        let is_first = CHECKED_FIRST.contains(&place.name.as_str());
+        if COMPARED && is_first && checksums(bytes) != place.checksums {
             return Err(Unusable::Damaged("a checksum does not fit"));
         }
     }
@@ -281,7 +287,7 @@ fn header(map: &Mmap) -> Result<Header, Unusable> {
     let length = number(12) as usize;
     let json = map.get(HEADER..HEADER + length.min(MOST_HEADER));
     let json = json.ok_or(Unusable::Damaged("the header is cut off"))?;
-    if crc32fast::hash(json) != number(16) {
+    if COMPARED && crc32fast::hash(json) != number(16) {
         return Err(Unusable::Damaged("the header's checksum does not fit"));
     }
     serde_json::from_slice(json).map_err(|_| Unusable::Damaged("the header cannot be read"))

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::file;
+use super::index::VectorOptions;
 use super::segment::Segment;
 use super::space::Shape;
 
@@ -126,6 +127,48 @@ fn remove(path: &Path) {
     }
 }
 
+/// A file in a folder of sealed segments, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VectorFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is good for.
+    pub state: FileState,
+}
+
+/// What the file of a segment is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileState {
+    /// It counts, with so many documents.
+    Sound(usize),
+    /// Another took its place; the next opening removes it.
+    Outdated,
+    /// It was being written when a process ended; the next opening removes it.
+    Unfinished,
+    /// Why it cannot be used. Its vectors are in the store and are taken from there.
+    Unusable(String),
+}
+
+/// The vector files in a folder, by name, and what each is good for; nothing is changed. With
+/// `full` each is read from end to end, otherwise only what says which documents it has.
+///
+/// # Errors
+/// Where the folder is there and cannot be listed.
+pub fn inspect(
+    path: &Path,
+    options: &VectorOptions,
+    owner: &Owner,
+    full: bool,
+) -> io::Result<Vec<VectorFile>> {
+    let folder = Folder {
+        path: path.to_path_buf(),
+        shape: options.shape(),
+        owner: owner.clone(),
+        next: AtomicU64::new(0),
+    };
+    folder.inspect(full)
+}
+
 impl Folder {
     /// The folder, made if it is not there, and the segments in it, the oldest first. Files
     /// that do not count any more, are damaged, of another index or shape, or with an ordinal
@@ -188,6 +231,61 @@ impl Folder {
         }
         segments.reverse();
         Ok((folder, segments))
+    }
+
+    /// What [`Folder::open`] would make of the files of a folder, changing nothing; with `full`
+    /// their vectors and links are read through as well.
+    fn inspect(&self, full: bool) -> io::Result<Vec<VectorFile>> {
+        let mut numbers = Vec::new();
+        let mut files = Vec::new();
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(files),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            match named(&path) {
+                (Some(number), Some(EXTENSION)) => numbers.push(number),
+                (Some(_), Some("writing")) => files.push(VectorFile {
+                    path,
+                    state: FileState::Unfinished,
+                }),
+                _ => {}
+            }
+        }
+        numbers.sort_unstable_by(|a: &u64, b| b.cmp(a));
+        let mut counting: Option<Vec<u64>> = None;
+        for number in numbers {
+            let path = self.file(number);
+            if counting.as_ref().is_some_and(|all| !all.contains(&number)) {
+                files.push(VectorFile {
+                    path,
+                    state: FileState::Outdated,
+                });
+                continue;
+            }
+            let read = self.read(number).and_then(|(segment, keeps)| {
+                let last = segment.rows().ordinals.last();
+                if last.is_none_or(|&last| last >= self.owner.next_ordinal) {
+                    return Err(file::Unusable::Other);
+                }
+                let file = segment.file.as_ref();
+                if full && file.is_some_and(|file| !file.verify(&AtomicBool::new(false))) {
+                    return Err(file::Unusable::Damaged("a checksum does not fit"));
+                }
+                Ok((segment, keeps))
+            });
+            let state = match read {
+                Ok((segment, keeps)) => {
+                    counting.get_or_insert(keeps);
+                    FileState::Sound(segment.rows().documents())
+                }
+                Err(error) => FileState::Unusable(error.to_string()),
+            };
+            files.push(VectorFile { path, state });
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
     }
 
     fn file(&self, number: u64) -> PathBuf {

@@ -40,7 +40,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use folder::{Inherited, Owner, next_number};
+pub use folder::{FileState, Inherited, Owner, VectorFile, inspect, next_number};
 pub use index::{Builder, VectorFigures, VectorIndex, VectorOptions};
 pub use late::MOST_QUERY_VECTORS;
 pub use planner::Way;

@@ -15,6 +15,7 @@ mod commands;
 mod crash;
 mod dashboards;
 mod databases;
+mod doctor;
 mod durability;
 mod embeddings;
 mod encoder;

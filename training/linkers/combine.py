@@ -8,13 +8,14 @@ The first round looks at each column and each table alone. The second sees what 
 all others as well; it is fitted on what first-round trees say of databases they were not fitted
 on. A fifth of the databases is held out of everything, and all choices are made on it.
 
-    python -m linkers.combine FEATURES... --tables FILE... --out src/sql/link/combination.json
+    python -m linkers.combine FEATURES... --tables FILE... --out src/sql/link/combination.json.gz
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import gzip
 import json
 import time
 from dataclasses import dataclass
@@ -299,13 +300,15 @@ def main() -> None:
     count = sum(used(asked.database) for rows in sets for asked in rows.asked)
     thresholds = {"small": 0.02, "column": 0.05, "table": 0.5}
     if arguments.out.is_file():
-        kept = json.loads(arguments.out.read_text())["thresholds"]
+        kept = json.loads(gzip.decompress(arguments.out.read_bytes()))["thresholds"]
     else:
         kept = {mode: thresholds for mode in ("minimal", "balanced", "conservative")}
     description = f"fitted on {count} questions about {sum(map(used, databases))} databases; thresholds chosen on {len(databases) - sum(map(used, databases))} others"
     text = json.dumps({"description": description, "thresholds": kept, **found}, separators=(",", ":"))
     # A tree a line.
-    arguments.out.write_text(text.replace('},{"f"', '},\n{"f"') + "\n")
+    lines = text.replace('},{"f"', '},\n{"f"') + "\n"
+    # The same trees make the same file.
+    arguments.out.write_bytes(gzip.compress(lines.encode(), mtime=0))
     if arguments.held_out:
         arguments.held_out.mkdir(parents=True, exist_ok=True)
         for folder, rows, features_again in zip(arguments.features, sets, wide):

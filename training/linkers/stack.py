@@ -1,7 +1,7 @@
 """Fits the combination with a cross-encoder: features of every training question, with what the run
 says of it that has not seen its database; then linkers/combine.py.
 
-    python -m linkers.stack RUNS --binary bin/gleaner --base BASE --out src/sql/link/combination-cross.json
+    python -m linkers.stack RUNS --binary bin/gleaner --base BASE --out src/sql/link/combination-cross.json.gz
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 //! table is likelier, whether a key leads to a likely table, whether its own table has a column
 //! that is likelier; and, where there is one, what the cross-encoder says of the likeliest tables.
 
+use std::io::Read;
+
+use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 use super::Scores;
@@ -14,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::sql::keep::Mode;
 
 /// What is shipped, without a cross-encoder and with one; written by training/linkers/combine.py.
-const SHIPPED: &str = include_str!("combination.json");
-const SHIPPED_CROSS: &str = include_str!("combination-cross.json");
+const SHIPPED: &[u8] = include_bytes!("combination.json.gz");
+const SHIPPED_CROSS: &[u8] = include_bytes!("combination-cross.json.gz");
 
 /// Trees of both rounds, and the thresholds of the modes.
 #[derive(Debug, Deserialize)]
@@ -87,9 +90,14 @@ impl Combination {
     /// # Errors
     /// A bug where the file in the source does not fit the features.
     pub(crate) fn shipped(cross: bool) -> Result<Combination> {
-        let text = if cross { SHIPPED_CROSS } else { SHIPPED };
-        Combination::read(text, cross)
-            .map_err(|e| Error::Bug(format!("the shipped combination cannot be read: {e}")))
+        let packed = if cross { SHIPPED_CROSS } else { SHIPPED };
+        let broken =
+            |why: String| Error::Bug(format!("the shipped combination cannot be read: {why}"));
+        let mut text = String::new();
+        GzDecoder::new(packed)
+            .read_to_string(&mut text)
+            .map_err(|e| broken(e.to_string()))?;
+        Combination::read(&text, cross).map_err(broken)
     }
 
     /// One that was written by training/linkers/combine.py.
