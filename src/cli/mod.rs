@@ -214,7 +214,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         config.log.filter = filter;
     }
     // Only a server is traced: commands are watched by whoever runs them.
-    let traced = matches!(cli.command, Command::Serve(_)).then_some(&config.telemetry);
+    let traced = matches!(command, Command::Serve(_)).then_some(&config.telemetry);
     let _telemetry = crate::telemetry::start(&config.log, traced)?;
     let context = Context {
         config,
