@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
+use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
 
 use super::error::ApiError;
@@ -61,12 +62,33 @@ impl FromRequest<Arc<App>> for OptionalJsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
-        if request.body().is_end_stream() {
+        let Some(request) = with_body(request).await else {
             return Ok(OptionalJsonBody(None));
-        }
+        };
         let JsonBody(body) = JsonBody::from_request(request, app).await?;
         Ok(OptionalJsonBody(Some(body)))
     }
+}
+
+/// The request, if it has a body. One that comes through the layer that unpacks bodies does not
+/// know by itself that it is empty.
+async fn with_body(request: Request) -> Option<Request> {
+    let length = request.headers().get(CONTENT_LENGTH);
+    match length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok()) {
+        Some(0) => return None,
+        Some(_) => return Some(request),
+        None => {}
+    }
+    let (parts, body) = request.into_parts();
+    let mut pieces = body.into_data_stream();
+    let first = loop {
+        match pieces.next().await? {
+            Ok(piece) if piece.is_empty() => {}
+            other => break other,
+        }
+    };
+    let body = Body::from_stream(stream::iter([first]).chain(pieces));
+    Some(Request::from_parts(parts, body))
 }
 
 impl FromRequest<Arc<App>> for BulkBody {
