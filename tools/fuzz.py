@@ -86,7 +86,7 @@ def main() -> None:
     if unknown:
         raise SetupError(f"there is no target {', '.join(unknown)}, but {', '.join(TARGETS)}")
     binaries = build(options.target_dir.resolve())
-    subprocess.run([str(binaries / "seeds"), str(FUZZ / "corpus")], check=True)
+    subprocess.run([str(binaries / "seeds")], env=dict(os.environ, GLEANER_CORPUS=str(FUZZ / "corpus")), check=True)
     reports: List[Dict[str, Any]] = []
     for target in options.targets or TARGETS:
         report = run(binaries / target, target, options.seconds)

@@ -73,9 +73,10 @@ impl World {
         let index = catalog.create(definition()).expect("an index");
         for n in 0..24 {
             let title = ["night train", "red river", "how birds find home"][n % 3];
+            let (author, tags) = (["ada", "bo"][n % 2], &["x", "y"][..n % 2 + 1]);
             let document = json!({
                 "id": format!("n{n}"), "title": title, "body": format!("{title}, part {n}"),
-                "author": {"name": ["ada", "bo"][n % 2]}, "tags": ["x", "y"][..n % 3 % 2 + 1],
+                "author": {"name": author}, "tags": tags,
                 "stars": n, "price": n as f64 / 3.0, "day": format!("2024-01-{:02}", n + 1),
                 "open": n % 2 == 0, "vector": [1.0, n as f64, 0.5],
             });
@@ -231,7 +232,7 @@ pub fn arrow_file() -> Vec<u8> {
     let batch = batch();
     let mut bytes = Vec::new();
     let mut writer =
-        arrow::ipc::writer::FileWriter::try_new(&mut bytes, &batch.schema()).expect("a writer");
+        arrow_ipc::writer::FileWriter::try_new(&mut bytes, &batch.schema()).expect("a writer");
     writer.write(&batch).expect("rows");
     writer.finish().expect("a footer");
     drop(writer);

@@ -1,18 +1,26 @@
 //! Writes the seeds that are made rather than kept: files of rows and of vectors, lists of snapshots.
 //!
-//!     seeds CORPUS
+//!     GLEANER_CORPUS=FOLDER seeds
 //!
-//! puts them into the folders of their targets in CORPUS.
+//! puts them into the folders of their targets. It is linked like a target, because what is counted in
+//! the program has to be counted somewhere, and ends before it would look for anything.
+#![no_main]
 
 use std::path::{Path, PathBuf};
 
 use gleaner::vector::{Owner, VectorIndex};
 use gleaner_fuzz::{SNAPSHOT, World, folder, parquet_file, samples, vector_options};
 
-fn main() {
-    let corpus: PathBuf = std::env::args_os()
-        .nth(1)
-        .expect("the folder of the corpora")
+libfuzzer_sys::fuzz_target!(
+    init: {
+        write_all();
+    },
+    |_data: &[u8]| {}
+);
+
+fn write_all() {
+    let corpus: PathBuf = std::env::var_os("GLEANER_CORPUS")
+        .expect("GLEANER_CORPUS names the folder of the corpora")
         .into();
     let mut files = samples();
     files.push(("plain.parquet", parquet_file(false)));
@@ -72,6 +80,7 @@ fn main() {
         "store",
         &named(&list, &taken.id),
     );
+    std::process::exit(0);
 }
 
 /// A list with the id that the target looks for.
