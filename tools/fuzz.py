@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Dict, List
@@ -58,9 +59,17 @@ def run(binary: Path, target: str, seconds: int) -> Dict[str, Any]:
     command += [f"-max_total_time={seconds}", f"-artifact_prefix={artifacts}/", f"-timeout={SLOW}"]
     command += [f"-rss_limit_mb={MEMORY}", f"-max_len={LONGEST.get(target, 4096)}", "-print_final_stats=1"]
     started = time.monotonic()
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True, errors="replace"
-    )
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(prefix="gleaner-fuzz-", dir=memory) as folder:
+        done = subprocess.run(
+            command,
+            env=dict(os.environ, GLEANER_FUZZ_FOLDER=folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            errors="replace",
+        )
     ran = re.search(r"stat::number_of_executed_units: (\d+)", done.stderr)
     covered = re.findall(r"cov: (\d+)", done.stderr)
     report = {

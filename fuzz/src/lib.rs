@@ -38,12 +38,14 @@ dimensions = 3
 /// The snapshot whose list is fuzzed.
 pub const SNAPSHOT: &str = "20260131T020304567Z";
 
-/// A folder in memory, where the system has one; removed when the process ends by itself.
+/// A folder in memory, where the system has one, or in the one that `GLEANER_FUZZ_FOLDER` names. What
+/// stands until the process ends is left there: whoever names it removes it.
 pub fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
-    let place = match memory.is_dir() {
-        true => memory.to_path_buf(),
-        false => std::env::temp_dir(),
+    let place = match std::env::var_os("GLEANER_FUZZ_FOLDER") {
+        Some(named) => PathBuf::from(named),
+        None if memory.is_dir() => memory.to_path_buf(),
+        None => std::env::temp_dir(),
     };
     let made = tempfile::Builder::new()
         .prefix("gleaner-fuzz-")
