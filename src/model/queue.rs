@@ -4,7 +4,8 @@
 //! runs the batch whose turn it is, its own or another's, until nothing of its own waits any
 //! more. So a lone query is encoded by its own thread at once, and every session is in use
 //! while anything waits. A batch takes texts of one length from all who wait, up to the
-//! budget in tokens: concurrent queries share one.
+//! budget in tokens: concurrent queries share one. Until then it keeps the session from batch to
+//! batch, however many wait: what a session works on stays in the cache of one core.
 //!
 //! *Order.* Queries go before documents, so that a query waits for no more than the batches
 //! that are running when it comes; while queries come, batches of documents are half as
@@ -460,6 +461,7 @@ impl<R: Runner> Queue<R> {
     /// Runs batches while something of the job waits and a session is free. The one that
     /// stays returns when the job is over, others when nothing of it waits.
     fn drive(&self, job: &Arc<Job>, stays: bool) {
+        let mut held: Option<R::Session> = None;
         let mut state = self.state.lock();
         loop {
             let (over, waits) = {
@@ -469,20 +471,24 @@ impl<R: Runner> Queue<R> {
             if over || (!stays && !waits) {
                 break;
             }
-            if waits && self.is_free(&state) {
+            if waits && (held.is_some() || self.is_free(&state)) {
                 let rows = self.take_batch(&mut state);
                 if !rows.is_empty() {
-                    let session = state.idle.pop();
+                    let session = held.take().or_else(|| state.idle.pop());
                     if session.is_none() {
                         state.made += 1;
                     }
                     // Another session may be free for whoever is next.
                     self.call_next(&mut state);
                     drop(state);
-                    self.run(rows, session);
+                    held = self.run(rows, session);
                     state = self.state.lock();
                 }
                 continue;
+            }
+            if let Some(session) = held.take() {
+                state.idle.push(session);
+                self.call_next(&mut state);
             }
             job.asleep.fetch_add(1, Ordering::Relaxed);
             match job.deadline.filter(|_| waits) {
@@ -495,6 +501,7 @@ impl<R: Runner> Queue<R> {
             }
             job.asleep.fetch_sub(1, Ordering::Relaxed);
         }
+        state.idle.extend(held);
         // Whoever was called may be this one, which has no use for a session any more.
         self.call_next(&mut state);
     }
@@ -540,8 +547,8 @@ impl<R: Runner> Queue<R> {
     }
 
     /// Runs a batch on a session, a new one where there is none, and hands out what comes
-    /// of it.
-    fn run(&self, rows: Vec<Row>, session: Option<R::Session>) {
+    /// of it. Returns the session, but for one that could not be made.
+    fn run(&self, rows: Vec<Row>, session: Option<R::Session>) -> Option<R::Session> {
         // Gives the session back and fails the jobs should the runner panic.
         let mut running = Running {
             queue: self,
@@ -576,7 +583,7 @@ impl<R: Runner> Queue<R> {
                 Ok(session) => running.session = Some(session),
                 Err(error) => {
                     running.outcome = Some(Err(error));
-                    return;
+                    return None;
                 }
             }
         }
@@ -594,6 +601,8 @@ impl<R: Runner> Queue<R> {
             .fetch_add(batch.lengths().len() as u64, Ordering::Relaxed);
         let tokens: usize = batch.lengths().iter().sum();
         counters.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+        running.hand_out();
+        running.session.take()
     }
 }
 
@@ -605,17 +614,19 @@ struct Running<'a, R: Runner> {
     outcome: Option<Result<Vec<f32>>>,
 }
 
-impl<R: Runner> Drop for Running<'_, R> {
-    fn drop(&mut self) {
+impl<R: Runner> Running<'_, R> {
+    /// Gives the jobs their vectors, or the error; nothing is left to do for them then.
+    fn hand_out(&mut self) {
         let outcome = self
             .outcome
             .take()
             .unwrap_or_else(|| Err(Error::Bug("encoding a batch panicked".into())));
+        let rows = std::mem::take(&mut self.rows);
         let mut over: Vec<Arc<Job>> = Vec::new();
         if let Ok(vectors) = &outcome {
-            let width = vectors.len() / self.rows.len().max(1);
+            let width = vectors.len() / rows.len().max(1);
             let each = vectors.chunks_exact(width.max(1));
-            for ((job, text), vector) in self.rows.iter().zip(each) {
+            for ((job, text), vector) in rows.iter().zip(each) {
                 let mut progress = job.progress.lock();
                 if progress.vectors.is_empty() {
                     progress.vectors = vec![0.0; job.texts.len() * width];
@@ -628,9 +639,12 @@ impl<R: Runner> Drop for Running<'_, R> {
                 }
             }
         }
+        if over.is_empty() && outcome.is_ok() {
+            return;
+        }
         let mut state = self.queue.state.lock();
         if let Err(error) = &outcome {
-            for (job, _) in &self.rows {
+            for (job, _) in &rows {
                 state.queries.fail(job, error);
                 state.documents.fail(job, error);
                 // All of it was running: it waits in no lane.
@@ -638,12 +652,23 @@ impl<R: Runner> Drop for Running<'_, R> {
                 over.push(job.clone());
             }
         }
+        for job in over {
+            job.wake.notify_all();
+        }
+    }
+}
+
+impl<R: Runner> Drop for Running<'_, R> {
+    fn drop(&mut self) {
+        // Where a session could not be made, or the runner panicked.
+        if self.rows.is_empty() {
+            return;
+        }
+        self.hand_out();
+        let mut state = self.queue.state.lock();
         match self.session.take() {
             Some(session) => state.idle.push(session),
             None => state.made -= 1,
-        }
-        for job in over {
-            job.wake.notify_all();
         }
         self.queue.call_next(&mut state);
     }

@@ -5,12 +5,14 @@ use proptest::prelude::*;
 use super::*;
 
 /// A vector is the text's first id and its length. An id of 13 panics, 14 is an error,
-/// 15 waits until it may go on.
+/// 15 waits until it may go on, and 12 takes longer than threads may overtake one another at
+/// a mutex.
 #[derive(Default)]
 struct Toy {
     opened: AtomicUsize,
     held: AtomicBool,
     batches: Mutex<Vec<Vec<usize>>>,
+    threads: Mutex<Vec<std::thread::ThreadId>>,
 }
 
 impl Runner for Toy {
@@ -23,6 +25,7 @@ impl Runner for Toy {
 
     fn run(&self, (): &mut (), batch: &Batch) -> Result<Vec<f32>> {
         self.batches.lock().push(batch.lengths().to_vec());
+        self.threads.lock().push(std::thread::current().id());
         let firsts: Vec<i64> = batch
             .ids()
             .chunks_exact(batch.longest())
@@ -34,6 +37,9 @@ impl Runner for Toy {
         }
         while firsts.contains(&15) && self.held.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
+        }
+        if firsts.contains(&12) {
+            std::thread::sleep(Duration::from_millis(2));
         }
         let lengths = batch.lengths().iter();
         Ok(firsts
@@ -153,6 +159,34 @@ fn those_who_wait_share_a_batch() {
     });
     let batches = queue.runner().batches.lock();
     assert_eq!(*batches, [vec![40], vec![5; 8]]);
+}
+
+#[test]
+fn a_session_stays_with_its_thread_until_nothing_of_that_callers_waits() {
+    // The longest is first; every length is a batch of its own.
+    fn texts(first: u32) -> Vec<(u32, usize)> {
+        let shorter = (1..20).map(|length| (12, length));
+        std::iter::once((first, 40)).chain(shorter).collect()
+    }
+    let queue = queue(1);
+    queue.runner().held.store(true, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| encode(&queue, &texts(15)).unwrap());
+        while queue.runner().batches.lock().is_empty() {
+            std::thread::yield_now();
+        }
+        for _ in 0..3 {
+            scope.spawn(|| encode(&queue, &texts(12)).unwrap());
+        }
+        while queue.state.lock().documents.texts < 19 + 3 * 20 {
+            std::thread::yield_now();
+        }
+        queue.runner().held.store(false, Ordering::Relaxed);
+    });
+    let threads = queue.runner().threads.lock();
+    let changes = threads.windows(2).filter(|two| two[0] != two[1]).count();
+    assert!(threads.len() > 20, "{}", threads.len());
+    assert!(changes <= 3, "{changes} of {}", threads.len());
 }
 
 #[test]
