@@ -19,7 +19,7 @@ use super::extract::unreadable;
 use super::routes::{Reach, Rights};
 use super::state::App;
 use crate::access::{Access, AuditEntry, Scope};
-use crate::error::{Code, Error, Problem};
+use crate::error::{Code, Error, Problem, Result};
 
 /// What is read of the body of a request that is refused, in bytes.
 const REFUSED_BYTES: usize = 512 << 10;
@@ -56,7 +56,7 @@ pub(super) async fn guard(
             // Who is still sending would lose the answer.
             let (parts, body) = request.into_parts();
             discard(body, &parts.headers, REFUSED_BYTES).await;
-            error.into_response()
+            ApiError::from(error).into_response()
         }
     };
     if let Some(mut entry) = described {
@@ -73,7 +73,7 @@ pub(super) async fn guard(
     response
 }
 
-fn admit(guard: &Guard, names: &RawPathParams, headers: &HeaderMap) -> Result<Access, ApiError> {
+fn admit(guard: &Guard, names: &RawPathParams, headers: &HeaderMap) -> Result<Access> {
     let Some(scope) = guard.rights.scope else {
         return Ok(Access::everything());
     };
