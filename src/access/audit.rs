@@ -87,6 +87,8 @@ impl AuditLog {
             options.mode(0o600);
         }
         let mut file = options.open(&self.path).map_err(cannot)?;
+        // Where another user owns the folder and this is not root, the file stays as it is.
+        let _ = super::keys::owned_as_folder(&file, &self.path);
         file.write_all(&line)
             .and_then(|()| file.sync_data())
             .map_err(cannot)

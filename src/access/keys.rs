@@ -259,7 +259,7 @@ impl Keys {
         let wrong = || unauthenticated("a token that does not count");
         let claims = self.sealer.open_token(token)?.ok_or_else(wrong)?;
         let known = self.current.load();
-        let is_admins = self.admin.is_some() && claims.key == ADMIN_ID;
+        let is_admins = self.admins_claim().as_ref() == Some(&claims.key);
         let mut patterns = Vec::new();
         if !is_admins {
             let key = known
@@ -271,12 +271,22 @@ impl Keys {
             patterns.push(Patterns::new(&claims.indexes, "indexes").map_err(|_| wrong())?);
         }
         Ok(Access {
-            key: Some(claims.key),
+            key: Some(match is_admins {
+                true => ADMIN_ID.into(),
+                false => claims.key,
+            }),
             scopes: vec![Scope::Search],
             patterns,
             filter: Some(claims.filter),
             is_token: true,
         })
+    }
+
+    /// What a token made with the key that is kept nowhere says of it: another such key does not
+    /// take over its tokens.
+    fn admins_claim(&self) -> Option<String> {
+        let admin = self.admin.as_ref()?;
+        Some(format!("{ADMIN_ID}:{}", admin.get(..16).unwrap_or(admin)))
     }
 
     /// Makes a token with the rights of `access`, narrowed.
@@ -297,7 +307,8 @@ impl Keys {
                 .expected("a key with the scope search")
         })?;
         access.require(Scope::Search)?;
-        token::make(&self.sealer, key, request)
+        let admins = (key == ADMIN_ID).then(|| self.admins_claim()).flatten();
+        token::make(&self.sealer, admins.as_deref().unwrap_or(key), request)
     }
 
     /// Makes a key, durably.
@@ -477,7 +488,27 @@ pub(super) fn private(path: &Path, empty: bool) -> std::io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    options.open(path)
+    let file = options.open(path)?;
+    owned_as_folder(&file, path)?;
+    Ok(file)
+}
+
+/// Leaves a file that an administrator's command made to whoever owns the folder, so that the
+/// server can read and replace it.
+pub(super) fn owned_as_folder(file: &File, path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = std::fs::metadata(folder.unwrap_or(Path::new(".")))?;
+        let own = file.metadata()?;
+        if own.uid() != folder.uid() {
+            fchown(file, Some(folder.uid()), Some(folder.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 fn stamp(folder: &Path) -> Stamp {

@@ -69,6 +69,9 @@ impl fmt::Display for Scope {
     }
 }
 
+/// Most patterns of a key or token.
+const MOST_PATTERNS: usize = 64;
+
 /// Names that a key reaches: globs of `*`, `?`, `[...]` and `{a,b}` over the names of indexes,
 /// aliases, databases and catalogs.
 #[derive(Debug, Clone)]
@@ -89,6 +92,11 @@ impl Patterns {
         };
         if texts.is_empty() {
             return Err(wrong("an empty list"));
+        }
+        // They are compiled for each request that comes with a token.
+        if texts.len() > MOST_PATTERNS {
+            return Err(wrong(&format!("{} of them", texts.len()))
+                .expected(format!("at most {MOST_PATTERNS}")));
         }
         let mut builder = GlobSetBuilder::new();
         for text in texts {

@@ -96,12 +96,17 @@ impl From<&Problem> for Failure {
                 expected: None,
             };
         }
+        // Which others there are is not everybody's to know.
+        let lists_names = matches!(
+            problem.code,
+            Code::IndexNotFound | Code::CatalogNotFound | Code::DatabaseNotFound
+        );
         Failure {
             code: problem.code.as_str().into(),
             message: problem.message.clone(),
             field: problem.field.clone(),
             found: problem.found.clone(),
-            expected: problem.expected.clone(),
+            expected: problem.expected.clone().filter(|_| !lists_names),
         }
     }
 }

@@ -249,7 +249,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
                 .found("several, or not ASCII")
                 .expected("one key of visible ASCII characters")
         })?;
-        let address = format!("{} {}", parts.method, parts.uri);
+        let mut address = format!("{} {}", parts.method, parts.uri);
+        // With another precondition it is another request, as with another parameter.
+        for header in [IF_MATCH, IF_NONE_MATCH] {
+            if let Some(value) = parts.headers.get(&header) {
+                address.push_str(&format!(" {header}: {value:?}"));
+            }
+        }
         Ok(IdempotencyKey(Some((key.to_string(), address))))
     }
 }

@@ -58,12 +58,26 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
                 status.snapshot.as_deref().unwrap_or("no snapshot yet")
             ))
         });
+    let warnings = told(&app, warnings.collect());
     let answer = HealthAnswer {
         status: "ok".into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        warnings: warnings.collect(),
+        warnings,
     };
     Ok(json::answer(StatusCode::OK, &answer)?)
+}
+
+/// What may be said to callers without a key: everything where there are no keys, otherwise how
+/// much there is to say, because names of indexes are in it.
+fn told(app: &App, said: Vec<String>) -> Vec<String> {
+    match said.len() {
+        0 => said,
+        _ if !app.keys.are_required() => said,
+        1 => vec!["there is one; `gleaner doctor` and the log name it".into()],
+        n => vec![format!(
+            "there are {n}; `gleaner doctor` and the log name them"
+        )],
+    }
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
@@ -74,5 +88,6 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiEr
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
+    let reasons = told(&app, reasons);
     Ok(json::answer(status, &ReadyAnswer { ready, reasons })?)
 }

@@ -45,6 +45,8 @@ pub(super) struct App {
     pub catalog: Arc<Catalog>,
     /// Who may do what.
     pub keys: Arc<Keys>,
+    /// Whose turn it is to note something there.
+    pub notes: Gate,
     /// What administrators did.
     pub audit: AuditLog,
     /// The API's description, as JSON.
@@ -119,6 +121,7 @@ impl App {
             watchers: Gate::new(WATCHERS, server.queue, patience),
             catalog,
             keys,
+            notes: Gate::new(1, server.queue.max(64), PATIENCE),
             audit: AuditLog::new(&config.data.folder, server.audit_log.as_deref()),
             description: OnceLock::new(),
             schemas: Arc::new(Schemas::new(&config.data.folder)),

@@ -113,23 +113,28 @@ impl Identity {
 
     /// Takes over new files for as long as the server runs.
     async fn follow(self: Arc<Self>) {
-        let mut seen = self.stamp();
+        // What was loaded, and what could not be: that is tried again, and said once.
+        let (mut seen, mut failed) = (self.stamp(), None);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let stamp = self.stamp();
             if stamp == seen {
                 continue;
             }
-            seen = stamp;
             let of = self.clone();
             let loaded = tokio::task::spawn_blocking(move || load(&of.certificate, &of.key)).await;
             match loaded {
                 Ok(Ok(config)) => {
                     self.current.store(Arc::new(config));
+                    seen = stamp;
                     tracing::info!("the certificate was replaced");
                 }
                 // Perhaps one of the two is still to come.
-                Ok(Err(error)) => tracing::warn!(%error, "the certificate is not replaced"),
+                Ok(Err(error)) if failed != Some(stamp) => {
+                    failed = Some(stamp);
+                    tracing::warn!(%error, "the certificate is not replaced yet");
+                }
+                Ok(Err(_)) => {}
                 Err(error) => tracing::error!(%error, "the certificate is not replaced"),
             }
         }

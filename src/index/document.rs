@@ -6,9 +6,9 @@ use serde_json::{Map, Value as Json};
 
 use super::Index;
 use crate::code::Language;
-use crate::document::{Document, FieldType, strings_at, validate};
+use crate::document::{Document, FieldType, UnknownFields, strings_at, validate};
 use crate::error::{Code, Error, Problem, Result};
-use crate::filter::Filter;
+use crate::filter::{BoundFilter, Filter};
 use crate::model::{EncodeOptions, Input, Task};
 use crate::store::{PassageSpan, StoredVectors};
 use crate::vector::{Metric, check_stored};
@@ -145,16 +145,39 @@ impl Index {
         self.prepare_document(document, Some(StoredVectors::ready(vector)))
     }
 
-    /// Whether a document that was read passes a filter, in either of its notations.
+    /// What a caller's right narrows searches to, bound to the fields. What is wrong with it is
+    /// not told: it is not the caller's to know.
     ///
     /// # Errors
-    /// `invalid_filter` for one that cannot be read or does not fit the fields.
-    pub fn passes(&self, document: &Map<String, Json>, filter: &Json) -> Result<bool> {
+    /// `not_permitted` for a filter that cannot be read or does not fit the fields.
+    pub(crate) fn bind_right(&self, filter: &Json) -> Result<BoundFilter, Problem> {
         let definition = self.definition();
-        let bound = Filter::from_json(filter)?.bind(&definition.fields, &definition.id_field)?;
-        // It was accepted once; what the limits are now does not matter.
-        let document = self.validated(Json::Object(document.clone()), usize::MAX)?;
-        Ok(bound.matches(&document))
+        let bound = Filter::from_json(filter)
+            .and_then(|filter| filter.bind(&definition.fields, &definition.id_field));
+        bound.map_err(|_| {
+            Problem::new(Code::NotPermitted, "the token is not meant for this index")
+                .field("authorization")
+                .found("a filter that does not fit the index's fields")
+                .expected("a token whose filter is about fields of the index")
+        })
+    }
+
+    /// Whether a document that was read passes what a caller's right narrows searches to.
+    ///
+    /// # Errors
+    /// As [`Index::bind_right`].
+    pub fn passes(&self, document: &Map<String, Json>, filter: &Json) -> Result<bool> {
+        let bound = self.bind_right(filter)?;
+        let definition = self.definition();
+        // It was accepted once: what limits and unknown fields mean now does not matter.
+        let document = validate(
+            &definition.fields,
+            &definition.id_field,
+            UnknownFields::Store,
+            usize::MAX,
+            Json::Object(document.clone()),
+        );
+        Ok(document.is_ok_and(|document| bound.matches(&document)))
     }
 
     pub(super) fn validated(&self, json: Json, field_bytes: usize) -> Result<Document, Problem> {

@@ -283,15 +283,17 @@ impl Index {
     }
 
     /// Parses a query text as the definition says. `all`: every word must be there.
-    pub fn parse_query(&self, text: &str, all: bool) -> Result<WordQuery> {
+    pub fn parse_query(&self, text: &str, all: bool, typos: bool) -> Result<WordQuery> {
         let definition = self.definition();
+        let mut forgiven = definition.typos.clone();
+        forgiven.enabled &= typos;
         WordQuery::parse(
             text,
             &definition.fields,
             &QueryOptions {
                 all,
                 scoring: definition.scoring,
-                typos: definition.typos.clone(),
+                typos: forgiven,
                 synonyms: self.described.synonyms(),
             },
         )

@@ -12,7 +12,7 @@ use super::response::Degraded;
 use super::run::ms;
 use super::similar::Liked;
 use crate::error::{Code, Error, Problem, Result};
-use crate::filter::{Filter, OrdinalSet};
+use crate::filter::{BoundFilter, Filter, OrdinalSet};
 use crate::index::{Index, MatchWords, Mode, View};
 use crate::lexical::WordQuery;
 use crate::model::CancelOnDrop;
@@ -27,18 +27,18 @@ pub(super) fn allowed(
     liked: Option<&Liked>,
 ) -> Result<Option<OrdinalSet>> {
     let definition = index.definition();
-    let filters: Vec<Filter> = [&request.only, &request.filter]
-        .into_iter()
-        .flatten()
-        .map(|filter| Filter::from_json(&filter.0))
-        .collect::<Result<_, _>>()?;
-    let mut allowed = match filters.is_empty() {
-        true => None,
-        false => {
-            let both = Filter::And(filters);
-            let bound = both.bind(&definition.fields, &definition.id_field)?;
-            Some(view.words.filter(&bound)?)
-        }
+    let mut bound = Vec::new();
+    if let Some(only) = &request.only {
+        bound.push(index.bind_right(&only.0)?);
+    }
+    if let Some(filter) = &request.filter {
+        let filter = Filter::from_json(&filter.0)?;
+        bound.push(filter.bind(&definition.fields, &definition.id_field)?);
+    }
+    let mut allowed = match bound.len() {
+        0 => None,
+        1 => Some(view.words.filter(&bound[0])?),
+        _ => Some(view.words.filter(&BoundFilter::And(bound))?),
     };
     if let Some(liked) = liked {
         let set = allowed.get_or_insert_with(|| (*view.live).clone());
@@ -66,7 +66,10 @@ pub(super) fn word_query(
     match &plan.request.query {
         Some(text) if wanted => {
             let all = plan.match_words == MatchWords::All;
-            Ok(Some(index.parse_query(text, all)?))
+            // Whether a word is forgiven depends on whether any document has it, which tells of
+            // those that the caller may not see.
+            let typos = plan.request.only.is_none();
+            Ok(Some(index.parse_query(text, all, typos)?))
         }
         _ => Ok(None),
     }

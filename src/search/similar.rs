@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::request::SearchRequest;
 use crate::error::{Code, Problem, Result};
-use crate::filter::Filter;
+use crate::filter::{BoundFilter, Filter};
 use crate::index::{Index, View};
 use crate::lexical::{Scoring, WordQuery, WordReader};
 use crate::vector::check_vector;
@@ -55,12 +55,12 @@ pub(super) fn liked(index: &Index, view: &View, request: &SearchRequest) -> Resu
             "field": &definition.id_field,
             "eq": id,
         }))?;
+        let named = named.bind(&definition.fields, &definition.id_field)?;
         // One that the caller may not see is as little there as one that is not.
-        let filter = match &request.only {
+        let bound = match &request.only {
             None => named,
-            Some(only) => Filter::And(vec![Filter::from_json(&only.0)?, named]),
+            Some(only) => BoundFilter::And(vec![index.bind_right(&only.0)?, named]),
         };
-        let bound = filter.bind(&definition.fields, &definition.id_field)?;
         match view.words.filter(&bound)?.iter().next() {
             Some(ordinal) => ordinals.push(ordinal),
             None => {

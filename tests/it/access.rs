@@ -402,3 +402,90 @@ fn beyond_this_machine_it_listens_with_a_key_alone() {
     made.unwrap();
     assert!(listen().is_ok());
 }
+
+#[test]
+fn nothing_beside_the_hits_tells_a_token_of_what_it_may_not_see() {
+    let (service, admin) = guarded();
+    shared(&service, &admin);
+    let other = json!({"name": "apart", "fields": {"title": {"type": "text"}}});
+    assert_eq!(
+        send(&service, &admin, "POST", "/v1/indexes", &other).status,
+        201
+    );
+    let secret = json!([{"id": "b3", "tenant": "b", "title": "x", "day": 1, "extra": "hidden", "v": [1, 0, 0]},
+        {"id": "a3", "tenant": "a", "title": "zanzibax", "day": 1, "extra": 1, "v": [1, 0, 0]}]);
+    let path = "/v1/indexes/shared/documents?refresh=wait";
+    assert_eq!(send(&service, &admin, "POST", path, &secret).status, 200);
+    let a = token(&service, &admin, "tenant = \"a\"");
+    // An index that the token's filter is not about: neither the filter nor the fields are told.
+    let search = json!({"query": "apples", "mode": "lexical"});
+    let apart = send(&service, &a, "POST", "/v1/indexes/apart/search", &search);
+    assert_eq!(apart.code(), "not_permitted");
+    assert!(!String::from_utf8_lossy(&apart.body).contains("tenant"));
+    // One that is not there: nor which there are.
+    let missing = send(&service, &a, "POST", "/v1/indexes/missing/search", &search);
+    assert_eq!(missing.code(), "index_not_found");
+    assert!(!String::from_utf8_lossy(&missing.body).contains("apart"));
+    // Whether a misspelt word is forgiven would tell whether somebody else has it.
+    for word in ["zanzibar", "zanzibay"] {
+        let body = json!({"query": word, "mode": "lexical"});
+        let found = send(&service, &a, "POST", "/v1/indexes/shared/search", &body);
+        assert!(ids(&found).is_empty(), "{word}");
+    }
+    // A definition that would not take the documents any more.
+    let shown = send(&service, &admin, "GET", "/v1/indexes/shared", &Value::Null);
+    let mut definition = shown.json()["definition"].clone();
+    definition["unknown_fields"] = "reject".into();
+    let changed = send(&service, &admin, "PUT", "/v1/indexes/shared", &definition);
+    assert_eq!(changed.status, 200, "{}", changed.json());
+    let read = |id: &str| {
+        let path = format!("/v1/indexes/shared/documents/{id}");
+        send(&service, &a, "GET", &path, &Value::Null)
+    };
+    assert_eq!(read("a3").status, 200);
+    assert_eq!(read("b3").code(), "document_not_found");
+    // So many patterns that they would cost everybody time.
+    let many: Vec<String> = (0..65).map(|n| format!("a{n}*")).collect();
+    let request = json!({"filter": "tenant = \"a\"", "indexes": many});
+    let refused = send(&service, &admin, "POST", "/v1/tokens", &request);
+    assert_eq!(refused.code(), "invalid_request");
+    // An attempt without a key that counts is no line of the log: anybody could fill it.
+    let log = || std::fs::read_to_string(service.folder().join("data/audit.jsonl")).unwrap();
+    let before = log().len();
+    for _ in 0..3 {
+        assert_eq!(service.delete("/v1/indexes/shared").status, 401);
+    }
+    assert_eq!(log().len(), before);
+}
+
+#[test]
+fn an_act_is_noted_although_nobody_waits_for_its_answer() {
+    use std::io::Write;
+    let (service, admin) = guarded();
+    let body = json!({"name": "left", "fields": {"title": {"type": "text"}}}).to_string();
+    let mut socket = std::net::TcpStream::connect(service.address).unwrap();
+    write!(
+        socket,
+        "POST /v1/indexes HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {admin}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    // Read on the other side, most likely, and not answered yet.
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    drop(socket);
+    let begun = std::time::Instant::now();
+    let log = service.folder().join("data/audit.jsonl");
+    while !std::fs::read_to_string(&log)
+        .unwrap()
+        .contains("createIndex")
+    {
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(20),
+            "it was not noted"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let shown = send(&service, &admin, "GET", "/v1/indexes/left", &Value::Null);
+    assert_eq!(shown.status, 200);
+}
