@@ -34,6 +34,7 @@ struct Traced {
 /// A query that was re-ranked in full; documents in the first stage's order.
 #[derive(Debug, Clone)]
 struct Trace {
+    id: String,
     documents: Vec<Traced>,
     judged: Judgments,
 }
@@ -77,7 +78,7 @@ pub struct CascadeReport {
     pub cascade: Cascade,
 }
 
-/// Re-ranks every query of a split in full.
+/// Re-ranks every query of a split in full, over a first stage as `first` asks for it.
 ///
 /// # Errors
 /// As [`search`]; an answer that had to do without something.
@@ -86,6 +87,7 @@ pub fn trace(
     folder: &BeirFolder,
     split: &str,
     settings: &RerankSettings,
+    first: &SearchRequest,
 ) -> Result<Traces> {
     let qrels = folder.qrels(split)?;
     let mut traces = Traces::default();
@@ -102,7 +104,7 @@ pub fn trace(
         let depth = settings.depth.unwrap_or(defaults.depth);
         let request = SearchRequest {
             query: Some(text),
-            mode: Some(Mode::Hybrid),
+            mode: Some(first.mode.unwrap_or(Mode::Hybrid)),
             k: Some(depth.min(index.limits().hits)),
             fields: Some(Vec::new()),
             explain: true,
@@ -114,7 +116,7 @@ pub fn trace(
                 }),
                 ..settings.clone()
             })),
-            ..SearchRequest::default()
+            ..first.clone()
         };
         let answer = search(index, &request)?;
         if let Some(lost) = answer.degraded.first() {
@@ -133,6 +135,7 @@ pub fn trace(
         traces.queries.push(Trace {
             // Some collections ask with a document's own text under its own id.
             documents: traced(answer, &id),
+            id,
             judged: judged.clone(),
         });
     }
@@ -164,8 +167,9 @@ fn traced(answer: SearchResponse, query: &str) -> Vec<Traced> {
 }
 
 impl Trace {
-    /// The order in which the documents come when these are scored.
-    fn order(&self, scored: &[bool], weight: f32) -> Vec<usize> {
+    /// The order in which the documents come when these are scored, as a cascade has it, or where
+    /// the list is `cut` as if there were no others.
+    fn order(&self, scored: &[bool], weight: f32, cut: bool) -> Vec<usize> {
         let mut places: Vec<usize> = (0..self.documents.len()).filter(|&n| scored[n]).collect();
         // One document alone has no order.
         if places.len() < 2 {
@@ -174,7 +178,12 @@ impl Trace {
         let of = |get: fn(&Traced) -> f32| -> Vec<f32> {
             places.iter().map(|&n| get(&self.documents[n])).collect()
         };
-        let blended = blend(&of(|d| d.first.score), &of(|d| d.rerank), weight);
+        let first = of(|d| d.first.score);
+        let list = match cut {
+            true => first.clone(),
+            false => self.documents.iter().map(|d| d.first.score).collect(),
+        };
+        let blended = blend(&first, &of(|d| d.rerank), &list, weight);
         let mut scores = vec![0.0; self.documents.len()];
         for (&n, blended) in places.iter().zip(blended) {
             scores[n] = blended.score;
@@ -188,8 +197,8 @@ impl Trace {
         places
     }
 
-    fn ndcg(&self, scored: &[bool], weight: f32) -> Option<f64> {
-        let hits = self.order(scored, weight).into_iter().take(TOP);
+    fn ndcg(&self, scored: &[bool], weight: f32, cut: bool) -> Option<f64> {
+        let hits = self.order(scored, weight, cut).into_iter().take(TOP);
         let hits: Vec<Hit> = hits
             .map(|n| Hit {
                 document: self.documents[n].id.clone(),
@@ -205,6 +214,15 @@ impl Trace {
 }
 
 impl Traces {
+    /// nDCG@10 of each query, by its id, where the first `depth` documents are re-ranked with this
+    /// weight.
+    pub(super) fn cut_at(&self, depth: usize, weight: f32) -> impl Iterator<Item = (&str, f64)> {
+        self.queries.iter().filter_map(move |query| {
+            let scored = first(query.documents.len(), depth);
+            Some((query.id.as_str(), query.ndcg(&scored, weight, true)?))
+        })
+    }
+
     /// Puts the queries of another collection beside these.
     pub fn add(&mut self, other: Traces) {
         self.queries.extend(other.queries);
@@ -216,7 +234,7 @@ impl Traces {
         let mut rows = Vec::new();
         for query in &self.queries {
             let all = vec![true; query.documents.len()];
-            let order = query.order(&all, self.weight);
+            let order = query.order(&all, self.weight, false);
             let mut among = vec![false; query.documents.len()];
             order.into_iter().take(TOP).for_each(|n| among[n] = true);
             rows.extend(features(&query.stages()).into_iter().zip(among));
@@ -260,8 +278,8 @@ impl Traces {
         let chosen = threshold.unwrap_or_else(|| threshold_of(budget));
         CascadeReport {
             queries: self.queries.len(),
-            first: self.mean(|query| vec![false; query.documents.len()]),
-            full: self.mean(|query| vec![true; query.documents.len()]),
+            first: self.mean(false, |query| vec![false; query.documents.len()]),
+            full: self.mean(false, |query| vec![true; query.documents.len()]),
             curve,
             chosen: point(chosen),
             cascade: Cascade {
@@ -312,17 +330,17 @@ impl Traces {
             threshold,
             share: read / total.max(1.0),
             queries: touched as f64 / self.queries.len().max(1) as f64,
-            ndcg: self.mean(|_| places.next().cloned().unwrap_or_default()),
-            cut: self.mean(|query| first(query.documents.len(), depth)),
+            ndcg: self.mean(false, |_| places.next().cloned().unwrap_or_default()),
+            cut: self.mean(true, |query| first(query.documents.len(), depth)),
         }
     }
 
     /// Mean of the measure over the queries, with these documents of each scored.
-    fn mean(&self, mut scored: impl FnMut(&Trace) -> Vec<bool>) -> f64 {
+    fn mean(&self, cut: bool, mut scored: impl FnMut(&Trace) -> Vec<bool>) -> f64 {
         let values: Vec<f64> = self
             .queries
             .iter()
-            .filter_map(|query| query.ndcg(&scored(query), self.weight))
+            .filter_map(|query| query.ndcg(&scored(query), self.weight, cut))
             .collect();
         values.iter().sum::<f64>() / values.len().max(1) as f64
     }

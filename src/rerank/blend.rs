@@ -3,7 +3,7 @@
 /// How a document's score came about.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Blended {
-    /// The first stage's score, stretched to 0..1 over those that were scored.
+    /// The first stage's score, stretched to 0..1.
     pub first: f32,
     /// The reranker's score: stretched likewise, or as it is where it decides alone.
     pub rerank: f32,
@@ -12,13 +12,16 @@ pub struct Blended {
 }
 
 /// Weighted sums of the two scores of some documents, `weight` (0 to 1) for the reranker's.
-/// Both are stretched to 0..1 over these documents, except that with a weight of 1 the
-/// reranker's score is the document's, calibrated as it is. Equal scores stretch to 1.
-pub fn blend(first: &[f32], rerank: &[f32], weight: f32) -> Vec<Blended> {
-    let first = stretched(first);
+/// The reranker's are stretched to 0..1 over these documents, except that with a weight of 1
+/// they are the documents' scores, calibrated as they are. The first stage's are stretched over
+/// `list`, its scores of all documents that might have been scored, these among them: what was
+/// left out then does not change how much a difference between two others counts. Equal scores
+/// stretch to 1.
+pub fn blend(first: &[f32], rerank: &[f32], list: &[f32], weight: f32) -> Vec<Blended> {
+    let first = stretched(first, list);
     let rerank = match weight >= 1.0 {
         true => rerank.to_vec(),
-        false => stretched(rerank),
+        false => stretched(rerank, rerank),
     };
     let both = first.into_iter().zip(rerank);
     both.map(|(first, rerank)| Blended {
@@ -29,9 +32,9 @@ pub fn blend(first: &[f32], rerank: &[f32], weight: f32) -> Vec<Blended> {
     .collect()
 }
 
-fn stretched(scores: &[f32]) -> Vec<f32> {
-    let least = scores.iter().copied().fold(f32::INFINITY, f32::min);
-    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+fn stretched(scores: &[f32], over: &[f32]) -> Vec<f32> {
+    let least = over.iter().copied().fold(f32::INFINITY, f32::min);
+    let most = over.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let range = most - least;
     scores
         .iter()
@@ -66,18 +69,34 @@ mod tests {
         ) {
             let first: Vec<f32> = scores.iter().map(|s| s.0).collect();
             let rerank: Vec<f32> = scores.iter().map(|s| s.1).collect();
-            for one in blend(&first, &rerank, weight) {
+            for one in blend(&first, &rerank, &first, weight) {
                 prop_assert!((0.0..=1.0).contains(&one.score));
                 let sum = weight * one.rerank + (1.0 - weight) * one.first;
                 prop_assert_eq!(one.score, sum);
             }
-            let by_first = blend(&first, &rerank, 0.0);
-            let by_rerank = blend(&first, &rerank, 1.0);
+            let by_first = blend(&first, &rerank, &first, 0.0);
+            let by_rerank = blend(&first, &rerank, &first, 1.0);
             for a in 0..scores.len() {
                 prop_assert_eq!(by_rerank[a].score, rerank[a]);
                 for b in 0..scores.len() {
                     prop_assert!(first[a] < first[b] || by_first[a].score >= by_first[b].score);
                 }
+            }
+        }
+
+        #[test]
+        fn what_is_left_out_does_not_change_the_first_stages_part(
+            scores in prop::collection::vec((-50.0_f32..50.0, 0.0_f32..1.0), 2..40),
+            kept in 1_usize..40,
+        ) {
+            let first: Vec<f32> = scores.iter().map(|s| s.0).collect();
+            let rerank: Vec<f32> = scores.iter().map(|s| s.1).collect();
+            let kept = kept.min(scores.len());
+            let all = blend(&first, &rerank, &first, 0.2);
+            let some = blend(&first[..kept], &rerank[..kept], &first, 0.2);
+            for (one, same) in some.iter().zip(all) {
+                prop_assert_eq!(one.first, same.first);
+                prop_assert!((0.0..=1.0).contains(&one.score));
             }
         }
 

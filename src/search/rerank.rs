@@ -284,7 +284,13 @@ impl Reranking {
         };
         let firsts: Vec<f32> = scored.iter().map(|(one, ..)| one.score).collect();
         let scores: Vec<f32> = scored.iter().map(|&(_, score, _)| score).collect();
-        let blended = blend(&firsts, &scores, made.weight);
+        // With a cascade the list is known, and the cascade alone decides what is left out.
+        // Without, what the time did not suffice for is as if the depth had been less.
+        let list: Vec<f32> = match stage.settings.cascade {
+            Some(_) => first.iter().map(|one| one.score).collect(),
+            None => firsts.clone(),
+        };
+        let blended = blend(&firsts, &scores, &list, made.weight);
         made.floor = blended
             .iter()
             .map(|b| b.score)
