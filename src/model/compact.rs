@@ -11,6 +11,8 @@
 //! head.safetensors    of a reranker: BERT's pooler and classifier, in the same form; of a
 //!                     classifier of tokens, the classifier; of a generator, the decoder
 //! ```
+//!
+//! The tensors may lie there compressed, as `layers.safetensors.gz`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -20,7 +22,9 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 
 use super::code::CodeForm;
-use super::files::{check_inside, invalid, read, read_json, sha256_of, sha256_of_file, unreadable};
+use super::files::{
+    check_inside, invalid, read, read_json, read_packed, sha256_of, sha256_of_file, unreadable,
+};
 use super::graph::{CONFIG, WEIGHTS};
 use super::manifest::{Calibration, ModelKind, Prompts, Quality, Recommended};
 use super::pooling::Pooling;
@@ -218,7 +222,7 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
             .advice("check the permissions and the free space of the target's disk")
     };
     let weights = read(base, WEIGHTS)?;
-    let layers = read(folder, LAYERS)?;
+    let layers = read_packed(folder, LAYERS)?;
     copy_all(base, into).map_err(failed)?;
     let unfit = |message: String| invalid(LAYERS, message);
     let (_, about) = SafeTensors::read_metadata(&layers)
@@ -243,7 +247,7 @@ pub(crate) fn assemble(folder: &Path, kind: ModelKind, base: &Path, into: &Path)
         .map_err(|e| invalid(WEIGHTS, "the base's weights cannot be read").found(e))?;
     let mut expanded = expand(&trained, LAYERS)?;
     if kind != ModelKind::TextEncoder {
-        let head = read(folder, CLASSIFIER)?;
+        let head = read_packed(folder, CLASSIFIER)?;
         let head = SafeTensors::deserialize(&head)
             .map_err(|e| invalid(CLASSIFIER, "the classifier cannot be read").found(e))?;
         for (name, tensor) in expand(&head, CLASSIFIER)? {

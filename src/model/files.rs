@@ -4,10 +4,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Problem, Result};
+
+/// Most bytes that a compressed file may stand for.
+const MOST_UNPACKED: u64 = 4 << 30;
 
 /// A model folder's problem, naming the file (relative to the folder) it is in.
 pub(crate) fn invalid(file: &str, message: impl Into<String>) -> Problem {
@@ -36,6 +40,37 @@ pub(crate) fn unreadable(folder: &Path, file: &str, error: io::Error) -> Error {
 /// Whole contents of a file of the folder.
 pub(crate) fn read(folder: &Path, file: &str) -> Result<Vec<u8>> {
     std::fs::read(folder.join(file)).map_err(|e| unreadable(folder, file, e))
+}
+
+/// Whole contents of a file of the folder that may lie there compressed, as `NAME.gz`.
+///
+/// # Errors
+/// InvalidModel where neither is there, or both are, or the compressed one is damaged or larger than 4 GiB.
+pub(crate) fn read_packed(folder: &Path, file: &str) -> Result<Vec<u8>> {
+    let packed = format!("{file}.gz");
+    match (folder.join(file).is_file(), folder.join(&packed).is_file()) {
+        (_, false) => return read(folder, file),
+        (true, true) => {
+            return Err(
+                invalid(file, "it is there twice, and which is meant cannot be told")
+                    .found(format!("{file} and {packed}"))
+                    .expected("one of them")
+                    .into(),
+            );
+        }
+        (false, true) => {}
+    }
+    let bytes = read(folder, &packed)?;
+    let mut contents = Vec::new();
+    let unpacked = MultiGzDecoder::new(bytes.as_slice())
+        .take(MOST_UNPACKED + 1)
+        .read_to_end(&mut contents);
+    let broken = |why: String| Error::from(invalid(&packed, "it cannot be unpacked").found(why));
+    match unpacked {
+        Ok(length) if length as u64 > MOST_UNPACKED => Err(broken("more than 4 GiB".into())),
+        Ok(_) => Ok(contents),
+        Err(e) => Err(broken(e.to_string())),
+    }
 }
 
 /// A JSON file of the folder; unknown keys are the exporter's business.

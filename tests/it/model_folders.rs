@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::Digest;
 
 use crate::support::binary::Place;
+use crate::support::files::gzip;
 use crate::support::tiny_model::{TinyModel, runtime};
 use crate::support::toy_graph::{FLOAT, ToyGraph};
 
@@ -163,14 +164,15 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
+fn hash(bytes: &[u8]) -> String {
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// Writes trained layers as `training/README.md` lays them out: those of `trained`, for the
 /// embeddings of the base's weights.
 pub(crate) fn write_layers(folder: &Path, trained: &TinyModel, base: &Path, about: &str) {
     fs::create_dir_all(folder).unwrap();
-    let hash = |bytes: &[u8]| -> String {
-        let digest = sha2::Sha256::digest(bytes);
-        digest.iter().map(|b| format!("{b:02x}")).collect()
-    };
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, (shape, values)) in trained.tensors() {
         if !name.starts_with("encoder.") {
@@ -302,6 +304,35 @@ fn trained_layers_are_put_together_with_their_base() {
         &["models", "add", "layers", "--replace"],
     );
     assert!(said.contains("all-MiniLM-L6-v2"), "{said}");
+    // Compressed it is the same model.
+    let plain = fs::read(place.path("layers/layers.safetensors")).unwrap();
+    let packed = gzip(&plain);
+    let about = place.path("layers/trained.toml");
+    let text = fs::read_to_string(&about).unwrap();
+    let (was, is) = (
+        format!("\"layers.safetensors\" = \"{}\"", hash(&plain)),
+        format!("\"layers.safetensors.gz\" = \"{}\"", hash(&packed)),
+    );
+    assert!(text.contains(&was), "{text}");
+    let weights = fs::read(place.path("models/layers/model.onnx")).unwrap();
+    fs::write(&about, text.replace(&was, &is)).unwrap();
+    fs::write(place.path("layers/layers.safetensors.gz"), &packed).unwrap();
+    fs::remove_file(place.path("layers/layers.safetensors")).unwrap();
+    assert_eq!(add(&[]).status, Some(0));
+    assert!(fs::read(place.path("models/layers/model.onnx")).unwrap() == weights);
+    // Which of two is meant nobody can tell.
+    fs::write(place.path("layers/layers.safetensors"), b"another").unwrap();
+    assert!(add(&[]).err.contains("twice"));
+    fs::remove_file(place.path("layers/layers.safetensors")).unwrap();
+    let cut = &packed[..packed.len() / 2];
+    fs::write(place.path("layers/layers.safetensors.gz"), cut).unwrap();
+    let broken = text.replace(&was, &is.replace(&hash(&packed), &hash(cut)));
+    fs::write(&about, broken).unwrap();
+    assert!(add(&[]).err.contains("layers.safetensors.gz"));
+    fs::remove_file(place.path("layers/layers.safetensors.gz")).unwrap();
+    fs::write(place.path("layers/layers.safetensors"), plain).unwrap();
+    fs::write(about, text).unwrap();
+
     let path = place.path("layers/layers.safetensors");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

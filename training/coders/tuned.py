@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders import place
-from encoders.export import expanded
+from encoders.export import LAYERS, expanded
 from encoders.model import Bert
 
 from .states import Graphs, Kept, key, means
@@ -49,7 +49,7 @@ def bert_of(name: str) -> Bert:
     """The encoder's layers as they were trained."""
     bert = Bert.read(place.base())
     if name != "all-minilm-l6-v2":
-        trained = expanded(place.PROJECT / "models" / name / "layers.safetensors")
+        trained = expanded(place.PROJECT / "models" / name / LAYERS)
         whole = bert.state_dict()
         missing = [one for one in trained if one not in whole]
         if missing:

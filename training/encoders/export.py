@@ -6,6 +6,7 @@ The layout of every file is described in training/README.md.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -15,16 +16,15 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 import onnxruntime
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, load_file, save, save_file
 
 from . import graph
 from .model import Bert, Shape
 from .pooling import Pooling, make
 from .texts import Tokens, encode, padded
 
-LAYERS = "layers.safetensors"
-HEAD = "head.safetensors"
+LAYERS = "layers.safetensors.gz"
+HEAD = "head.safetensors.gz"
 #: The same as a graph, which is what the service runs.
 HEAD_GRAPH = "head.onnx"
 MANIFEST = "trained.toml"
@@ -72,12 +72,21 @@ def compact(weights: Dict[str, np.ndarray], path: Path, base_sha256: str) -> Non
         else:
             stored[name] = np.ascontiguousarray(value, dtype=np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(stored, path, metadata={"format": FORMAT, "base": BASE, "base_sha256": base_sha256})
+    pack(save(stored, metadata={"format": FORMAT, "base": BASE, "base_sha256": base_sha256}), path)
+
+
+def pack(tensors: bytes, path: Path) -> None:
+    """Writes a file of tensors, compressed: the same bytes each time, since its hash is kept."""
+    path.write_bytes(gzip.compress(tensors, 9, mtime=0))
+
+
+def unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes())
 
 
 def expanded(path: Path) -> Dict[str, np.ndarray]:
     """The fp32 weights that a compact file stands for."""
-    stored = load_file(path)
+    stored = load(unpacked(path))
     out: Dict[str, np.ndarray] = {}
     for name, value in stored.items():
         if value.dtype == np.int8:
@@ -88,8 +97,9 @@ def expanded(path: Path) -> Dict[str, np.ndarray]:
 
 
 def metadata(path: Path) -> Dict[str, str]:
-    with safe_open(path, framework="numpy") as file:
-        return dict(file.metadata() or {})
+    tensors = unpacked(path)
+    length = int.from_bytes(tensors[:8], "little")
+    return dict(json.loads(tensors[8 : 8 + length]).get("__metadata__", {}))
 
 
 def assemble(model: Path, base: Path, out: Path) -> None:

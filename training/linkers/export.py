@@ -11,9 +11,9 @@ from typing import Dict, List
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save
 
-from encoders.export import BASE, FORMAT, HEAD, LAYERS, MANIFEST, ParityError, arrays, compact, expanded, sha256
+from encoders.export import BASE, FORMAT, HEAD, LAYERS, MANIFEST, ParityError, arrays, compact, expanded, pack, sha256
 from encoders.model import Bert
 from encoders.texts import Tokens
 
@@ -79,11 +79,8 @@ def export(model: Linker, base: Path, out: Path, frozen: int = 0) -> float:
     weights = {name: value for name, value in arrays(model.bert).items() if name.startswith(trained)}
     compact(weights, out / LAYERS, known)
     head = {f"classifier.{name}": value.detach().float().numpy() for name, value in model.head.state_dict().items()}
-    save_file(
-        {name: np.ascontiguousarray(value) for name, value in head.items()},
-        out / HEAD,
-        metadata={"format": FORMAT, "base": BASE, "base_sha256": known},
-    )
+    tensors = {name: np.ascontiguousarray(value) for name, value in head.items()}
+    pack(save(tensors, metadata={"format": FORMAT, "base": BASE, "base_sha256": known}), out / HEAD)
     apart = check(said(restore(out, base), base), expected)
     content = {
         "queries": [question for question, _ in PROBES],
@@ -100,7 +97,7 @@ def export(model: Linker, base: Path, out: Path, frozen: int = 0) -> float:
 def restore(folder: Path, base: Path) -> Linker:
     """The model that the compact files of `folder` stand for."""
     model = Linker(Bert.read(base))
-    head = {name.replace("classifier.", "head."): value for name, value in load_file(folder / HEAD).items()}
+    head = {name.replace("classifier.", "head."): value for name, value in expanded(folder / HEAD).items()}
     stored = {**expanded(folder / LAYERS), **head}
     model.load_trained({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in stored.items()})
     return model

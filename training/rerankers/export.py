@@ -16,10 +16,10 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save, save_file
 
 from encoders import graph
-from encoders.export import BASE, FORMAT, HEAD, LAYERS, MANIFEST, ParityError, arrays, compact, expanded, metadata, sha256
+from encoders.export import BASE, FORMAT, HEAD, LAYERS, MANIFEST, ParityError, arrays, compact, expanded, metadata, pack, sha256
 from encoders.model import Bert
 
 from .graph import INPUTS, cross_encoder
@@ -160,11 +160,8 @@ def export(
         known = sha256(base / "model.safetensors")
         compact({key: value for key, value in weights.items() if key.startswith("encoder.")}, folder / LAYERS, known)
         # A thirtieth of the whole, and every score passes through it: kept as it is.
-        save_file(
-            {name: np.ascontiguousarray(value) for name, value in head.items()},
-            folder / HEAD,
-            metadata={"format": FORMAT, "base": BASE, "base_sha256": known},
-        )
+        tensors = {name: np.ascontiguousarray(value) for name, value in head.items()}
+        pack(save(tensors, metadata={"format": FORMAT, "base": BASE, "base_sha256": known}), folder / HEAD)
         restored = restore(folder, base)
         parity["compact"] = check("the compact layers", logits_of(restored, probes, max_tokens), expected, calibration, count, INTEGER_PARITY)
         for integers, bounds in ((False, FLOAT_PARITY), (True, INTEGER_PARITY)):
@@ -191,7 +188,7 @@ def export(
 def restore(folder: Path, base: Path) -> CrossEncoder:
     """The model that the compact files of `folder` stand for."""
     model = CrossEncoder(Bert.read(base))
-    stored = {**expanded(folder / LAYERS), **load_file(folder / HEAD)}
+    stored = {**expanded(folder / LAYERS), **expanded(folder / HEAD)}
     model.load_trained({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in stored.items()})
     return model
 

@@ -189,7 +189,7 @@ class Exports(unittest.TestCase):
             self.assertEqual(np.array_equal(weights[f"bert.{name}"], value), name.startswith("embeddings"), name)
         manifest = tomllib.loads((self.out / "trained.toml").read_text())
         self.assertEqual(manifest["calibration"], {"temperature": 1.5, "offset": 0.3})
-        self.assertEqual(set(manifest["files"]), {"layers.safetensors", "head.safetensors"})
+        self.assertEqual(set(manifest["files"]), {"layers.safetensors.gz", "head.safetensors.gz"})
         # Layers over other embeddings than their own are refused.
         write_base(self.base, seed=5)
         with self.assertRaisesRegex(ValueError, "belongs to"):
