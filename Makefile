@@ -98,6 +98,12 @@ install: ## copy program, library, models and unit to PREFIX (/usr/local) and /e
 	@sed -i 's|/usr/local/|$(PREFIX)/|' "$(DESTDIR)/etc/systemd/system/gleaner.service"
 	@if [ ! -e "$(DESTDIR)/etc/gleaner/config.toml" ]; then \
 		sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/config.toml > "$(DESTDIR)/etc/gleaner/config.toml"; fi
+	@$(ENV) gleaner="$$CARGO_TARGET_DIR/$(or $(PROFILE),release)/gleaner"; share="$(DESTDIR)$(PREFIX)/share"; \
+		install -d "$$share/bash-completion/completions" "$$share/zsh/site-functions" "$$share/fish/vendor_completions.d"; \
+		"$$gleaner" completions bash > "$$share/bash-completion/completions/gleaner"; \
+		"$$gleaner" completions zsh > "$$share/zsh/site-functions/_gleaner"; \
+		"$$gleaner" completions fish > "$$share/fish/vendor_completions.d/gleaner.fish"; \
+		"$$gleaner" man --out "$$share/man/man1"
 	@echo "installed to $(DESTDIR)$(PREFIX); next: systemd-sysusers && systemctl daemon-reload && systemctl enable --now gleaner"
 
 .PHONY: test-tools
@@ -118,6 +124,16 @@ test-clients: models-for-tests ## the official OpenAI, Cohere and MCP clients ag
 .PHONY: check-api
 check-api: models-for-tests ## every operation of /openapi.json by schemathesis, 200 examples each, twice; fetches it once
 	$(call step,api,$(ENV) $(PYTHON) tools/check_api.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
+.PHONY: check-console console-screenshots
+check-console: models-for-tests ## the console in a real Chromium, by a user's steps and axe; fetches Playwright once
+	$(call step,console,$(ENV) $(PYTHON) tools/check_console.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+console-screenshots: models-for-tests ## its pictures in docs/images
+	$(call step,screenshots,$(ENV) $(PYTHON) tools/check_console.py --binary "$$CARGO_TARGET_DIR/debug/gleaner" --screenshots docs/images)
+
+.PHONY: check-client
+check-client: models-for-tests ## the Python package and its integrations against the service; fetches what they stand on once
+	$(call step,client,$(ENV) $(PYTHON) tools/check_client.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
 
 .PHONY: test-writers
 test-writers: setup ## files of pyarrow, polars, duckdb and pandas, loaded and compared; fetches them once

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
 use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
@@ -13,8 +13,11 @@ use http_body_util::BodyExt;
 use super::error::ApiError;
 use super::gate::Permit;
 use super::state::{App, BODY_UNIT};
+use super::stream::{Lines, MEDIA_TYPE};
 use crate::error::{Code, Problem};
 
+/// Media types of one JSON value a line.
+const LINES: [&str; 3] = [MEDIA_TYPE, "application/ndjson", "application/jsonl"];
 /// Longest that is spent on reading what is thrown away.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 /// What of a body is read before it needs room among the large ones, in bytes.
@@ -38,6 +41,17 @@ pub(super) struct Payload {
     _room: Vec<Permit>,
 }
 
+impl Payload {
+    /// One that has room elsewhere.
+    pub(super) fn apart(bytes: Vec<u8>, format: Format) -> Payload {
+        Payload {
+            bytes,
+            format,
+            _room: Vec::new(),
+        }
+    }
+}
+
 /// A JSON body.
 pub(super) struct JsonBody(pub Payload);
 
@@ -45,7 +59,12 @@ pub(super) struct JsonBody(pub Payload);
 pub(super) struct OptionalJsonBody(pub Option<Payload>);
 
 /// A JSON or NDJSON body.
-pub(super) struct BulkBody(pub Payload);
+pub(super) enum BulkBody {
+    /// All of it.
+    Whole(Payload),
+    /// NDJSON of a caller who reads the answer while it is written.
+    Stream(Lines),
+}
 
 impl FromRequest<Arc<App>> for JsonBody {
     type Rejection = ApiError;
@@ -95,14 +114,14 @@ impl FromRequest<Arc<App>> for BulkBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
-        read(
-            app,
-            request,
-            |_| true,
-            "application/json or application/x-ndjson",
-        )
-        .await
-        .map(BulkBody)
+        let headers = request.headers();
+        if format(headers) == Some(Format::Lines) && wants_lines(headers) {
+            let (parts, body) = request.into_parts();
+            return Ok(BulkBody::Stream(Lines::new(body, parts.headers)));
+        }
+        let expected = "application/json or application/x-ndjson";
+        let whole = read(app, request, |_| true, expected).await?;
+        Ok(BulkBody::Whole(whole))
     }
 }
 
@@ -229,7 +248,7 @@ async fn collect(app: &App, mut body: Body) -> Result<(Vec<u8>, Vec<Permit>), (A
     Ok((bytes, room))
 }
 
-fn units(bytes: usize) -> u32 {
+pub(super) fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(BODY_UNIT)).unwrap_or(u32::MAX)
 }
 
@@ -267,9 +286,19 @@ fn format(headers: &HeaderMap) -> Option<Format> {
     match media.as_str() {
         _ if !utf8 => None,
         "application/json" | "application/merge-patch+json" => Some(Format::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Format::Lines),
+        media if LINES.contains(&media) => Some(Format::Lines),
         _ => None,
     }
+}
+
+/// Whether the caller asks for an answer of one JSON value a line.
+fn wants_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter();
+    let accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|media| {
+        let media = media.split(';').next().unwrap_or_default().trim();
+        LINES.iter().any(|lines| media.eq_ignore_ascii_case(lines))
+    })
 }
 
 fn wrong_type(headers: &HeaderMap, expected: &str) -> ApiError {

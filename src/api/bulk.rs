@@ -144,6 +144,9 @@ pub(super) struct Bulk {
     once: Option<Arc<Once>>,
     /// What was done of it before, when it was sent the first time.
     before: Vec<BulkItem>,
+    /// How many documents the next step may have.
+    size: usize,
+    trouble: Option<(usize, Error)>,
 }
 
 impl Bulk {
@@ -182,12 +185,36 @@ impl Bulk {
             key: Arc::new(key),
             once: once.map(Arc::new),
             before,
+            size: FIRST_STEP,
+            trouble: None,
         })
     }
 
     /// Whether all of it was done before.
     pub(super) fn is_replayed(&self) -> bool {
         self.before.len() == self.items.len() && !self.before.is_empty()
+    }
+
+    /// Begins with steps as large as they became in the request before, of the same stream.
+    pub(super) fn begin_with(&mut self, size: Option<usize>) {
+        self.size = size.unwrap_or(self.size);
+    }
+
+    /// How large its steps became.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What kept the rest from being written, after so many documents.
+    pub(super) fn trouble(&mut self) -> Option<(usize, Error)> {
+        self.trouble.take()
+    }
+
+    /// The body from the document of this number on.
+    pub(super) fn from(&self, number: usize) -> Vec<u8> {
+        let start = self.items.get(number).map(|range| range.start);
+        let rest = start.and_then(|start| self.body.bytes.get(start..));
+        rest.unwrap_or_default().to_vec()
     }
 
     /// Makes visible what was written.
@@ -208,7 +235,6 @@ impl Bulk {
         let mut answers: Vec<BulkItem> = Vec::with_capacity(self.items.len());
         answers.extend_from_slice(&self.before);
         let mut written = count_written(&answers);
-        let mut size = FIRST_STEP;
         let most = match self.kind {
             Kind::Documents => MAX_STEP,
             Kind::Operations => MAX_OPERATIONS,
@@ -222,7 +248,7 @@ impl Bulk {
                 );
                 (Vec::new(), Err(late.into()))
             } else {
-                let step = self.step(answers.len(), size);
+                let step = self.step(answers.len(), self.size.min(most));
                 let (catalog, name) = (self.catalog.clone(), self.name.clone());
                 let (key, body) = (self.key.clone(), self.body.clone());
                 let started = Instant::now();
@@ -260,9 +286,9 @@ impl Bulk {
                 let took = started.elapsed();
                 slowest = slowest.max(took);
                 if took < QUICK {
-                    size = (size * 2).min(most);
+                    self.size = (self.size * 2).min(most);
                 } else if took > SLOW {
-                    size = (size / 2).max(1);
+                    self.size = (self.size / 2).max(1);
                 }
                 (step, outcome)
             };
@@ -281,6 +307,7 @@ impl Bulk {
                         );
                     }
                     let failure = Failure::from(&error);
+                    self.trouble = Some((answers.len(), error));
                     answers.resize_with(self.items.len(), || {
                         BulkItem::rejected(None, failure.clone())
                     });

@@ -20,6 +20,7 @@ use super::extract::{
 use super::guard::Allowed;
 use super::json;
 use super::state::App;
+use super::stream;
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::{
     Change, Changed, How, IfVersion, Index, Once, PassageVector, Step, Still, version_conflict,
@@ -110,9 +111,15 @@ async fn many(
     Names(name): Names<String>,
     parameters: WriteParameters,
     (deadline, key): (Deadline, IdempotencyKey),
-    BulkBody(body): BulkBody,
+    body: BulkBody,
     kind: Kind,
 ) -> Result<Response, ApiError> {
+    let body = match body {
+        BulkBody::Whole(body) => body,
+        BulkBody::Stream(lines) => {
+            return stream::begin(app, name, parameters, &key, kind, lines).await;
+        }
+    };
     let parameters = parameters.of_many()?;
     let permit = app.writes.enter(1).await?;
     let most = app.limits.bulk_documents;

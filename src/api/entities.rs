@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::extract::Names;
 use super::guard::Allowed;
 use super::json;
+use super::page::Page;
 use super::state::App;
 use super::tasks::{self, TaskKind};
 use crate::access::Access;
@@ -58,6 +59,9 @@ pub struct AddNamesRequest {
 pub struct CatalogList {
     /// In the order of their names.
     pub catalogs: Vec<CatalogInfo>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// The names of an entity.
@@ -117,19 +121,22 @@ fn done() -> Response {
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    page: Page,
     Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let list = move |app: &App| {
         let mut catalogs = Vec::new();
-        let names = app.entities.names()?.into_iter();
-        for name in names.filter(|name| access.reaches(name)) {
+        let mut names = app.entities.names()?;
+        names.retain(|name| access.reaches(name));
+        let (names, next) = page.of_sorted(names, |name| name);
+        for name in names {
             match app.entities.info(&name) {
                 Ok(info) => catalogs.push(info),
                 // Removed since, or damaged: the others are listed all the same.
                 Err(error) => tracing::warn!(catalog = name, %error, "a catalog is not listed"),
             }
         }
-        json::answer(StatusCode::OK, &CatalogList { catalogs })
+        json::answer(StatusCode::OK, &CatalogList { catalogs, next })
     };
     ask(app, list).await
 }

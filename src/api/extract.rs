@@ -124,7 +124,7 @@ impl WriteParameters {
 }
 
 /// The parameters after the question mark.
-fn pairs(parts: &Parts, expected: &str) -> Result<Vec<(String, String)>, Problem> {
+pub(super) fn pairs(parts: &Parts, expected: &str) -> Result<Vec<(String, String)>, Problem> {
     let Query(pairs) = Query::try_from_uri(&parts.uri).map_err(|_| {
         wrong("query", "the parameters cannot be read")
             .found(parts.uri.query().unwrap_or_default())
@@ -133,11 +133,11 @@ fn pairs(parts: &Parts, expected: &str) -> Result<Vec<(String, String)>, Problem
     Ok(pairs)
 }
 
-fn wrong(field: &str, message: &str) -> Problem {
+pub(super) fn wrong(field: &str, message: &str) -> Problem {
     Problem::new(Code::InvalidRequest, message).field(field)
 }
 
-fn not_a_choice(name: &str, value: &str, expected: &str) -> Problem {
+pub(super) fn not_a_choice(name: &str, value: &str, expected: &str) -> Problem {
     wrong(
         name,
         "a parameter has a value that is not one of its choices",
@@ -222,6 +222,16 @@ impl<S: Send + Sync> FromRequestParts<S> for WriteParameters {
 pub(super) struct IdempotencyKey(Option<(String, String)>);
 
 impl IdempotencyKey {
+    /// No key.
+    pub(super) fn none() -> IdempotencyKey {
+        IdempotencyKey(None)
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Begins the request with this body, where it has a key.
     ///
     /// # Errors

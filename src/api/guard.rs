@@ -136,6 +136,17 @@ fn admit(guard: &Guard, names: &RawPathParams, headers: &HeaderMap) -> Result<Ac
     }
 }
 
+/// Whether who sent a request with these headers may still write to what has this name: asked
+/// again while a request goes on for longer than one may take.
+///
+/// # Errors
+/// `unauthenticated`, `not_permitted`.
+pub(super) fn still_allowed(app: &App, headers: &HeaderMap, name: &str) -> Result<(), Error> {
+    let access = app.keys.admit(bearer(headers)?)?;
+    access.require(Scope::Write)?;
+    Ok(access.require_name(name)?)
+}
+
 fn permitted(
     guard: &Guard,
     access: &Access,

@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::extract::Names;
 use super::guard::Allowed;
 use super::json;
+use super::page::Page;
 use super::state::App;
 use super::tasks::{self, TaskKind};
 use crate::error::{Code, Problem};
@@ -26,6 +27,9 @@ use crate::index::{Defined, Definition, Index, Stats};
 pub struct IndexList {
     /// By name.
     pub indexes: Vec<IndexEntry>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// An index in the list.
@@ -81,6 +85,7 @@ fn answer(status: StatusCode, index: &Index) -> crate::error::Result<HttpRespons
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    page: Page,
     Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
@@ -88,10 +93,11 @@ pub(super) async fn list(
     let list = move || {
         let open = catalog.open_indexes();
         // Not opened here: one that cannot be would make every list slow.
-        let indexes = catalog
-            .names_on_disk()?
+        let mut names = catalog.names_on_disk()?;
+        names.retain(|name| access.reaches(name));
+        let (names, next) = page.of_sorted(names, |name| name);
+        let indexes = names
             .into_iter()
-            .filter(|name| access.reaches(name))
             .map(|name| {
                 let index = open.iter().find(|index| index.name() == name);
                 IndexEntry {
@@ -101,7 +107,7 @@ pub(super) async fn list(
                 }
             })
             .collect();
-        json::answer(StatusCode::OK, &IndexList { indexes })
+        json::answer(StatusCode::OK, &IndexList { indexes, next })
     };
     Ok(permit.run(list).await?)
 }

@@ -20,6 +20,7 @@ use super::extract::Names;
 use super::gate::Permit;
 use super::guard::Allowed;
 use super::json;
+use super::page::Page;
 use super::state::App;
 use crate::access::Access;
 use crate::error::{Code, Error, Problem, Result};
@@ -68,6 +69,9 @@ pub struct JobActionRequest {
 pub struct JobList {
     /// The latest first.
     pub jobs: Vec<JobReport>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What the caller may know: where the server keeps its files, and what is wrong with them, is
@@ -146,15 +150,17 @@ fn as_request(error: Error) -> Error {
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    page: Page,
     Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let jobs = app.jobs.clone();
     let list = move || {
-        let jobs = jobs.list()?.into_iter();
-        let jobs = jobs.filter(|job| access.reaches(&job.index));
-        let jobs = jobs.map(told).collect();
-        json::answer(StatusCode::OK, &JobList { jobs })
+        let mut jobs = jobs.list()?;
+        jobs.retain(|job| access.reaches(&job.index));
+        let (jobs, next) = page.of(jobs, |job| &job.id)?;
+        let jobs = jobs.into_iter().map(told).collect();
+        json::answer(StatusCode::OK, &JobList { jobs, next })
     };
     Ok(permit.run(list).await?)
 }

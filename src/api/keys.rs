@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::extract::Names;
 use super::guard::Allowed;
 use super::json;
+use super::page::Page;
 use super::state::App;
 use crate::access::{KeyInfo, KeyRequest, TokenRequest};
 use crate::error::Code;
@@ -24,14 +25,17 @@ use crate::filter::Filter;
 pub struct KeyList {
     /// The oldest first.
     pub keys: Vec<KeyInfo>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What opens doors is for the caller alone.
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let keys = app.keys.list();
-    Ok(json::answer(StatusCode::OK, &KeyList { keys })?)
+pub(super) async fn list(State(app): State<Arc<App>>, page: Page) -> Result<Response, ApiError> {
+    let (keys, next) = page.of(app.keys.list(), |key| &key.id)?;
+    Ok(json::answer(StatusCode::OK, &KeyList { keys, next })?)
 }
 
 pub(super) async fn create(

@@ -12,6 +12,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::extract::{Caller, Names};
 use super::json;
+use super::page::CallersPage;
 use super::schemas::retriever;
 use super::state::App;
 use crate::error::Code;
@@ -33,19 +34,22 @@ pub struct ExamplesRequest {
 pub struct ExampleList {
     /// In the order in which they were stored.
     pub examples: Vec<Example>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Names(name): Names<String>,
-    Caller(caller): Caller,
+    CallersPage(caller, page): CallersPage,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let schemas = app.schemas.clone();
     let list = move || {
         let entry = schemas.visible(&name, caller.as_deref())?;
-        let examples = entry.examples()?;
-        json::answer(StatusCode::OK, &ExampleList { examples })
+        let (examples, next) = page.of(entry.examples()?, |example| &example.id)?;
+        json::answer(StatusCode::OK, &ExampleList { examples, next })
     };
     Ok(permit.run(list).await?)
 }

@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::extract::{Caller, Names};
 use super::guard::Allowed;
 use super::json;
+use super::page::CallersPage;
 use super::state::App;
 use crate::access::Access;
 use crate::error::{Code, Error, Problem, Result};
@@ -72,6 +73,9 @@ pub struct SchemaImported {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SchemaList {
     pub schemas: Vec<SchemaSummary>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A database in the list.
@@ -92,15 +96,16 @@ pub struct SchemaSummary {
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Caller(caller): Caller,
+    CallersPage(caller, page): CallersPage,
     Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
     let work = app.clone();
     let list = move || {
-        let mut list = summaries(&work, caller.as_deref())?;
-        list.schemas.retain(|schema| access.reaches(&schema.name));
-        json::answer(StatusCode::OK, &list)
+        let mut schemas = summaries(&work, caller.as_deref())?.schemas;
+        schemas.retain(|schema| access.reaches(&schema.name));
+        let (schemas, next) = page.of_sorted(schemas, |schema| &schema.name);
+        json::answer(StatusCode::OK, &SchemaList { schemas, next })
     };
     Ok(permit.run(list).await?)
 }
@@ -119,6 +124,7 @@ pub(super) fn summaries(app: &App, caller: Option<&str>) -> Result<SchemaList> {
     });
     Ok(SchemaList {
         schemas: schemas.collect(),
+        next: None,
     })
 }
 

@@ -28,7 +28,7 @@ use super::extract::REPLAYED;
 use super::state::App;
 use super::tls::{self, TlsConnections};
 use super::warm::WarmUp;
-use super::{export, json, routes};
+use super::{console, export, json, routes, stream};
 use crate::access::Keys;
 use crate::config::Config;
 use crate::error::{Code, Error, Problem, Result};
@@ -124,6 +124,7 @@ impl Server {
 
         let timeout = self.app.timeout;
         let stopping_jobs = jobs.clone();
+        let app = self.app.clone();
         let server = &self.config.server;
         let most = most_connections(server.connections);
         let connections = Connections::new(self.listener, most, timeout + IDLE);
@@ -132,6 +133,8 @@ impl Server {
             shutdown.await;
             // Jobs take the time that connections do; who watches them is let go.
             tokio::task::spawn_blocking(move || stopping_jobs.stop());
+            // So are streams of documents, after the step under way.
+            app.stop.send_replace(true);
             // Nobody listens when the server has ended by itself.
             let _ = stopping.send(());
         };
@@ -244,14 +247,19 @@ fn router(app: Arc<App>, config: &Config) -> Result<Router> {
                 // Compressed already.
                 .and(NotForContentType::const_new(export::MEDIA_TYPE))
                 // Each event is to arrive when it is sent.
-                .and(NotForContentType::SSE),
+                .and(NotForContentType::SSE)
+                .and(NotForContentType::const_new(stream::MEDIA_TYPE)),
         );
     let groups = routes::groups(&app, &config.mcp);
     let description = json::to_bytes(&routes::document(&groups)?)?;
     // It is the first: there is one router of an app.
     let _ = app.description.set(description.into());
-    let router = routes::router(groups, &app)
-        .fallback(no_route)
+    let router = routes::router(groups, &app);
+    let router = match config.server.console {
+        true => router.fallback(console::file_or_no_route),
+        false => router.fallback(no_route),
+    };
+    let router = router
         .method_not_allowed_fallback(no_method)
         // Bodies are bounded where they are read, which is behind this.
         .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
@@ -305,7 +313,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, Problem> {
     ))
 }
 
-async fn no_route(request: Request) -> ApiError {
+pub(super) async fn no_route(request: Request) -> ApiError {
     Problem::new(Code::RouteNotFound, "there is no such address")
         .field("path")
         .found(request.uri().path())

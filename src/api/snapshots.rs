@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::extract::Names;
 use super::guard::Allowed;
 use super::json;
+use super::page::Page;
 use super::state::App;
 use super::tasks::{self, TaskKind};
 use crate::error::Code;
@@ -24,6 +25,9 @@ use crate::index::Snapshot;
 pub struct SnapshotList {
     /// The oldest first.
     pub snapshots: Vec<Snapshot>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Where to restore a snapshot to.
@@ -57,13 +61,14 @@ pub(super) async fn take(
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    page: Page,
     Names(name): Names<String>,
 ) -> Result<Response, ApiError> {
     let permit = app.snapshot_lists.enter(1).await?;
     let catalog = app.catalog.clone();
     let list = move || {
-        let snapshots = catalog.snapshots(&name)?;
-        json::answer(StatusCode::OK, &SnapshotList { snapshots })
+        let (snapshots, next) = page.of(catalog.snapshots(&name)?, |snapshot| &snapshot.id)?;
+        json::answer(StatusCode::OK, &SnapshotList { snapshots, next })
     };
     Ok(permit.run(list).await?)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::body::STEP;
 use super::gate::Gate;
@@ -26,6 +27,8 @@ const BEGINNINGS: usize = 1024;
 /// Exports sent at once: each holds a view and keeps a thread for as long as its caller takes
 /// to read, which is why they do not count among the searches.
 const EXPORTS: usize = 2;
+/// Bulk requests without end at once: each has a chunk in memory.
+const STREAMS: usize = 32;
 /// Callers who are told of jobs as they go on, at once.
 const WATCHERS: usize = 64;
 /// Scrapes of the metrics at once.
@@ -99,6 +102,12 @@ pub(super) struct App {
     pub watchers: Gate,
     /// Exports that are being sent.
     pub exports: Gate,
+    /// Bulk requests without end, which are no writes while they wait for their senders.
+    pub streams: Gate,
+    /// Their turns to write: one fewer at once than may write, where several may.
+    pub stream_writes: Gate,
+    /// Whether the server is being stopped.
+    pub stop: watch::Sender<bool>,
     /// Whether everything is opened and warmed up.
     pub readiness: Arc<Readiness>,
     /// Looking at all of this for the metrics.
@@ -145,6 +154,9 @@ impl App {
             beginnings: Gate::new(BEGINNINGS * STEP / BODY_UNIT, server.queue, patience),
             tasks: Tasks::default(),
             exports: Gate::new(EXPORTS, server.queue, patience),
+            streams: Gate::new(STREAMS, server.queue, patience),
+            stream_writes: Gate::new((server.permits() - 1).max(1), STREAMS, timeout),
+            stop: watch::Sender::new(false),
             readiness: Arc::default(),
             scrapes: Gate::new(SCRAPES, server.queue, patience),
             metrics: Metrics::default(),
@@ -152,8 +164,14 @@ impl App {
         }
     }
 
+    /// Ends once the server is being stopped.
+    pub(super) async fn stopping(&self) {
+        // It cannot be dropped meanwhile.
+        let _ = self.stop.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
     /// What bounds the work, by the names that the metrics have for it.
-    pub(super) fn gates(&self) -> [(&'static str, &Gate); 14] {
+    pub(super) fn gates(&self) -> [(&'static str, &Gate); 15] {
         [
             ("searches", &self.searches),
             ("writes", &self.writes),
@@ -164,6 +182,7 @@ impl App {
             ("preparing", &self.preparing),
             ("snapshot_lists", &self.snapshot_lists),
             ("exports", &self.exports),
+            ("streams", &self.streams),
             ("watchers", &self.watchers),
             ("bodies", &self.bodies),
             ("beginnings", &self.beginnings),

@@ -25,6 +25,7 @@ use super::extract::Names;
 use super::gate::Gate;
 use super::guard::Allowed;
 use super::json;
+use super::page::Page;
 use super::state::App;
 use crate::error::{Code, Error, Problem, Result};
 
@@ -40,6 +41,9 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub struct TaskList {
     /// The latest first; of those that ended, the last hundred since the server started.
     pub tasks: Vec<TaskAnswer>,
+    /// What `after` has to be for the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Work that may take longer than a request.
@@ -354,13 +358,15 @@ fn unknown(id: &str) -> Problem {
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    page: Page,
     Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let all = app.tasks.all.lock();
     let tasks = all.iter().filter(|task| access.reaches(&task.index));
     let tasks = tasks.map(Task::answer).collect();
     drop(all);
-    Ok(json::answer(StatusCode::OK, &TaskList { tasks })?)
+    let (tasks, next) = page.of(tasks, |task| &task.id)?;
+    Ok(json::answer(StatusCode::OK, &TaskList { tasks, next })?)
 }
 
 pub(super) async fn show(

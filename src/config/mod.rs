@@ -84,6 +84,8 @@ pub struct Server {
     pub tls_key: Option<PathBuf>,
     /// Origins of web pages that may call, as `https://app.example`; `*` for all.
     pub cors_origins: Vec<String>,
+    /// Whether the console is served at `/`.
+    pub console: bool,
     /// Where administrators' acts are noted; `audit.jsonl` in the data folder where unset.
     pub audit_log: Option<PathBuf>,
     /// Most connections at once, idle ones included; fewer where fewer files may be open.
@@ -104,6 +106,7 @@ impl Default for Server {
             tls_certificate: None,
             tls_key: None,
             cors_origins: Vec::new(),
+            console: true,
             audit_log: None,
             connections: 16_384,
             concurrency: None,

@@ -110,6 +110,7 @@ pub(super) fn indexes() -> Group {
                 Search,
                 indexes::list,
                 Doc::new("listIndexes", "Lists the indexes.")
+                    .paged()
                     .answers::<indexes::IndexList>(200, "The indexes that the key reaches."),
             )
             .checked_by_handler(),
@@ -295,6 +296,7 @@ pub(super) fn documents() -> Group {
                         json!("{\"id\": \"n1\", \"title\": \"Night train\"}\n"),
                     )
                     .answers::<bulk::BulkAnswer>(200, "All were written.")
+                    .or_as(200, NDJSON)
                     .answers::<bulk::BulkAnswer>(207, "Some were rejected; each is answered for."),
             ),
             route(
@@ -315,6 +317,7 @@ pub(super) fn documents() -> Group {
                 ]))
                 .takes_as(NDJSON, json!("{\"delete\": \"n0\"}\n"))
                 .answers::<bulk::BulkAnswer>(200, "All were done.")
+                .or_as(200, NDJSON)
                 .answers::<bulk::BulkAnswer>(207, "Some were rejected; each is answered for."),
             ),
             route(
@@ -445,6 +448,7 @@ pub(super) fn snapshots() -> Group {
                 Search,
                 snapshots::list,
                 Doc::new("listSnapshots", "Lists an index's snapshots.")
+                    .paged()
                     .answers::<snapshots::SnapshotList>(200, "The oldest first."),
             ),
             route(

@@ -37,6 +37,7 @@ pub(super) fn jobs() -> Group {
                 Search,
                 jobs::list,
                 Doc::new("listJobs", "Lists them.")
+                    .paged()
                     .answers::<jobs::JobList>(200, "The latest first."),
             )
             .checked_by_handler(),
@@ -127,6 +128,7 @@ pub(super) fn tasks() -> Group {
                 Search,
                 tasks::list,
                 Doc::new("listTasks", "Lists them.")
+                    .paged()
                     .answers::<tasks::TaskList>(200, "The latest first."),
             )
             .checked_by_handler(),

@@ -11,9 +11,10 @@ use axum::http::Method;
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on, on_service};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tower_service::Service;
 
+use super::super::page::MOST;
 use super::super::state::App;
 use crate::access::Scope;
 use crate::error::Code;
@@ -365,6 +366,14 @@ impl Doc {
             schema,
         });
         self
+    }
+
+    /// A list that is answered a page at a time.
+    pub fn paged(self) -> Doc {
+        let limit = json!({"type": "integer", "minimum": 1, "maximum": MOST, "default": MOST});
+        let after = json!({"type": "string"});
+        self.query("limit", limit, "Most entries of this page.")
+            .query("after", after, "The `next` of the page before.")
     }
 
     /// Codes of errors that are its own.

@@ -28,6 +28,7 @@ pub(super) fn entities() -> Group {
                 Search,
                 entities::list,
                 Doc::new("listCatalogs", "Lists the catalogs.")
+                    .paged()
                     .answers::<entities::CatalogList>(200, "Those that the key reaches."),
             )
             .checked_by_handler(),
@@ -191,6 +192,7 @@ pub(super) fn schemas() -> Group {
                 Search,
                 schemas::list,
                 Doc::new("listSchemas", "Lists the databases.")
+                    .paged()
                     .caller()
                     .answers::<schemas::SchemaList>(200, "Those that key and caller reach."),
             )
@@ -324,6 +326,7 @@ pub(super) fn examples() -> Group {
                 Search,
                 schema_examples::list,
                 Doc::new("listExamples", "Lists a database's.")
+                    .paged()
                     .caller()
                     .answers::<schema_examples::ExampleList>(200, "The examples.")
                     .fails(&ASKING),

@@ -103,6 +103,7 @@ pub(super) fn keys() -> Group {
                 Admin,
                 keys::list,
                 Doc::new("listKeys", "Lists the keys.")
+                    .paged()
                     .answers::<keys::KeyList>(200, "The oldest first.")
                     .such_as(200, json!({"keys": [info.clone()]})),
             )

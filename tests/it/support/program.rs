@@ -67,6 +67,11 @@ impl Program {
         self.child.id()
     }
 
+    /// Where it listens: ADDRESS:PORT.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     /// Stops it as a service manager does, and waits until it has ended.
     pub fn stop(mut self) {
         let id = i32::try_from(self.id()).unwrap();
