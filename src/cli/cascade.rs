@@ -6,6 +6,7 @@ use super::Context;
 use super::eval::{Loaded, Reranked, definition};
 use crate::error::{Code, Problem, Result};
 use crate::eval::{BeirFolder, Traces, trace};
+use crate::search::SearchRequest;
 
 /// Quality against the share of pairs a reranker reads, and the threshold of a cascade for a
 /// budget. The gate is fitted to the collections named, unless a cascade is given: then that
@@ -54,7 +55,14 @@ impl Cascade {
             let name = path.file_name().unwrap_or_default();
             let keep = self.keep.as_ref().map(|keep| keep.join(name));
             let loaded = Loaded::new(context, &folder, definition.clone(), keep.as_deref())?;
-            traces.add(trace(&loaded.index, &folder, &self.split, &settings)?);
+            let first = SearchRequest::default();
+            traces.add(trace(
+                &loaded.index,
+                &folder,
+                &self.split,
+                &settings,
+                &first,
+            )?);
         }
         let report = match &settings.cascade {
             Some(cascade) => traces.report(cascade.gate(), self.budget, Some(cascade.threshold)),

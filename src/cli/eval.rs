@@ -12,6 +12,9 @@ use crate::index::{Cascade, Catalog, Definition, FusionMethod, Index};
 use crate::ingest::{Progress, Reporter, Show};
 use crate::search::{RerankRequest, RerankSettings, SearchRequest};
 
+/// Time for re-ranking a query, as long as it takes: an answer that stopped half-way measures the
+/// machine.
+const TIME_MS: u64 = 600_000;
 /// The definition for collections where none is named.
 const BEIR_DEFINITION: &str = include_str!("../../indexes/beir.toml");
 
@@ -23,6 +26,8 @@ pub(super) enum Eval {
     /// Quality against the share of pairs a reranker reads, and the threshold of a cascade
     /// for a budget.
     Cascade(super::cascade::Cascade),
+    /// Choose fusion, candidates and re-ranking on judged queries, and say what that gains.
+    Tune(super::tune::Tune),
     /// How much of what its SQL needs is kept of a schema for a question.
     Schema(super::eval_schema::EvalSchema),
     /// How often mentions are linked to the entity that they mean.
@@ -85,9 +90,6 @@ pub(super) struct Reranked {
 }
 
 impl Reranked {
-    /// As long as it takes: an answer that stopped half-way measures the machine.
-    pub(super) const TIME_MS: u64 = 600_000;
-
     pub(super) fn settings(&self) -> Result<RerankSettings> {
         let cascade = match &self.cascade {
             None => None,
@@ -97,7 +99,7 @@ impl Reranked {
             model: self.reranker.clone(),
             depth: self.rerank_depth,
             weight: self.rerank_weight,
-            time_ms: Some(Self::TIME_MS),
+            time_ms: Some(TIME_MS),
             cascade,
             ..RerankSettings::default()
         })
@@ -130,6 +132,7 @@ impl Eval {
         match self {
             Eval::Retrieval(command) => command.run(context),
             Eval::Cascade(command) => command.run(context),
+            Eval::Tune(command) => command.run(context),
             Eval::Schema(command) => command.run(context),
             Eval::Entities(command) => command.run(context),
         }

@@ -49,6 +49,8 @@ pub(super) enum FeedbackCommand {
         /// Name of the index.
         index: String,
         /// The version; 0 for the one that is shipped.
+        // `version` is the flag that every command has.
+        #[arg(id = "combiner", value_name = "VERSION")]
         version: u32,
     },
     /// Go back to the version that was used before.

@@ -35,8 +35,10 @@ mod schema_values;
 mod schema_which;
 mod search;
 mod serve;
+mod shell;
 mod snapshot;
 mod speed;
+mod tune;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -139,6 +141,10 @@ enum Command {
     /// Import, list, show, describe and remove the schemas of databases.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Write a shell's completion of this command line.
+    Completions(shell::Completions),
+    /// Write manual pages.
+    Man(shell::Man),
     /// Take, list, verify, restore and remove snapshots of indexes.
     Snapshot(snapshot::Snapshots),
 }
@@ -162,13 +168,18 @@ impl Context {
         } else {
             words(result)
         };
-        let mut out = std::io::stdout().lock();
-        match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
-            // Whoever reads has seen enough (`| head`).
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            Err(e) => Err(Error::operator_from("cannot write to standard output", e)),
-            Ok(()) => Ok(()),
-        }
+        print(&text)
+    }
+}
+
+/// Writes text to standard output.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough (`| head`).
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) => Err(Error::operator_from("cannot write to standard output", e)),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -190,6 +201,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        // They need no configuration, and are made where a package is built.
+        Command::Completions(command) => return command.run(),
+        Command::Man(command) => return command.run(),
+        _ => {}
+    }
     let file = cli
         .global
         .config
@@ -241,6 +258,78 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Mcp(command) => command.run(&context),
         Command::Schema(command) => command.run(&context),
         Command::Snapshot(command) => command.run(context),
+        Command::Completions(_) | Command::Man(_) => Ok(()),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    /// The commands in a page's blocks of shell, each as a shell would split it.
+    fn commands(page: &str) -> Vec<Vec<String>> {
+        let mut found = Vec::new();
+        let mut is_shell = false;
+        let joined = page.replace("\\\n", " ");
+        for line in joined.lines() {
+            if line.trim_start().starts_with("```") {
+                is_shell = !is_shell && line.trim() == "```sh";
+                continue;
+            }
+            if !is_shell {
+                continue;
+            }
+            let words = shlex::split(line).unwrap_or_default();
+            let ends = |word: &str| {
+                matches!(word, "|" | "||" | "&&" | ";" | "&") || word.contains(['>', '<'])
+            };
+            for command in words.split(|word| ends(word)) {
+                let set = |word: &&String| word.contains('=') && !word.starts_with('-');
+                let command: Vec<String> = command.iter().skip_while(set).cloned().collect();
+                let name = command.first().map(|name| name.trim_start_matches("bin/"));
+                if name == Some("gleaner") {
+                    found.push(command);
+                }
+            }
+        }
+        found
+    }
+
+    /// What the documents say to type is what the program takes.
+    #[test]
+    fn every_documented_command_is_understood() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let docs = fs::read_dir(root.join("docs")).unwrap();
+        let mut pages: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
+        pages.retain(|path| path.extension().is_some_and(|kind| kind == "md"));
+        pages.push(root.join("README.md"));
+        let (mut count, mut wrong) = (0, Vec::new());
+        for path in pages {
+            for command in commands(&fs::read_to_string(&path).unwrap()) {
+                count += 1;
+                if let Err(error) = Cli::command().try_get_matches_from(&command) {
+                    let error = error.to_string();
+                    let first = error.lines().next().unwrap_or_default();
+                    wrong.push(format!(
+                        "{}: {}: {first}",
+                        path.display(),
+                        command.join(" ")
+                    ));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(count > 80, "only {count} commands were found");
+    }
 }

@@ -14,6 +14,7 @@ mod retrieval;
 mod run;
 mod schema;
 mod significance;
+mod tune;
 mod which;
 
 pub use beir::{BeirDocument, BeirFolder};
@@ -33,6 +34,7 @@ pub use schema::{
     CurvePoint, Linked, Needs, PromptTokens, Read, SchemaOptions, SchemaQuestion, SchemaReport,
     SchemaSet, UnreadQuestion, schema_questions,
 };
-pub use significance::randomisation_test;
 pub(crate) use significance::split_mix;
+pub use significance::{bootstrap_interval, randomisation_test};
+pub use tune::{Reranked, Setting, TuneReport, TuneRow, tune};
 pub use which::{Found, WhichCandidate, WhichFeatures, WhichReport, which_databases};

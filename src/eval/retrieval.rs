@@ -168,6 +168,17 @@ pub(super) fn ask(
             (Mode::Hybrid, asked.unwrap_or(RerankRequest::Whether(true)))
         }
     };
+    ask_legs(index, queries, legs, rerank, request)
+}
+
+/// Asks by these legs, re-ranked or not.
+pub(super) fn ask_legs(
+    index: &Index,
+    queries: &indexmap::IndexMap<String, String>,
+    legs: Mode,
+    rerank: RerankRequest,
+    request: &SearchRequest,
+) -> Result<Run> {
     let mut run = Run::default();
     for (id, text) in queries {
         let answer = search(

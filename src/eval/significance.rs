@@ -26,6 +26,28 @@ pub fn randomisation_test(differences: &[f64], draws: usize) -> f64 {
     (as_far + 1) as f64 / (draws + 1) as f64
 }
 
+/// The interval that holds the mean of 95 of 100 samples of as many values, drawn with repetition
+/// (the percentile bootstrap, Efron 1979), over `draws` draws from a fixed sequence. Zeros without
+/// values.
+pub fn bootstrap_interval(values: &[f64], draws: usize) -> [f64; 2] {
+    if values.is_empty() || draws == 0 {
+        return [0.0; 2];
+    }
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut means: Vec<f64> = (0..draws)
+        .map(|_| {
+            let drawn = (0..values.len()).map(|_| {
+                let at = split_mix(&mut state) % values.len() as u64;
+                values[at as usize]
+            });
+            drawn.sum::<f64>() / values.len() as f64
+        })
+        .collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| means[((draws - 1) as f64 * share).round() as usize];
+    [at(0.025), at(0.975)]
+}
+
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(crate) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -38,6 +60,20 @@ pub(crate) fn split_mix(state: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn intervals_are_those_of_the_normal_distribution() {
+        assert_eq!(bootstrap_interval(&[], 1_000), [0.0, 0.0]);
+        assert_eq!(bootstrap_interval(&[2.0; 9], 1_000), [2.0, 2.0]);
+        // Of 400 values with a deviation of 1 the mean deviates by a twentieth.
+        let values: Vec<f64> = (0..400)
+            .map(|n| if n % 2 == 0 { 4.0 } else { 2.0 })
+            .collect();
+        let [low, high] = bootstrap_interval(&values, 10_000);
+        let around = 1.96 / 20.0;
+        assert!((low - (3.0 - around)).abs() < 0.01, "{low}");
+        assert!((high - (3.0 + around)).abs() < 0.01, "{high}");
+    }
 
     #[test]
     fn chance_is_told_from_more_than_chance() {
