@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The fuzz targets of fuzz/, one after another: what `make fuzz` runs.
+"""The fuzz targets of fuzz/, one for each core at a time: what `make fuzz` runs.
 
-    fuzz.py [--seconds N] [--target-dir DIR] [TARGET ...]
+    fuzz.py [--seconds N] [--jobs N] [--target-dir DIR] [TARGET ...]
 
 Builds them with the compiler that is here, stable or not, runs each for so many seconds from its
 corpus (fuzz/corpus, begun with the seeds in fuzz/seeds and those that `seeds` makes), and ends with
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -89,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=600, help="how long each target runs")
     parser.add_argument("--target-dir", type=Path, required=True, help="where cargo builds")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many run at once")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"which of {', '.join(TARGETS)}; all by default")
     options = parser.parse_args()
     unknown = sorted(set(options.targets) - set(TARGETS))
@@ -96,13 +98,17 @@ def main() -> None:
         raise SetupError(f"there is no target {', '.join(unknown)}, but {', '.join(TARGETS)}")
     binaries = build(options.target_dir.resolve())
     subprocess.run([str(binaries / "seeds")], env=dict(os.environ, GLEANER_CORPUS=str(FUZZ / "corpus")), check=True)
-    reports: List[Dict[str, Any]] = []
-    for target in options.targets or TARGETS:
+
+    def one(target: str) -> Dict[str, Any]:
         report = run(binaries / target, target, options.seconds)
-        reports.append(report)
         outcome = "FAILED; the input is in fuzz/artifacts" if report["failed"] else "nothing found"
         took = duration(report["seconds"])
         say("fuzz", f"{target}: {outcome}; {report['inputs']} inputs, {report['reached']} places reached in {took}")
+        return report
+
+    # Each is a process of its own; the threads wait.
+    with ThreadPoolExecutor(max(1, options.jobs)) as pool:
+        reports: List[Dict[str, Any]] = list(pool.map(one, options.targets or TARGETS))
     folder = PROJECT / "reports"
     folder.mkdir(exist_ok=True)
     (folder / "fuzz.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
