@@ -292,7 +292,8 @@ mod tests {
             }
             let words = shlex::split(line).unwrap_or_default();
             let ends = |word: &str| {
-                matches!(word, "|" | "||" | "&&" | ";" | "&") || word.contains(['>', '<'])
+                let redirects = ["<", ">", "2>"].iter().any(|sign| word.starts_with(sign));
+                matches!(word, "|" | "||" | "&&" | ";" | "&") || (redirects && !word.contains(' '))
             };
             for command in words.split(|word| ends(word)) {
                 let set = |word: &&String| word.contains('=') && !word.starts_with('-');

@@ -73,9 +73,18 @@ pub struct FitReport {
 /// long as searching for each query of the log, and some seconds.
 ///
 /// # Errors
-/// `too_little_feedback`; as [`candidates`] where the index cannot be searched in hybrid
-/// mode.
+/// `too_little_feedback`; `invalid_request` for an index without vectors; as [`candidates`].
 pub fn fit_feedback(index: &Index, request: &FitRequest) -> Result<FitReport> {
+    if index.definition().embedding.is_none() {
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "a combiner puts words and vectors together, and the index has no vectors",
+        )
+        .field("index")
+        .found(index.name())
+        .expected("an index with an embedding")
+        .into());
+    }
     let mut grouped = Grouped::default();
     for record in records(index)? {
         grouped.add(record.event);

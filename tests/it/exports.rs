@@ -551,14 +551,25 @@ fn a_caller_that_leaves_keeps_nobody_waiting() {
         assert_eq!(written.status, 200);
     }
     // More than may be sent at once: those that left gave their places back.
-    for _ in 0..5 {
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    let mut begun = 0;
+    while begun < 5 {
         let mut socket = std::net::TcpStream::connect(service.address).unwrap();
         socket
             .write_all(b"GET /v1/indexes/notes/export HTTP/1.1\r\nhost: x\r\n\r\n")
             .unwrap();
         let mut some = [0; 200];
         socket.read_exact(&mut some).unwrap();
-        assert!(some.starts_with(b"HTTP/1.1 200"));
+        if some.starts_with(b"HTTP/1.1 200") {
+            begun += 1;
+        } else {
+            // On a busy machine those that left may not be noticed at once.
+            assert!(some.starts_with(b"HTTP/1.1 503"));
+            assert!(
+                std::time::Instant::now() < limit,
+                "places are not given back"
+            );
+        }
     }
     let whole = service.get("/v1/indexes/notes/export");
     assert_eq!(whole.status, 200);

@@ -7,7 +7,6 @@ use gleaner::index::{Definition, Mode};
 use serde_json::json;
 
 use crate::support::binary::Place;
-use crate::support::tiny_model::TinyModel;
 
 /// A collection whose words find what is meant, beside an encoder that knows nothing.
 fn collection(place: &Place) {
