@@ -24,6 +24,7 @@ fn every_file_that_the_console_names_is_served() {
     let service = Service::new();
     let mut open = vec!["/".to_string()];
     let mut seen = BTreeSet::new();
+    let away = Regex::new(r"https?://[^\s\x22'`)]+").unwrap();
     while let Some(path) = open.pop() {
         if !seen.insert(path.clone()) {
             continue;
@@ -46,7 +47,6 @@ fn every_file_that_the_console_names_is_served() {
         let text = String::from_utf8(answer.body).unwrap();
         open.extend(named(&path, &text));
         // Namespaces are names, not places.
-        let away = Regex::new(r"https?://[^\s\x22'`)]+").unwrap();
         for place in away.find_iter(&text) {
             assert!(
                 place.as_str().starts_with("http://www.w3.org/"),

@@ -342,7 +342,7 @@ fn mistakes() -> Vec<Line> {
         ("POST", "/v1/indexes/nobody/refresh", text(""), 404, "index_not_found", Some("index")),
         // Addresses and methods.
         ("GET", "/v2/indexes", text(""), 404, "route_not_found", Some("path")),
-        ("GET", "/", text(""), 404, "route_not_found", Some("path")),
+        ("GET", "/nothing", text(""), 404, "route_not_found", Some("path")),
         ("POST", "/v1/indexes/notes/nonsense", text("{}"), 404, "route_not_found", Some("path")),
         ("PATCH", "/v1/indexes/notes", text("{}"), 405, "method_not_allowed", Some("method")),
         ("GET", SEARCH, text(""), 405, "method_not_allowed", Some("method")),
