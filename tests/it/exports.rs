@@ -564,7 +564,8 @@ fn a_caller_that_leaves_keeps_nobody_waiting() {
             begun += 1;
         } else {
             // On a busy machine those that left may not be noticed at once.
-            assert!(some.starts_with(b"HTTP/1.1 503"));
+            let said = String::from_utf8_lossy(&some);
+            assert!(said.starts_with("HTTP/1.1 503"), "{said}");
             assert!(
                 std::time::Instant::now() < limit,
                 "places are not given back"
