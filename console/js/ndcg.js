@@ -1,5 +1,5 @@
-// How good an order is, told from what was judged: nDCG at a depth, with linear gains as
-// trec_eval has them. What nobody judged counts as not relevant.
+// How good an order is, told from what was judged: nDCG at a depth, with linear gains, and precision
+// at levels of recall, both as trec_eval has them. What nobody judged counts as not relevant.
 
 const discount = (place) => 1 / Math.log2(place + 2);
 
@@ -10,6 +10,23 @@ export function ndcg(ids, grades, depth = 10) {
   const best = ideal.reduce((sum, grade, i) => sum + grade * discount(i), 0);
   const got = ids.slice(0, depth).reduce((sum, id, i) => sum + (grades.get(id) || 0) * discount(i), 0);
   return got / best;
+}
+
+/** The levels of recall at which precision is told. */
+export const RECALLS = Array.from({ length: 11 }, (_, i) => i / 10);
+
+/**
+ * Precision at each of RECALLS: the best that is had at that recall or beyond, 0 where it is not
+ * reached. Null where nothing is judged relevant.
+ */
+export function interpolated(ids, grades) {
+  const relevant = [...grades.values()].filter((grade) => grade > 0).length;
+  if (!relevant) return null;
+  const reached = [];
+  ids.forEach((id, i) => {
+    if (grades.get(id) > 0) reached.push({ recall: (reached.length + 1) / relevant, precision: (reached.length + 1) / (i + 1) });
+  });
+  return RECALLS.map((recall) => Math.max(0, ...reached.filter((one) => one.recall >= recall - 1e-9).map((one) => one.precision)));
 }
 
 const STORE = "gleaner.judgments";

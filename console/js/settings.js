@@ -59,7 +59,7 @@ export function settingsPanel(title, changed) {
   }
 
   replace(body, mode.node, fusionField, wordsField, field("Re-rank", rerank), weightField, depthField);
-  const node = h("fieldset", { class: "settings card" }, h("legend", { class: "sr-only" }, `Setting ${title}`), h("p", { class: "settings-title", "aria-hidden": "true" }, title), body);
+  const node = h("fieldset", { class: "settings card" }, h("legend", { class: "sr-only" }, `Setting ${title}`), h("p", { class: `settings-title side-${title.toLowerCase()}`, "aria-hidden": "true" }, title), body);
   return {
     node,
     get values() {

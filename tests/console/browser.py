@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from typing import Any, Dict, List, Optional
@@ -115,9 +116,16 @@ class Watched:
         self.context.close()
 
 
+def judge(page: Page, side: int, verdict: str, rank: int) -> None:
+    """Says of the hit at a rank, from 1, that it is `Relevant` or `Not relevant`, and waits until that is kept."""
+    row = page.locator("section.side").nth(side).locator(".compare-row").nth(rank - 1)
+    with page.expect_response(lambda response: response.url.endswith("/v1/feedback")):
+        row.get_by_role("button", name=re.compile(f"^{verdict}:")).click()
+
+
 def unfold(page: Page, most: int = 3) -> None:
     """Opens what is folded away, the first of it."""
-    closed = page.locator("#main details:not([open]) > summary")
+    closed = page.locator("#main details:not([open]) > summary:visible")
     for _ in range(min(most, closed.count())):
         closed.first.click()
 

@@ -213,6 +213,80 @@ class Comparing(Console):
         second.get_by_label("Weight of the reranker").select_option("1")
         expect(page.locator("section.side").nth(1)).to_contain_text("re-ranked by 1")
 
+    def test_judgments_are_drawn(self):
+        page = self.go("#/compare")
+        expect(page.get_by_text("then drawn below")).to_be_visible()
+        page.get_by_label("Query").fill(QUERY)
+        page.keyboard.press("Enter")
+        drawn = page.get_by_role("region", name="What the judgments show")
+        expect(drawn.locator(".picture-empty")).to_have_count(3)
+        expect(drawn.locator("svg.chart, table")).to_have_count(0)
+        expect(page.get_by_role("button", name="See it drawn")).to_be_hidden()
+        # Hits that are not relevant alone: scores can be shown, quality cannot.
+        tools.judge(page, 0, "Not relevant", 4)
+        expect(drawn.get_by_role("img")).to_have_count(1)
+        expect(drawn.locator(".picture-empty")).to_have_count(2)
+        for rank in (1, 3):
+            tools.judge(page, 0, "Relevant", rank)
+        page.get_by_role("button", name="See it drawn").click()
+        expect(drawn).to_be_focused()
+        expect(drawn.get_by_role("img")).to_have_count(3)
+        for title in ("Precision and recall", "Scores of relevant hits and others", "Quality and time"):
+            expect(drawn.get_by_role("heading", name=title, exact=True)).to_be_visible()
+
+        curve = drawn.locator("[data-picture=curve]")
+        expect(curve.locator("path.line")).to_have_count(2)
+        expect(curve.locator("svg.chart")).to_contain_text("precision")
+        # A has what is relevant at 1 and 3: precision 1 up to half of it, two thirds beyond.
+        mean = (6 + 5 * 2 / 3) / 11
+        expect(curve.get_by_role("img")).to_have_attribute("aria-label", re.compile(f"On average A has {mean:.3f}, B 0"))
+        curve.get_by_text("Numbers", exact=True).click()
+        expect(curve.get_by_role("row")).to_have_count(12)
+        expect(curve.get_by_role("row").last).to_contain_text("0.667")
+
+        spread = drawn.locator("[data-picture=scores]")
+        expect(spread.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"A: 2 relevant, on average [\d.]+; 1 not, .* B: 2 relevant"))
+        heights = spread.locator("rect.column-yes").evaluate_all("all => all.map((one) => Number(one.getAttribute('height')))")
+        self.assertGreaterEqual(len(heights), 2)
+        self.assertTrue(all(height > 0 for height in heights), heights)
+
+        cost = drawn.locator("[data-picture=cost]")
+        expect(cost.locator("svg.chart .mark")).to_have_count(2)
+        expect(cost.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"2 answers\. A: on average 0\.\d+ in "))
+        told = cost.locator("svg.chart circle title").text_content()
+        self.assertIn(f"A: both, learned; “{QUERY}”: {page.locator('dd.ndcg').first.inner_text()} in ", told)
+
+        # Another setting is one more answer; that of before stays, as one of other settings.
+        page.get_by_role("group", name="Setting B").get_by_text("Vectors", exact=True).click()
+        expect(cost.locator("svg.chart .mark")).to_have_count(3)
+        expect(cost.locator("svg.chart .mark.side-other")).to_have_count(1)
+        # Another query as well, and what it is judged by is in the mean.
+        page.get_by_label("Query").fill("why does bread rise")
+        page.keyboard.press("Enter")
+        expect(page.locator(".compare-row.relevant")).to_have_count(0)
+        tools.judge(page, 0, "Relevant", 1)
+        expect(curve).to_contain_text("the mean of 2 judged queries")
+        expect(cost.locator("svg.chart .mark")).to_have_count(5)
+        # What is filtered is another list: it is not mixed with the whole.
+        page.get_by_label("Filter").fill("rating >= 4")
+        page.keyboard.press("Enter")
+        expect(cost.locator("svg.chart .mark")).to_have_count(2)
+        page.go_back()
+        expect(cost.locator("svg.chart .mark")).to_have_count(5)
+        page.reload()
+        expect(cost.locator("svg.chart .mark")).to_have_count(5)
+
+    def test_a_side_without_hits_is_drawn(self):
+        page = self.go("#/compare?index=articles&q=xyzzyplugh")
+        expect(page.locator("section.side").nth(1)).to_contain_text("Nothing found")
+        tools.judge(page, 0, "Relevant", 1)
+        drawn = page.locator(".pictures")
+        expect(drawn.get_by_role("img")).to_have_count(3)
+        expect(drawn.locator("[data-picture=scores]").get_by_role("img")).to_have_attribute("aria-label", re.compile("B: 0 relevant; 0 not"))
+        expect(drawn.locator("[data-picture=cost] svg.chart .mark")).to_have_count(2)
+        places = drawn.locator("svg *").evaluate_all("all => all.flatMap((one) => [...one.attributes].map((attribute) => attribute.value))")
+        self.assertEqual([place for place in places if "NaN" in place or "Infinity" in place], [])
+
 
 class Elsewhere(Console):
     def test_a_question_to_a_schema(self):
@@ -310,6 +384,63 @@ class Elsewhere(Console):
         expect(job).to_contain_text("320 loaded")
         expect(job.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "100")
 
+    def test_jobs_are_called_off_and_retried(self):
+        name = "articles-called-off"
+        tools.remove_index(name)
+        self.addCleanup(tools.remove_index, name)
+        definition = ask("GET", "/v1/indexes/articles")["definition"]
+        ask("POST", "/v1/indexes", {**definition, "name": name})
+        page = self.go("#/jobs")
+        page.get_by_text("Load files").click()
+        page.get_by_label("Inputs").fill(tools.LOADS)
+        page.get_by_label("Index").select_option(name)
+        page.get_by_role("button", name="Load", exact=True).click()
+        job = page.locator(".job", has=page.get_by_role("heading", name=name, exact=True))
+        job.get_by_role("button", name=re.compile("^Cancel job")).click()
+        expect(job).to_have_attribute("data-state", "cancelled")
+        expect(job.locator(".badge")).to_have_text("cancelled")
+        expect(page.locator("#announcer")).to_contain_text("cancelled")
+        expect(job.get_by_role("button")).to_have_text(["Retry"])
+        # How much there would have been is not known of it; who pressed the button is not lost.
+        expect(job.get_by_role("progressbar")).to_be_hidden()
+        expect(job).to_be_focused()
+        ended = job.locator("p.muted").last
+        expect(ended).to_contain_text("ended ")
+        number = job.get_attribute("data-job")
+        self.assertEqual(ask("GET", f"/v1/jobs/{number}")["state"], "cancelled")
+        self.assertLess(ask("GET", f"/v1/indexes/{name}")["stats"]["documents"], 320)
+        # The same job goes on, and no row is there twice.
+        job.get_by_role("button", name=f"Retry job {number}").click()
+        expect(job).not_to_have_attribute("data-state", "cancelled")
+        expect(job).to_have_attribute("data-state", "done", timeout=90_000)
+        expect(job).to_contain_text("320 loaded")
+        expect(job.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "100")
+        expect(job.get_by_role("button")).to_have_count(0)
+        self.assertEqual(job.count(), 1)
+        self.assertEqual(ask("GET", f"/v1/jobs/{number}")["state"], "done")
+        self.assertEqual(ask("GET", f"/v1/indexes/{name}")["stats"]["documents"], 320)
+
+    def test_a_paused_job_is_called_off(self):
+        name = "articles-halted"
+        tools.remove_index(name)
+        self.addCleanup(tools.remove_index, name)
+        definition = ask("GET", "/v1/indexes/articles")["definition"]
+        ask("POST", "/v1/indexes", {**definition, "name": name})
+        made = ask("POST", "/v1/jobs", {"index": name, "inputs": [tools.LOADS]})["id"]
+        ask("POST", f"/v1/jobs/{made}:pause", {})
+        page = self.go("#/jobs")
+        job = page.locator(f"[data-job='{made}']")
+        expect(job.get_by_role("button")).to_have_text(["Resume", "Cancel"])
+        job.get_by_role("button", name=f"Cancel job {made}").click()
+        expect(job).to_have_attribute("data-state", "cancelled")
+        # Somebody else has gone on with it meanwhile: what the server says to that is told.
+        page.route("**/v1/jobs**", lambda route: route.abort() if route.request.method == "GET" else route.fallback())
+        ask("POST", f"/v1/jobs/{made}:retry", {})
+        job.get_by_role("button", name=f"Retry job {made}").click()
+        expect(page.locator(".toast.bad")).to_be_visible()
+        page.unroute("**/v1/jobs**")
+        expect(job).to_have_attribute("data-state", "done", timeout=90_000)
+
     def test_indexes(self):
         page = self.go("#/indexes")
         expect(page.locator(".notice.good")).to_contain_text("Ready")
@@ -376,6 +507,33 @@ class Parts(Console):
         self.assertAlmostEqual(found[0], (1 / math.log2(3) + 1 / math.log2(5)) / best)
         self.assertEqual(found[1:], [1.0, None, 0.0])
 
+    def test_precision_at_recalls(self):
+        grades = "new Map([['a', 1], ['b', 0], ['c', 1], ['d', 2], ['e', 1]])"
+        found = self.call("ndcg.js", f"[m.interpolated(['a', 'b', 'c', 'x', 'd'], {grades}), m.interpolated(['b', 'a'], new Map([['a', 1]])), m.interpolated(['a'], new Map([['a', 0]])), m.interpolated([], {grades})]")
+        # Precision is 1 at a quarter of recall, 2/3 at half, 3/5 at three quarters; the last is never found.
+        expected = [1, 1, 1, 2 / 3, 2 / 3, 2 / 3, 3 / 5, 3 / 5, 0, 0, 0]
+        for one, other in zip(found[0], expected):
+            self.assertAlmostEqual(one, other)
+        self.assertEqual(found[1:], [[0.5] * 11, None, [0] * 11])
+
+    def test_axes_and_bars(self):
+        found = self.call("chart.js", "[m.ticks(0, 1), m.ticks(-1.5, 1), m.logTicks(8, 500), m.logTicks(15, 35), m.ticks(0, 1).map((one, i, all) => m.tickText(one, all))]")
+        for one, other in zip(found[0], [0, 0.2, 0.4, 0.6, 0.8, 1]):
+            self.assertAlmostEqual(one, other)
+        self.assertEqual(found[1:], [[-1.5, -1, -0.5, 0, 0.5, 1], [10, 20, 50, 100, 200, 500], [15, 20, 25, 30, 35], ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]])
+        # Every number is in one bar, the first and the last as well; all alike are too.
+        self.assertEqual(set(self.call("chart.js", "m.binned([], [[], []])")["counts"][0]), {0})
+        for numbers in ([0.1, 0.25, 0.3, 0.95, 1.0], [3, 3, 3], [-7.5, 12], [1e-6, 2e-6]):
+            bars = self.call("chart.js", f"m.binned({numbers}, [{numbers}, []])")
+            self.assertEqual([sum(list) for list in bars["counts"]], [len(numbers), 0])
+            self.assertLessEqual(bars["edges"][0], min(numbers) + 1e-12)
+            self.assertGreaterEqual(bars["edges"][-1], max(numbers) - 1e-12)
+
+    def test_a_run_takes_the_place_of_its_like(self):
+        runs = "[['q', 's', 1], ['q', 't', 2], ['q', 's', 3], ['r', 's', 4]].map(([query, setting, ms]) => ({ index: 'i', query, filter: '', setting, ms }))"
+        found = self.call("runs.js", f"{runs}.reduce(m.withRun, []).map((run) => run.ms)")
+        self.assertEqual(found, [2, 3, 4])
+
     def test_code_is_coloured_and_kept(self):
         samples = {
             "rust": "fn f<'a>(x: &'a str) -> char {\n    // it's\n    let r = r#\"a \"quoted\" b\"#; '\\n'\n}",
@@ -417,6 +575,29 @@ class Looks(Console):
                     page = watched.show(name)
                     tools.unfold(page)
                     self.assertEqual(tools.violations(Axe().run(page).response), [])
+
+    def test_drawn_judgments_for_everybody(self):
+        for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):
+            with self.subTest(scheme=scheme, width=width):
+                page = self.open(scheme=scheme, width=width).show("compare")
+                self.assertEqual(tools.violations(Axe().run(page).response), [])
+                tools.judge(page, 0, "Relevant", 1)
+                tools.judge(page, 1, "Not relevant", 2)
+                charts = page.locator(".pictures svg.chart")
+                expect(charts).to_have_count(3)
+                for summary in page.locator(".pictures summary").all():
+                    summary.click()
+                expect(page.locator(".pictures table")).to_have_count(3)
+                self.assertEqual(tools.violations(Axe().run(page).response), [])
+                self.assertLessEqual(tools.overflow(page), 0)
+                for chart in charts.all():
+                    # Texts are drawn in a size that can be read, and inside of the card.
+                    unit = chart.evaluate("node => node.getScreenCTM().a")
+                    self.assertGreaterEqual(unit * 11.5, 10)
+                    edge = page.locator(".pictures").bounding_box()
+                    boxes = chart.locator("text").evaluate_all("all => all.map((one) => one.getBoundingClientRect()).map((box) => [box.left, box.right])")
+                    self.assertGreaterEqual(min(left for left, _ in boxes), edge["x"])
+                    self.assertLessEqual(max(right for _, right in boxes), edge["x"] + edge["width"])
 
     def test_axe_on_states_and_dialogs(self):
         states = ["#/search", "#/search?index=articles&q=bread&filter=%3E", "#/compare", "#/schemas?db=shop", "#/entities", "#/indexes?name=articles"]

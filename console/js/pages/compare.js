@@ -7,6 +7,8 @@ import { milliseconds, plural } from "../format.js";
 import { icon } from "../icons.js";
 import { indexNames, offer } from "../indexlist.js";
 import { judgments, ndcg, remember } from "../ndcg.js";
+import { pictures } from "../pictures.js";
+import { rememberRuns, runOf, settingOf } from "../runs.js";
 import { glance, scaleOf } from "../score.js";
 import { fromParams, requestOf, settingsPanel, summary, toParams } from "../settings.js";
 import { announce, empty, errorBox, field, loading, pageHead, select, toast } from "../ui.js";
@@ -54,7 +56,7 @@ function mount(root, { signal, go }) {
       }
       const name = offer(index, names, params.get("index") || index.value);
       if (!name) replace(results, empty("There is no index yet", "Create one and load documents into it first."));
-      else if (!query.value.trim()) replace(results, empty("Ask both", "Type a query, choose two settings, and compare."));
+      else if (!query.value.trim()) replace(results, empty("Ask both", "Type a query, choose two settings, and compare. What you judge is then drawn below the hits."));
       else await compare(name, asked);
     } catch (error) {
       if (error.name !== "AbortError") replace(results, errorBox(error, () => update(params)));
@@ -72,10 +74,10 @@ function mount(root, { signal, go }) {
       return request;
     });
     const { results: answers } = await post(`/v1/indexes/${at(name)}/search`, { queries }, asked);
-    show(name, definition, text, answers);
+    show(name, definition, text, filter.value.trim(), answers);
   }
 
-  function show(name, definition, text, answers) {
+  function show(name, definition, text, filtered, answers) {
     const grades = judgments(name, text);
     const lists = answers.map((answer) => (answer.hits || []).map((hit) => hit.id));
     const refreshers = [];
@@ -101,23 +103,40 @@ function mount(root, { signal, go }) {
       if (answer.error) return h("section", { class: "side", "aria-label": `Side ${"AB"[i]}` }, errorBox(asError(answer.error)));
       return column("AB"[i], answer, definition, lists[i], lists[1 - i], panels[SIDES[i]].values, grades, judge, refreshers);
     });
-    replace(results, verdict(lists, grades, refreshers), h("div", { class: "sides" }, columns));
+    const drawn = answers.some((answer) => answer.error) ? null : drawings(name, text, filtered, answers, grades);
+    if (drawn) refreshers.push(drawn.update);
+    replace(results, verdict(lists, grades, refreshers, drawn && drawn.node), h("div", { class: "sides" }, columns), drawn && drawn.node);
     refresh();
     announce("Both sides are shown.");
+  }
+
+  /** Pictures of this answer and of those before it in this tab, under the same filter. */
+  function drawings(name, text, filtered, answers, grades) {
+    const made = SIDES.map((side, i) => runOf(name, text, filtered, panels[side].values, answers[i]));
+    const runs = rememberRuns(made).filter((run) => run.index === name && run.filter === filtered);
+    return pictures({
+      query: text,
+      names: Object.fromEntries(SIDES.map((side) => [side, summary(panels[side].values)])),
+      settings: Object.fromEntries(SIDES.map((side) => [side, settingOf(panels[side].values)])),
+      runs,
+      gradesOf: (query) => (query === text ? grades : judgments(name, query)),
+    });
   }
 
   return { update };
 }
 
 /** What both lists have in common, and which is better by what was judged. */
-function verdict(lists, grades, refreshers) {
+function verdict(lists, grades, refreshers, drawn) {
   const [a, b] = lists.map((list) => list.slice(0, SHOWN));
   const common = a.filter((id) => b.includes(id)).length;
   const seen = new Set([...a, ...b]);
-  const line = h("p", {});
+  const line = h("p", { role: "status" });
+  const way = drawn && h("button", { type: "button", class: "link", onclick: () => { drawn.scrollIntoView(); drawn.focus({ preventScroll: true }); } }, "See it drawn");
   refreshers.push(() => {
     const judged = [...seen].filter((id) => grades.has(id)).length;
     const [first, second] = [ndcg(a, grades), ndcg(b, grades)];
+    if (way) way.hidden = !judged;
     let text = "Judge hits as relevant or not to see which order is better.";
     if (first === null && judged) text = "Nothing is judged relevant yet.";
     else if (first !== null) {
@@ -126,7 +145,7 @@ function verdict(lists, grades, refreshers) {
     }
     replace(line, h("strong", {}, text), ` ${common} of the first ${SHOWN} are on both sides; ${judged} of ${plural(seen.size, "document")} judged.`);
   });
-  return h("div", { class: "verdict card", role: "status" }, line);
+  return h("div", { class: "verdict card" }, line, way);
 }
 
 function column(label, answer, definition, own, other, values, grades, judge, refreshers) {
@@ -143,7 +162,7 @@ function column(label, answer, definition, own, other, values, grades, judge, re
     h(
       "div",
       { class: "side-head" },
-      h("h2", {}, h("span", { class: "side-letter" }, label), summary(values)),
+      h("h2", {}, h("span", { class: `side-letter side-${label.toLowerCase()}` }, label), summary(values)),
       h("dl", {}, h("div", {}, h("dt", {}, "nDCG@10"), figure), h("div", {}, h("dt", {}, "time"), h("dd", {}, milliseconds(answer.timings.total_ms)))),
     ),
     (answer.degraded || []).map((one) => h("p", { class: "notice" }, icon("warning"), `Without ${one.lost}: ${one.reason}`)),
