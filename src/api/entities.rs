@@ -97,12 +97,26 @@ async fn work<R: DeserializeOwned + 'static>(
     let work = app.clone();
     let answer = move || {
         let request: R = json::parse(&body.bytes, Code::InvalidRequest)?;
-        access.require_name(catalog(&request))?;
-        let view = work.entities.view(catalog(&request))?;
-        let linker = linker(&work)?.until(&cancellation);
-        answer(&linker, &view, &request)
+        let name = catalog(&request);
+        linking(&work, &access, name, &cancellation, |linker, view| {
+            answer(linker, view, &request)
+        })
     };
     Ok(permit.run(answer).await?)
+}
+
+/// Links something to a catalog that the caller has to reach, until it is cancelled.
+pub(super) fn linking<T>(
+    app: &App,
+    access: &Access,
+    catalog: &str,
+    cancellation: &Cancellation,
+    answer: impl FnOnce(&EntityLinker, &View) -> Result<T>,
+) -> Result<T> {
+    access.require_name(catalog)?;
+    let view = app.entities.view(catalog)?;
+    let linker = linker(app)?.until(cancellation);
+    answer(&linker, &view)
 }
 
 /// Changes something when its turn has come.
@@ -125,20 +139,32 @@ pub(super) async fn list(
     Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let list = move |app: &App| {
-        let mut catalogs = Vec::new();
-        let mut names = app.entities.names()?;
-        names.retain(|name| access.reaches(name));
+        let names = reached(app, &access)?;
         let (names, next) = page.of_sorted(names, |name| name);
-        for name in names {
-            match app.entities.info(&name) {
-                Ok(info) => catalogs.push(info),
-                // Removed since, or damaged: the others are listed all the same.
-                Err(error) => tracing::warn!(catalog = name, %error, "a catalog is not listed"),
-            }
-        }
+        let catalogs = infos(app, names);
         json::answer(StatusCode::OK, &CatalogList { catalogs, next })
     };
     ask(app, list).await
+}
+
+/// The names of the catalogs that a caller reaches, in order.
+pub(super) fn reached(app: &App, access: &Access) -> Result<Vec<String>> {
+    let mut names = app.entities.names()?;
+    names.retain(|name| access.reaches(name));
+    Ok(names)
+}
+
+/// What a list says of these catalogs.
+pub(super) fn infos(app: &App, names: Vec<String>) -> Vec<CatalogInfo> {
+    let mut catalogs = Vec::new();
+    for name in names {
+        match app.entities.info(&name) {
+            Ok(info) => catalogs.push(info),
+            // Removed since, or damaged: the others are listed all the same.
+            Err(error) => tracing::warn!(catalog = name, %error, "a catalog is not listed"),
+        }
+    }
+    catalogs
 }
 
 pub(super) async fn create(

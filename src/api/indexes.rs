@@ -19,6 +19,7 @@ use super::json;
 use super::page::Page;
 use super::state::App;
 use super::tasks::{self, TaskKind};
+use crate::access::Access;
 use crate::error::{Code, Problem};
 use crate::index::{Defined, Definition, Index, Stats};
 
@@ -89,27 +90,36 @@ pub(super) async fn list(
     Allowed(access): Allowed,
 ) -> Result<Response, ApiError> {
     let permit = app.searches.enter(1).await?;
-    let catalog = app.catalog.clone();
+    let work = app.clone();
     let list = move || {
-        let open = catalog.open_indexes();
-        // Not opened here: one that cannot be would make every list slow.
-        let mut names = catalog.names_on_disk()?;
-        names.retain(|name| access.reaches(name));
+        let names = reached(&work, &access)?;
         let (names, next) = page.of_sorted(names, |name| name);
-        let indexes = names
-            .into_iter()
-            .map(|name| {
-                let index = open.iter().find(|index| index.name() == name);
-                IndexEntry {
-                    description: index.and_then(|i| i.definition().description.clone()),
-                    stats: index.map(|i| i.stats()),
-                    name,
-                }
-            })
-            .collect();
+        let indexes = entries(&work, names);
         json::answer(StatusCode::OK, &IndexList { indexes, next })
     };
     Ok(permit.run(list).await?)
+}
+
+/// The names of the indexes that a caller reaches, in order.
+pub(super) fn reached(app: &App, access: &Access) -> crate::error::Result<Vec<String>> {
+    let mut names = app.catalog.names_on_disk()?;
+    names.retain(|name| access.reaches(name));
+    Ok(names)
+}
+
+/// What a list says of these indexes. None is opened for it: one that cannot be would make every
+/// list slow.
+pub(super) fn entries(app: &App, names: Vec<String>) -> Vec<IndexEntry> {
+    let open = app.catalog.open_indexes();
+    let entry = |name: String| {
+        let index = open.iter().find(|index| index.name() == name);
+        IndexEntry {
+            description: index.and_then(|i| i.definition().description.clone()),
+            stats: index.map(|i| i.stats()),
+            name,
+        }
+    };
+    names.into_iter().map(entry).collect()
 }
 
 pub(super) async fn create(

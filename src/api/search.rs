@@ -126,10 +126,8 @@ pub(super) async fn search(
     // Parsed on the blocking thread too: a batch of vectors is megabytes of numbers.
     let watching = app.clone();
     let begin = move || match parse(&body.bytes, most)? {
-        Request::One(mut request) => {
-            restrict(&mut request, &access)?;
-            let index = catalog.get(&name)?;
-            let response = searched(&watching, &index, &request, &cancellation)?;
+        Request::One(request) => {
+            let (_, response) = answered(&watching, &access, &name, *request, &cancellation)?;
             Ok(Begun::Answer(json::to_bytes(&response)?))
         }
         Request::Several(mut queries) => {
@@ -147,6 +145,21 @@ pub(super) async fn search(
         }
     };
     Ok(json::answer_bytes(StatusCode::OK, json))
+}
+
+/// Answers one search of an index as far as its caller may see; whether the name is within reach
+/// has been looked at. With it the index.
+pub(super) fn answered(
+    app: &App,
+    access: &Access,
+    name: &str,
+    mut request: SearchRequest,
+    cancellation: &Cancellation,
+) -> Result<(Arc<Index>, SearchResponse)> {
+    restrict(&mut request, access)?;
+    let index = app.catalog.get(name)?;
+    let response = searched(app, &index, &request, cancellation)?;
+    Ok((index, response))
 }
 
 /// Holds a search to what its caller may see.

@@ -549,6 +549,25 @@ impl Catalog {
         }
     }
 
+    /// Whether another process has the index of this name or alias open, so that this one cannot
+    /// open it.
+    pub fn is_open_elsewhere(&self, name: &str) -> bool {
+        let aliased = self.aliases.resolve(name);
+        let name = aliased.as_deref().unwrap_or(name);
+        let is_open = self.indexes.read().contains_key(name);
+        !is_open && self.is_there(name) && is_in_use(&self.path(name))
+    }
+
+    /// Closes the indexes that nobody works with at the moment, so that another process can open
+    /// them; with them goes what was kept for callers between their requests. Whether none is
+    /// open any more.
+    pub fn close_at_rest(&self) -> bool {
+        // Whoever wants one waits until it is closed: a store is opened once at a time.
+        let mut indexes = self.indexes.write();
+        indexes.retain(|_, index| Arc::strong_count(index) > 1);
+        indexes.is_empty()
+    }
+
     /// Refreshes stale indexes until the returned guard is dropped. A refresh that takes
     /// long is followed by a pause of the same length, so that bulk loads are not spent on
     /// refreshing.
