@@ -1,4 +1,4 @@
-//! The REST API, and the databases as tools over MCP.
+//! The REST API, and what it answers as tools over MCP.
 //!
 //! What holds for every answer:
 //! * An error has one shape, [`ErrorAnswer`]: a stable code, a sentence, and where it

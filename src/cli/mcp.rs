@@ -1,4 +1,4 @@
-//! `gleaner mcp`: the databases as tools, for the program that started this.
+//! `gleaner mcp`: databases, indexes and catalogs as tools, for the program that started this.
 
 use clap::Args;
 
@@ -7,7 +7,7 @@ use super::serve::stop_signal;
 use crate::api::serve_mcp;
 use crate::error::{Error, Result};
 
-/// Offer the databases as tools over the Model Context Protocol.
+/// Offer databases, indexes and catalogs as tools over the Model Context Protocol.
 #[derive(Debug, Args)]
 pub(super) struct Mcp {
     /// Who asks, for databases that have permissions [default: mcp.caller of the configuration, or

@@ -171,6 +171,8 @@ fn patterns_hold_on_every_route_that_names_an_index() {
             "/health",
             "/ready",
             "/openapi.json",
+            // What is named is in the arguments of a tool: see below.
+            "/mcp",
         ];
         if nameless.iter().any(|part| path.contains(part)) {
             continue;
@@ -288,6 +290,10 @@ fn a_tenants_token_is_told_nothing_of_another_tenants() {
         "/v1/indexes/{name}/documents/{id}",
     ];
     for (path, method, operation) in operations(&document) {
+        if path == "/mcp" {
+            // It is open for one of its tools: see below.
+            continue;
+        }
         let open = operation.get("security").is_none();
         let address = path.replace("{name}", "shared").replace("{id}", "b1");
         let example = &operation["requestBody"]["content"]["application/json"]["example"];
@@ -299,6 +305,189 @@ fn a_tenants_token_is_told_nothing_of_another_tenants() {
             assert_eq!(answer.code(), "not_permitted", "{method} {path}");
         }
     }
+}
+
+/// What a message to `/mcp` is answered.
+fn message(service: &Service, key: &str, method: &str, params: &Value) -> Answer {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let bearer = format!("Bearer {key}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+    ];
+    service.send("POST", "/mcp", &headers, body.to_string().as_bytes())
+}
+
+/// What a tool answers: the code of its error, or nothing, and all that is said.
+fn tool(service: &Service, key: &str, name: &str, arguments: &Value) -> (String, Value, String) {
+    let call = json!({"name": name, "arguments": arguments});
+    let answer = message(service, key, "tools/call", &call);
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, 200, "{name}: {text}");
+    let content = answer.json()["result"]["structuredContent"].clone();
+    assert!(content.is_object(), "{name}: {text}");
+    let code = content["error"]["code"].as_str().unwrap_or_default();
+    (code.to_string(), content, text)
+}
+
+/// The tools that a key is offered.
+fn offered(service: &Service, key: &str) -> Vec<String> {
+    let answer = message(service, key, "tools/list", &json!({}));
+    assert_eq!(answer.status, 200);
+    let tools = answer.json()["result"]["tools"].clone();
+    let tools = tools.as_array().unwrap();
+    tools
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap().to_string())
+        .collect()
+}
+
+/// A call of every tool that would tell something of what is shared.
+fn calls(service: &Service, admin: &str) -> Vec<(String, Value)> {
+    let names = offered(service, admin);
+    assert!(names.len() >= 8, "{names:?}");
+    let call = |name: String| {
+        let arguments = match name.as_str() {
+            "list_databases" | "list_indexes" | "list_catalogs" => json!({}),
+            "retrieve_schema" | "similar_questions" => {
+                json!({"database": "shared", "question": "Which zanzibar?"})
+            }
+            "search_values" => json!({"database": "shared", "text": "zanzibar"}),
+            "search" => json!({"index": "shared", "query": "apples", "mode": "lexical"}),
+            "link_entities" => json!({"catalog": "shared", "text": "the zanzibar"}),
+            other => panic!("{other} is not tried here"),
+        };
+        (name, arguments)
+    };
+    names.into_iter().map(call).collect()
+}
+
+/// A service whose index, database and catalog are all called `shared`.
+fn shared_everywhere() -> (Service, String) {
+    let (service, admin) = guarded();
+    shared(&service, &admin);
+    let ddl = json!({"name": "shared", "ddl": "CREATE TABLE zanzibar (id INTEGER)"});
+    let made = send(&service, &admin, "POST", "/v1/schemas", &ddl);
+    assert_eq!(made.status, 201, "{}", made.json());
+    (service, admin)
+}
+
+#[test]
+fn patterns_hold_on_every_tool() {
+    let (service, admin) = shared_everywhere();
+    let narrow = key(&service, &admin, &["search"], &["other-*"]);
+    let definition = json!({"name": "other-1", "fields": {"title": {"type": "text"}}});
+    let made = send(&service, &admin, "POST", "/v1/indexes", &definition);
+    assert_eq!(made.status, 201);
+    for (name, arguments) in calls(&service, &admin) {
+        let (code, _, text) = tool(&service, &narrow, &name, &arguments);
+        match name.starts_with("list_") {
+            true => assert!(
+                code.is_empty() && !text.contains("shared"),
+                "{name}: {text}"
+            ),
+            false => assert_eq!(code, "not_permitted", "{name}: {text}"),
+        }
+        for secret in ["zanzibar", "apples of ours", "a1"] {
+            let asked = arguments.to_string().contains(secret);
+            assert!(asked || !text.contains(secret), "{name}: {text}");
+        }
+        // The same whether there is something of that name or not.
+        let absent = arguments.to_string().replace("shared", "absent");
+        let absent: Value = serde_json::from_str(&absent).unwrap();
+        let (other, _, other_text) = tool(&service, &narrow, &name, &absent);
+        assert_eq!(code, other, "{name}");
+        assert_eq!(text, other_text.replace("absent", "shared"), "{name}");
+    }
+    // Not by a wrong field either, nor by an alias whose name is not reached.
+    let alias = json!({"aliases": {"theirs": "other-1"}});
+    let answer = send(&service, &admin, "POST", "/v1/aliases", &alias);
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    for arguments in [
+        json!({"index": "shared", "sort": [{"field": "nothing"}]}),
+        json!({"index": "shared", "mood": "good"}),
+        json!({"index": "theirs", "query": "apples"}),
+    ] {
+        let (code, ..) = tool(&service, &narrow, "search", &arguments);
+        assert_eq!(code, "not_permitted", "{arguments}");
+    }
+    // What it reaches, it may.
+    let (_, list, _) = tool(&service, &narrow, "list_indexes", &json!({}));
+    assert_eq!(list["indexes"].as_array().unwrap().len(), 1, "{list}");
+    let arguments = json!({"index": "other-1", "query": "apples"});
+    let (code, found, _) = tool(&service, &narrow, "search", &arguments);
+    assert!(code.is_empty() && found["hits"] == json!([]), "{found}");
+    // Who may write alone may call nothing.
+    let write = key(&service, &admin, &["write"], &["*"]);
+    let refused = message(&service, &write, "tools/list", &json!({}));
+    assert_eq!(
+        (refused.status, refused.code()),
+        (403, "not_permitted".into())
+    );
+}
+
+#[test]
+fn a_tenants_token_is_told_nothing_of_another_tenants_by_any_tool() {
+    let (service, admin) = shared_everywhere();
+    let a = token(&service, &admin, "tenant = \"a\"");
+    assert_eq!(offered(&service, &a), ["search"]);
+    for (name, arguments) in calls(&service, &admin) {
+        let (code, _, text) = tool(&service, &a, &name, &arguments);
+        assert!(
+            !text.contains("apples zanzibar") && !text.contains("TABLE"),
+            "{name}: {text}"
+        );
+        let expected = if name == "search" {
+            ""
+        } else {
+            "not_permitted"
+        };
+        assert_eq!(code, expected, "{name}: {text}");
+    }
+    for request in [
+        json!({"query": "apples", "mode": "lexical"}),
+        json!({"query": "zanzibar OR apples", "mode": "lexical"}),
+        json!({"vector": [1.0, 0.1, 0.0]}),
+        json!({"query": "apples", "vector": [1.0, 0.1, 0.0], "mode": "hybrid"}),
+        json!({"sort": [{"field": "day", "order": "desc"}]}),
+        json!({"query": "apples", "mode": "lexical", "filter": "tenant = \"b\" OR tenant = \"a\""}),
+        json!({"query": "apples", "mode": "lexical", "facets": {"tenant": 10, "day": 10}}),
+        json!({"like": {"ids": ["a1"]}}),
+    ] {
+        let path = "/v1/indexes/shared/search";
+        let mut expected = send(&service, &a, "POST", path, &request).json();
+        let mut arguments = request.clone();
+        arguments["index"] = json!("shared");
+        let (code, mut found, text) = tool(&service, &a, "search", &arguments);
+        assert_eq!(code, "", "{request}: {text}");
+        for word in ["zanzibar", "\"b\"", "b1", "b2"] {
+            assert!(!text.contains(word), "{request}: {text}");
+        }
+        assert!(!found["hits"].as_array().unwrap().is_empty(), "{request}");
+        found["timings"].take();
+        expected["timings"].take();
+        assert_eq!(found, expected, "{request}");
+    }
+    for (request, expected) in [
+        (json!({"query": "apples", "explain": true}), "not_permitted"),
+        (json!({"like": {"ids": ["b1"]}}), "document_not_found"),
+        (json!({"like": {"ids": ["nobody"]}}), "document_not_found"),
+        // Nothing that is called lets a caller say what it may see.
+        (json!({"query": "apples", "only": {}}), "invalid_request"),
+    ] {
+        let mut arguments = request.clone();
+        arguments["index"] = json!("shared");
+        let (code, ..) = tool(&service, &a, "search", &arguments);
+        assert_eq!(code, expected, "{request}");
+    }
+    // Nor where the token does not reach.
+    let made = json!({"filter": "tenant = \"a\"", "indexes": ["others"]});
+    let made = send(&service, &admin, "POST", "/v1/tokens", &made).json();
+    let elsewhere = made["token"].as_str().unwrap();
+    let arguments = json!({"index": "shared", "query": "apples"});
+    let (code, ..) = tool(&service, elsewhere, "search", &arguments);
+    assert_eq!(code, "not_permitted");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use gleaner::config::Config;
+use gleaner::index::Catalog;
 use rmcp::model::{CallToolRequestParams, CallToolResult};
 use rmcp::service::{RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -494,4 +495,307 @@ fn whoever_it_is_said_to_be_asks() {
         }
         client.cancel().await.unwrap();
     });
+}
+
+/// What was found, without what differs from one time to the next.
+fn found(mut answer: Value) -> Value {
+    assert!(answer["timings"].take().is_object(), "{answer}");
+    answer
+}
+
+fn structured(result: &CallToolResult) -> Value {
+    assert_ne!(result.is_error, Some(true), "{result:?}");
+    result.structured_content.clone().unwrap()
+}
+
+#[test]
+fn indexes_are_searched_as_rest_searches_them() {
+    let service = service(|_| {}).with_notes();
+    let alias = json!({"aliases": {"papers": "notes"}});
+    assert_eq!(service.post("/v1/aliases", &alias).status, 200);
+    let asked = [
+        json!({"query": "train", "mode": "lexical"}),
+        json!({"query": "train", "mode": "lexical", "k": 1, "offset": 1, "filter": "stars >= 1"}),
+        json!({"query": "night", "mode": "lexical", "highlight": {"pre": "[", "post": "]"},
+               "explain": true, "facets": {"stars": 3}}),
+        json!({"vector": [0.0, 1.0, 0.0], "fields": ["stars"]}),
+        json!({"sort": [{"field": "stars", "order": "desc"}]}),
+        json!({"query": "nothing", "mode": "lexical"}),
+    ];
+    let texts = [
+        vec!["1. ", "2. ", "night train", "slow train"],
+        vec!["2. "],
+        vec!["1. a (score", "[night] train", "stars: 4 1"],
+        vec!["1. b (score 1.0000)\n   {\"stars\":2}"],
+        vec!["1. a (score 0.0000)\n   night train\n2. b"],
+        vec!["Nothing was found."],
+    ];
+    let url = format!("http://{}/mcp", service.address);
+    runtime().block_on(async {
+        let client = ().serve(StreamableHttpClientTransport::from_uri(url)).await.unwrap();
+        let tools = client.list_all_tools().await.unwrap();
+        let search = tools.iter().find(|tool| tool.name == "search").unwrap();
+        let input = &search.input_schema;
+        assert_eq!(input["required"], json!(["index"]));
+        for argument in ["index", "query", "k", "filter", "mode", "highlight"] {
+            let says = &input["properties"][argument]["description"];
+            assert!(says.is_string(), "{argument}: {says}");
+        }
+        assert!(input["properties"].get("only").is_none());
+
+        let list = called(&client, "list_indexes", json!({})).await;
+        assert_eq!(structured(&list), service.get("/v1/indexes").json());
+        assert_eq!(text(&list), "notes (2 documents)\n");
+
+        for (request, said) in asked.iter().zip(texts) {
+            let expected = found(service.search(request.clone()).json());
+            for name in ["notes", "papers"] {
+                let mut arguments = request.clone();
+                arguments["index"] = json!(name);
+                let answer = called(&client, "search", arguments).await;
+                assert_eq!(found(structured(&answer)), expected, "{request}");
+                for said in &said {
+                    assert!(text(&answer).contains(said), "{said:?}: {}", text(&answer));
+                }
+            }
+        }
+
+        for (arguments, expected, field) in [
+            (json!({"query": "train"}), "invalid_request", "index"),
+            (
+                json!({"index": 7, "query": "train"}),
+                "invalid_request",
+                "index",
+            ),
+            (
+                json!({"index": "other", "query": "train"}),
+                "index_not_found",
+                "index",
+            ),
+            (
+                json!({"index": "../notes", "query": "train"}),
+                "index_not_found",
+                "index",
+            ),
+            (json!({"index": "notes"}), "invalid_request", "query"),
+            (
+                json!({"index": "notes", "query": " "}),
+                "invalid_query",
+                "query",
+            ),
+            (
+                json!({"index": "notes", "query": "train", "kk": 3}),
+                "invalid_request",
+                "kk",
+            ),
+            (
+                json!({"index": "notes", "query": "train", "k": "3"}),
+                "invalid_request",
+                "k",
+            ),
+            (
+                json!({"index": "notes", "query": "train", "k": 100_000}),
+                "limit_exceeded",
+                "k",
+            ),
+            (
+                json!({"index": "notes", "query": "train", "mode": "dense"}),
+                "invalid_request",
+                "mode",
+            ),
+            (
+                json!({"index": "notes", "query": "train", "filter": "nothing = 1"}),
+                "invalid_filter",
+                "nothing",
+            ),
+            (
+                json!({"index": "notes", "queries": [{"query": "train"}]}),
+                "invalid_request",
+                "queries",
+            ),
+            (
+                json!({"index": "notes", "query": "train", "caller": "boss"}),
+                "invalid_request",
+                "caller",
+            ),
+        ] {
+            let refused = called(&client, "search", arguments.clone()).await;
+            assert_eq!(code(&refused), expected, "{arguments}");
+            let error = &refused.structured_content.as_ref().unwrap()["error"];
+            assert_eq!(error["field"], field, "{arguments}: {error}");
+        }
+        let refused = called(&client, "list_indexes", json!({"all": true})).await;
+        assert_eq!(code(&refused), "invalid_request");
+        client.cancel().await.unwrap();
+    });
+}
+
+#[test]
+fn a_settled_caller_is_none_of_a_searchs_fields() {
+    let service = service(|config| config.mcp.caller = Some("support".into())).with_notes();
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":
+        {"name": "search", "arguments": {"index": "notes", "query": "train", "mode": "lexical"}}});
+    let (status, body) = posted(&service, &[], &call.to_string());
+    assert!(
+        status == 200 && body.contains("night train"),
+        "{status} {body}"
+    );
+}
+
+#[test]
+fn texts_are_linked_as_rest_links_them() {
+    let service = service(|config| config.entities.encoder = "gleaner-minilm".into());
+    let names = json!([{"name": "red river", "id": "q1"}, {"name": "mountain", "id": "q3"}]);
+    let made = service.post("/v1/entities", &json!({"name": "things", "names": names}));
+    assert_eq!(made.status, 201, "{}", made.json());
+    let asked = json!({"catalog": "things", "text": "É Red River is by the Mountain.",
+                       "threshold": 0, "alternatives": 3});
+    let expected = service.post("/v1/entities:link", &asked).json();
+    let url = format!("http://{}/mcp", service.address);
+    runtime().block_on(async {
+        let client = ().serve(StreamableHttpClientTransport::from_uri(url)).await.unwrap();
+        let list = called(&client, "list_catalogs", json!({})).await;
+        assert_eq!(structured(&list), service.get("/v1/entities").json());
+        assert_eq!(text(&list), "things (2 names)\n");
+        let answer = called(&client, "link_entities", asked.clone()).await;
+        assert_eq!(structured(&answer), expected);
+        let said = text(&answer);
+        assert!(
+            said.contains("2-11 \"Red River\" is red river [q1] ("),
+            "{said}"
+        );
+        for (change, expected) in [
+            (json!({"catalog": "other"}), "catalog_not_found"),
+            (json!({"catalog": 7}), "invalid_request"),
+            (json!({"text": null}), "invalid_request"),
+            (json!({"texts": []}), "invalid_request"),
+            (json!({"threshold": 2}), "invalid_request"),
+        ] {
+            let mut arguments = asked.clone();
+            for (name, value) in change.as_object().unwrap() {
+                arguments[name] = value.clone();
+            }
+            let refused = called(&client, "link_entities", arguments).await;
+            assert_eq!(code(&refused), expected, "{change}");
+        }
+        client.cancel().await.unwrap();
+    });
+}
+
+const NOTES: &str = r#"
+name = "notes"
+[fields.title]
+type = "text"
+[fields.body]
+type = "text"
+"#;
+
+/// Over standard input and output the indexes of the folder are opened, as long as no other process
+/// has them, and let go of when they are not asked about any more.
+#[test]
+fn indexes_are_searched_next_to_servers_that_come_and_go() {
+    let place = Place::new();
+    place.write("notes.toml", NOTES);
+    place.write(
+        "notes.jsonl",
+        "{\"id\": \"a\", \"title\": \"Rivers\", \"body\": \"The river is\\nred.\"}\n",
+    );
+    place.ok(&["index", "create", "notes.toml"]);
+    place.ok(&["ingest", "notes", "notes.jsonl"]);
+    let mut child = started(&place, &["mcp"]);
+    let runtime = runtime();
+    let river = json!({"index": "notes", "query": "river"});
+    runtime.block_on(async {
+        use tokio::net::unix::pipe;
+        let to: std::os::fd::OwnedFd = child.stdin.take().unwrap().into();
+        let from: std::os::fd::OwnedFd = child.stdout.take().unwrap().into();
+        let to = pipe::Sender::from_owned_fd(to).unwrap();
+        let from = pipe::Receiver::from_owned_fd(from).unwrap();
+        let client = ().serve((from, to)).await.unwrap();
+        let list = called(&client, "list_indexes", json!({})).await;
+        assert_eq!(structured(&list)["indexes"], json!([{"name": "notes"}]));
+        let answer = called(&client, "search", river.clone()).await;
+        assert_eq!(structured(&answer)["hits"][0]["id"], "a");
+        let said = text(&answer);
+        assert!(said.starts_with("1. a (score "), "{said}");
+        assert!(
+            said.contains("\n   Rivers\n   The river is red.\n"),
+            "{said}"
+        );
+        let refused = called(
+            &client,
+            "search",
+            json!({"index": "notes", "words": "river"}),
+        )
+        .await;
+        assert_eq!(code(&refused), "invalid_request");
+
+        // Another process, which is this one, comes to have it, and sees what is written meanwhile.
+        let catalog = Catalog::new(&place.config()).unwrap();
+        let mut tries = 0;
+        let index = loop {
+            match catalog.get("notes") {
+                Ok(index) => break index,
+                Err(error) => assert!(tries < 120, "it is not let go of: {error}"),
+            }
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        };
+        let refused = called(&client, "search", river.clone()).await;
+        assert_eq!(code(&refused), "index_in_use");
+        assert!(
+            text(&refused).contains("/mcp of that server"),
+            "{refused:?}"
+        );
+        let list = called(&client, "list_indexes", json!({})).await;
+        assert_eq!(structured(&list)["indexes"], json!([{"name": "notes"}]));
+        // It goes, and this one answers again.
+        drop(index);
+        drop(catalog);
+        let answer = called(&client, "search", river.clone()).await;
+        assert_eq!(structured(&answer)["hits"][0]["id"], "a");
+        client.cancel().await.unwrap();
+    });
+    drop(runtime);
+    let (status, said) = ended(child);
+    assert_eq!(status, Some(0), "{said}");
+}
+
+/// Of source code the text says where it is and shows it.
+#[test]
+fn a_hit_of_code_is_its_place_and_its_lines() {
+    let place = Place::with_model("gleaner-minilm");
+    let body: String = (1..30).map(|n| format!("    step({n});\n")).collect();
+    let code = format!("/// Walks on.\npub fn walk_on() {{\n{body}}}\n");
+    place.write("shop/src/walk.rs", code);
+    place.ok(&["ingest", "code", "--code", "shop", "--create"]);
+    let mut child = started(&place, &["mcp"]);
+    let mut to = child.stdin.take().unwrap();
+    for message in [
+        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params":
+            {"protocolVersion": "2025-06-18", "capabilities": {},
+             "clientInfo": {"name": "test", "version": "1"}}}),
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params":
+            {"name": "search", "arguments":
+                {"index": "code", "query": "walk on", "mode": "lexical", "k": 1}}}),
+    ] {
+        writeln!(to, "{message}").unwrap();
+    }
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let answer = lines
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
+        .find(|answer| answer["id"] == 2)
+        .unwrap();
+    let said = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(
+        said.contains("\n   src/walk.rs:1-32 function walk::walk_on\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n       step(3);\n") && said.contains("more lines\n"),
+        "{said}"
+    );
+    drop(to);
+    ended(child);
 }

@@ -9,10 +9,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::gate::Gate;
 use super::super::schemas;
 use super::super::state::App;
-use super::super::{SchemaList, json as bodies};
+use super::super::{CatalogList, IndexList, SchemaList, json as bodies};
+use super::{entities, indexes};
+use crate::access::Access;
+use crate::entity::{LinkRequest, LinkResponse};
 use crate::error::{Code, Error, Problem, Result};
+use crate::model::Cancellation;
+use crate::search::{SearchRequest, SearchResponse};
 use crate::sql::{
     Focus, RetrieveRequest, SimilarAnswer, SimilarRequest, ValuesAnswer, ValuesRequest,
 };
@@ -25,13 +31,60 @@ pub(super) struct Offered {
     description: &'static str,
     input: fn() -> JsonObject,
     output: fn() -> JsonObject,
-    pub answer: fn(&App, JsonObject) -> Result<Answer>,
+    /// Whether it is about databases, which may be open to some callers only: then it has the
+    /// argument [`CALLER`].
+    pub asks_who: bool,
+    /// Whether it takes tokens of tenants: then it applies their filter.
+    pub takes_tokens: bool,
+    /// Whose turn it waits for, which is that of the same request of REST.
+    pub gate: fn(&App) -> &Gate,
+    pub answer: fn(&Asked<'_>, JsonObject) -> Result<Answer, Refused>,
+}
+
+/// A call: what it is answered from, and for whom.
+pub(super) struct Asked<'a> {
+    pub app: &'a App,
+    /// What the peer may do and see.
+    pub access: &'a Access,
+    /// Tells that nobody waits for the answer any more.
+    pub cancellation: &'a Cancellation,
+    /// Whether the peer is who operates this.
+    pub operator: bool,
+}
+
+/// Why a tool does not answer.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// As REST would say it.
+    Error(Error),
+    /// Another process has the index of this name open.
+    InUse(String),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused::Error(error)
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Refused {
+        Refused::Error(problem.into())
+    }
 }
 
 /// What a tool answers: for the model to read, and the same or more as data.
 pub(super) struct Answer {
     pub text: String,
     pub structured: Value,
+}
+
+fn searches(app: &App) -> &Gate {
+    &app.searches
+}
+
+fn linkings(app: &App) -> &Gate {
+    &app.linkings
 }
 
 /// The argument that says who asks.
@@ -46,6 +99,9 @@ pub(super) static ALL: &[Offered] = &[
                       can be asked about.",
         input: schema_of::<ListDatabases>,
         output: schema_of::<SchemaList>,
+        asks_who: true,
+        takes_tokens: false,
+        gate: searches,
         answer: list_databases,
     },
     Offered {
@@ -56,6 +112,9 @@ pub(super) static ALL: &[Offered] = &[
                       repeat it with mode `conservative` where something seems to be missing.",
         input: for_database::<RetrieveRequest>,
         output: schema_of::<Focus>,
+        asks_who: true,
+        takes_tokens: false,
+        gate: searches,
         answer: retrieve_schema,
     },
     Offered {
@@ -66,6 +125,9 @@ pub(super) static ALL: &[Offered] = &[
                       to learn how a value is spelt before comparing a column with it.",
         input: for_database::<ValuesRequest>,
         output: schema_of::<ValuesAnswer>,
+        asks_who: true,
+        takes_tokens: false,
+        gate: searches,
         answer: search_values,
     },
     Offered {
@@ -75,7 +137,59 @@ pub(super) static ALL: &[Offered] = &[
                       answers them.",
         input: for_database::<SimilarRequest>,
         output: schema_of::<SimilarAnswer>,
+        asks_who: true,
+        takes_tokens: false,
+        gate: searches,
         answer: similar_questions,
+    },
+    Offered {
+        name: "list_indexes",
+        title: "List indexes",
+        description: "Names and, as far as they are open, descriptions and sizes of the indexes \
+                      of documents or source code that search can be asked about.",
+        input: schema_of::<indexes::ListIndexes>,
+        output: schema_of::<IndexList>,
+        asks_who: false,
+        takes_tokens: false,
+        gate: searches,
+        answer: indexes::list_indexes,
+    },
+    Offered {
+        name: "search",
+        title: "Search an index",
+        description: "The documents of an index that are best for a query, by words and by \
+                      meaning; of source code the functions and types, with path and lines. \
+                      Mostly `query` and `k` are enough; `filter` narrows it by fields' values.",
+        input: for_index::<SearchRequest>,
+        output: schema_of::<SearchResponse>,
+        asks_who: false,
+        takes_tokens: true,
+        gate: searches,
+        answer: indexes::search,
+    },
+    Offered {
+        name: "list_catalogs",
+        title: "List catalogs of entities",
+        description: "Names and sizes of the catalogs of entities that link_entities can be asked \
+                      about.",
+        input: schema_of::<entities::ListCatalogs>,
+        output: schema_of::<CatalogList>,
+        asks_who: false,
+        takes_tokens: false,
+        gate: searches,
+        answer: entities::list_catalogs,
+    },
+    Offered {
+        name: "link_entities",
+        title: "Link a text to entities",
+        description: "Which entities of a catalog a text speaks of: each mention with its place \
+                      and the entity that it means, or that it means none of the catalog.",
+        input: schema_of::<LinkRequest>,
+        output: schema_of::<LinkResponse>,
+        asks_who: false,
+        takes_tokens: false,
+        gate: linkings,
+        answer: entities::link_entities,
     },
 ];
 
@@ -114,9 +228,11 @@ struct ListDatabases {
     caller: Option<String>,
 }
 
-fn list_databases(app: &App, arguments: JsonObject) -> Result<Answer> {
+fn list_databases(asked: &Asked<'_>, arguments: JsonObject) -> Result<Answer, Refused> {
     let ListDatabases { caller } = read(arguments)?;
-    let list = schemas::summaries(app, caller.as_deref())?;
+    let mut list = schemas::summaries(asked.app, caller.as_deref())?;
+    list.schemas
+        .retain(|database| asked.access.reaches(&database.name));
     let lines = list.schemas.iter().map(|database| {
         let said = database.description.as_deref();
         format!(
@@ -134,18 +250,19 @@ fn list_databases(app: &App, arguments: JsonObject) -> Result<Answer> {
     answer(text, &list)
 }
 
-fn retrieve_schema(app: &App, mut arguments: JsonObject) -> Result<Answer> {
-    let database = database(&mut arguments)?;
+fn retrieve_schema(asked: &Asked<'_>, mut arguments: JsonObject) -> Result<Answer, Refused> {
+    let database = database(asked, &mut arguments)?;
     let request: RetrieveRequest = read(arguments)?;
-    let focus = schemas::retrieved(app, &database, &request)?;
+    let focus = schemas::retrieved(asked.app, &database, &request)?;
     answer(focus.prompt.clone(), &focus)
 }
 
-fn search_values(app: &App, mut arguments: JsonObject) -> Result<Answer> {
-    let database = database(&mut arguments)?;
+fn search_values(asked: &Asked<'_>, mut arguments: JsonObject) -> Result<Answer, Refused> {
+    let database = database(asked, &mut arguments)?;
     let request: ValuesRequest = read(arguments)?;
-    let entry = app.schemas.visible(&database, request.caller.as_deref())?;
-    let found = schemas::retriever(app)?.values(&entry, &request)?;
+    let caller = request.caller.as_deref();
+    let entry = asked.app.schemas.visible(&database, caller)?;
+    let found = schemas::retriever(asked.app)?.values(&entry, &request)?;
     let lines = found.hits.iter().map(|hit| {
         format!(
             "{}.{} = {} ({:.2}, {})\n",
@@ -159,11 +276,12 @@ fn search_values(app: &App, mut arguments: JsonObject) -> Result<Answer> {
     answer(text, &found)
 }
 
-fn similar_questions(app: &App, mut arguments: JsonObject) -> Result<Answer> {
-    let database = database(&mut arguments)?;
+fn similar_questions(asked: &Asked<'_>, mut arguments: JsonObject) -> Result<Answer, Refused> {
+    let database = database(asked, &mut arguments)?;
     let request: SimilarRequest = read(arguments)?;
-    let entry = app.schemas.visible(&database, request.caller.as_deref())?;
-    let found = schemas::retriever(app)?.similar(&entry, &request)?;
+    let caller = request.caller.as_deref();
+    let entry = asked.app.schemas.visible(&database, caller)?;
+    let found = schemas::retriever(asked.app)?.similar(&entry, &request)?;
     let lines = found
         .examples
         .iter()
@@ -175,7 +293,7 @@ fn similar_questions(app: &App, mut arguments: JsonObject) -> Result<Answer> {
     answer(text, &found)
 }
 
-fn answer(text: String, structured: &impl Serialize) -> Result<Answer> {
+pub(super) fn answer(text: String, structured: &impl Serialize) -> Result<Answer, Refused> {
     // By way of its text: made into a value at once, a score would be written with the digits of
     // a number of 64 bits, and not as REST writes it.
     let structured = serde_json::from_slice(&bodies::to_bytes(structured)?)
@@ -183,14 +301,25 @@ fn answer(text: String, structured: &impl Serialize) -> Result<Answer> {
     Ok(Answer { text, structured })
 }
 
-/// Takes the argument `database` out.
-fn database(arguments: &mut JsonObject) -> Result<String, Problem> {
+/// Takes the argument `database` out, which has to be within reach.
+fn database(asked: &Asked<'_>, arguments: &mut JsonObject) -> Result<String, Problem> {
+    let name = named_by(arguments, "database", "a name that list_databases gives")?;
+    asked.access.require_name(&name)?;
+    Ok(name)
+}
+
+/// Takes an argument out that names something.
+pub(super) fn named_by(
+    arguments: &mut JsonObject,
+    argument: &str,
+    expected: &str,
+) -> Result<String, Problem> {
     let problem = |message: &str| {
         Problem::new(Code::InvalidRequest, message)
-            .field("database")
-            .expected("a name that list_databases gives")
+            .field(argument)
+            .expected(expected)
     };
-    match arguments.remove("database") {
+    match arguments.remove(argument) {
         Some(Value::String(name)) => Ok(name),
         Some(other) => Err(problem("a field has the wrong type").found(other)),
         None => Err(problem("a field is missing").found("nothing")),
@@ -198,7 +327,7 @@ fn database(arguments: &mut JsonObject) -> Result<String, Problem> {
 }
 
 /// The arguments as a request of REST, read by the same code.
-fn read<T: DeserializeOwned>(arguments: JsonObject) -> Result<T> {
+pub(super) fn read<T: DeserializeOwned>(arguments: JsonObject) -> Result<T> {
     let bytes = bodies::to_bytes(&Value::Object(arguments))?;
     Ok(bodies::parse(&bytes, Code::InvalidRequest)?)
 }
@@ -226,18 +355,29 @@ fn schema_of<T: JsonSchema>() -> JsonObject {
 
 /// A request about a database: its fields, and which database.
 fn for_database<T: JsonSchema>() -> JsonObject {
+    let name = "Name of the database, as list_databases gives it.";
+    about::<T>("database", name)
+}
+
+/// A request about an index: its fields, and which index.
+fn for_index<T: JsonSchema>() -> JsonObject {
+    let name = "Name of the index, as list_indexes gives it, or an alias.";
+    about::<T>("index", name)
+}
+
+/// A request whose path names what it is about: its fields, and that name.
+fn about<T: JsonSchema>(argument: &str, says: &str) -> JsonObject {
     let mut schema = schema_of::<T>();
     let mut properties = JsonObject::new();
-    let name = "Name of the database, as list_databases gives it.";
     properties.insert(
-        "database".into(),
-        json!({"type": "string", "description": name}),
+        argument.into(),
+        json!({"type": "string", "description": says}),
     );
     if let Some(Value::Object(own)) = schema.remove("properties") {
         properties.extend(own);
     }
     schema.insert("properties".into(), Value::Object(properties));
-    let mut required = vec![json!("database")];
+    let mut required = vec![json!(argument)];
     if let Some(Value::Array(own)) = schema.remove("required") {
         required.extend(own);
     }

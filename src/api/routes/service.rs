@@ -212,7 +212,8 @@ pub(super) fn health() -> Group {
     }
 }
 
-/// The databases as tools over the Model Context Protocol, whose messages it describes itself.
+/// What assistants are offered as tools over the Model Context Protocol, whose messages it
+/// describes itself. Each tool looks at what the caller may see, as its route of REST does.
 pub(super) fn tools(app: &Arc<App>, tools: &config::Mcp) -> Group {
     let over_http = mcp::over_http(app.clone(), tools);
     let doc = |id, summary| {
@@ -242,11 +243,13 @@ pub(super) fn tools(app: &Arc<App>, tools: &config::Mcp) -> Group {
             ),
             _ => doc(id, summary),
         };
-        service(method, "/mcp", Search, over_http.clone(), doc).about_everything()
+        service(method, "/mcp", Search, over_http.clone(), doc)
+            .checked_by_handler()
+            .takes_tokens()
     });
     Group {
         tag: "tools",
-        says: "The databases as tools of assistants, over the Model Context Protocol.",
+        says: "Databases, indexes and catalogs as tools of assistants, over the Model Context Protocol.",
         routes: routes.collect(),
     }
 }
