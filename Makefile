@@ -131,6 +131,10 @@ check-console: models-for-tests ## the console in a real Chromium, by a user's s
 console-screenshots: models-for-tests ## its pictures in docs/images
 	$(call step,screenshots,$(ENV) $(PYTHON) tools/check_console.py --binary "$$CARGO_TARGET_DIR/debug/gleaner" --screenshots docs/images)
 
+.PHONY: check-docs
+check-docs: models-for-tests ## every command of README.md and docs/, page by page; writes reports/docs.json
+	$(call step,docs,$(ENV) $(PYTHON) tools/check_docs.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
+
 .PHONY: check-client
 check-client: models-for-tests ## the Python package and its integrations against the service; fetches what they stand on once
 	$(call step,client,$(ENV) $(PYTHON) tools/check_client.py --binary "$$CARGO_TARGET_DIR/debug/gleaner")
