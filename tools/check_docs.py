@@ -8,7 +8,7 @@ page, with `bash -euo pipefail -c`. A block that ends with another status than 0
 page shows as its output is not compared: times, scores and ids differ. Writes reports/docs.json.
 
 Each page has a folder of its own in which all its blocks run, so that the later ones find what the
-earlier ones made: a copy of what a page may name of the repository, a `config.toml`, a data folder,
+earlier ones made: a copy of what its blocks name of the repository, a `config.toml`, a data folder,
 and a home whose `.cache/gleaner` has the models, so that nothing of the user's is touched.
 
 Page and program agree on `localhost:7700`; here it is a free port, put in its place in each block. A
@@ -51,14 +51,14 @@ from console import SetupError, duration, fail  # noqa: E402
 from setup import PROJECT  # noqa: E402
 
 REPORT = PROJECT / "reports" / "docs.json"
-#: What pages may name of the repository. Of its code, a part that hardly takes time to encode.
-COPIED = ["sample", "indexes", "schemas", "examples", "models", "deploy", "config.toml", "src/rerank"]
+#: What there is for blocks that name its first folder. Of the code, a part that hardly takes time to encode.
+COPIED = ["sample", "indexes", "examples", "models", "docs", "src/rerank"]
 #: Models that no page asks for, and that are larger than the others together.
 LEFT_OUT = ["gleaner-generator"]
 #: Where pages say that the server is.
 ADDRESS = re.compile(r"(?:localhost|127\.0\.0\.1):7700\b")
 #: Longest that a block may take, and a server to be ready, in seconds.
-PATIENCE = 300.0
+PATIENCE = 600.0
 STARTING = 120.0
 NOTE = re.compile(r"(not run|first|fails|file|instead of (?P<text>[^:\s]+)):\s*(?P<rest>.+)", re.DOTALL)
 #: `gleaner` of the page's folder: `serve` goes on behind, all else is the program.
@@ -159,9 +159,9 @@ def pages_of(named: List[str]) -> List[str]:
 
 
 class Scratch:
-    """The folder of a page, and what runs in it."""
+    """The folder of a page, and what runs in it. `text` is all that the page's blocks say."""
 
-    def __init__(self, folder: Path, binary: Path) -> None:
+    def __init__(self, folder: Path, binary: Path, text: str) -> None:
         self.folder = folder
         self.groups: List[int] = []
         # A port that was free a moment ago; whoever is quicker makes the start fail, loudly.
@@ -169,12 +169,8 @@ class Scratch:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         for name in COPIED:
-            source, copy = PROJECT / name, folder / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, copy)
+            if re.search(rf"""(?<![\w/.-]){name.split("/")[0]}[/\s]""", text):
+                shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.bin = folder / ".bin"
         self.bin.mkdir()
         home = folder / ".home"
@@ -306,8 +302,11 @@ def run_page(name: str, binary: Path, keep: Optional[Path]) -> Dict[str, object]
     started = time.monotonic()
     if len(not_run) < len(blocks):
         folder = Path(tempfile.mkdtemp(prefix="gleaner-docs-")) if keep is None else keep / Path(name).stem
+        if keep is not None and folder.exists():
+            raise SetupError(f"{folder} is there already: name another folder, or remove it")
         folder.mkdir(parents=True, exist_ok=True)
-        scratch = Scratch(folder.resolve(), binary)
+        text = "\n".join([part for block in steps for part in (block.code, *(note.rest for note in block.notes))])
+        scratch = Scratch(folder.resolve(), binary, text)
         try:
             for block in steps:
                 if block.note("not run"):
