@@ -179,7 +179,9 @@ class Scratch:
         shutil.copytree(there / "models", cache / "models", ignore=shutil.ignore_patterns(*LEFT_OUT))
         (cache / "sources").symlink_to(there / "sources")
         (home / ".curlrc").write_text("fail-with-body\nno-progress-meter\n", encoding="utf-8")
-        config = f'[server]\nlisten = "{self.address}"\n\n[ingest]\nsources = ["{folder}"]\n'
+        # Small batches: a load that a page halts stops behind the one that is being written.
+        ingest = f'[ingest]\nsources = ["{folder}"]\nbatch_documents = 16\n'
+        config = f'[server]\nlisten = "{self.address}"\n\n{ingest}'
         (folder / "config.toml").write_text(config, encoding="utf-8")
         program = self.bin / "gleaner"
         tries = int(STARTING / 0.2)
