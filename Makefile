@@ -170,8 +170,9 @@ eval-keys: setup ## how many of the foreign keys of Spider's training databases 
 	@$(ENV) cargo test $(CARGO_FLAGS) --lib sql::infer -- --ignored --nocapture
 
 .PHONY: schemas
-schemas: setup ## regenerate schemas/ from the code
-	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --test it schemas
+schemas: setup ## regenerate schemas/ and the references in docs/ from the code
+	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --test it -- schemas:: reference::
+	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --lib -- cli::tests::the_reference
 
 .PHONY: bench-search
 bench-search: $(BENCH_BUILD) ## searches split into their stages, and by 1 to 256 callers beside LanceDB and Chroma; writes reports/{search,serving}.json

@@ -12,7 +12,8 @@ class SetupError(Exception):
 
 def say(step: str, message: str) -> None:
     """One line for one step, on standard output, at once."""
-    print(f"{step:<17} {message}", flush=True)
+    # In one piece: several may say something at once.
+    print(f"{step:<17} {message}\n", end="", flush=True)
 
 
 def fail(error: Exception) -> NoReturn:

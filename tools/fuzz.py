@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
 """The fuzz targets of fuzz/, one for each core at a time: what `make fuzz` runs.
 
-    fuzz.py [--seconds N] [--jobs N] [--target-dir DIR] [TARGET ...]
+    fuzz.py [--seconds N] [--jobs N] [--target-dir DIR] [--keep] [TARGET ...]
 
 Builds them with the compiler that is here, stable or not, runs each for so many seconds from its
-corpus (fuzz/corpus, begun with the seeds in fuzz/seeds and those that `seeds` makes), and ends with
-status 1 where an input was found that panics, hangs or takes too much memory; the input is then in
-fuzz/artifacts. `cargo fuzz run TARGET` works as well.
+corpus (fuzz/corpus, begun with what earlier runs kept in fuzz/corpora, the seeds in fuzz/seeds and
+those that `seeds` makes), and ends with status 1 where an input was found that panics, hangs or takes
+too much memory; the input is then in fuzz/artifacts. `--keep` writes the smallest inputs that reach
+all that was reached back to fuzz/corpora. `cargo fuzz run TARGET` works as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +34,7 @@ from console import SetupError, duration, fail, say  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 FUZZ = PROJECT / "fuzz"
+KEPT = FUZZ / "corpora"
 TARGETS = sorted(path.stem for path in (FUZZ / "fuzz_targets").glob("*.rs"))
 #: Longest that one input may take, in seconds, and most memory, in megabytes.
 SLOW = 20
@@ -86,17 +91,61 @@ def run(binary: Path, target: str, seconds: int) -> Dict[str, Any]:
     return report
 
 
+def unpack(target: str) -> None:
+    """Adds to the corpus what earlier runs kept."""
+    archive = KEPT / f"{target}.tar.gz"
+    corpus = FUZZ / "corpus" / target
+    corpus.mkdir(parents=True, exist_ok=True)
+    if not archive.is_file():
+        return
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            inside = packed.extractfile(member)
+            if inside is not None:
+                (corpus / Path(member.name).name).write_bytes(inside.read())
+
+
+def keep(binary: Path, target: str) -> None:
+    """Packs the smallest inputs of the corpus that reach all of it; the same inputs make the same file."""
+    with tempfile.TemporaryDirectory(prefix="gleaner-fuzz-") as name:
+        least = Path(name) / "least"
+        least.mkdir()
+        command = [str(binary), "-merge=1", f"-timeout={SLOW}", f"-rss_limit_mb={MEMORY}"]
+        command += [f"-max_len={LONGEST.get(target, 4096)}", str(least), str(FUZZ / "corpus" / target)]
+        environment = dict(os.environ, GLEANER_FUZZ_FOLDER=str(Path(name) / "files"))
+        (Path(name) / "files").mkdir()
+        quiet = subprocess.DEVNULL
+        if subprocess.run(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet).returncode != 0:
+            raise SetupError(f"the corpus of {target} could not be made smaller")
+        packed = io.BytesIO()
+        inputs = sorted(least.iterdir())
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for path in inputs:
+                content = path.read_bytes()
+                member = tarfile.TarInfo(path.name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / f"{target}.tar.gz").write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+    size = (KEPT / f"{target}.tar.gz").stat().st_size
+    say("fuzz", f"{target}: {len(inputs)} inputs kept in {size >> 10} KiB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=600, help="how long each target runs")
     parser.add_argument("--target-dir", type=Path, required=True, help="where cargo builds")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many run at once")
+    parser.add_argument("--keep", action="store_true", help="write the corpora back to fuzz/corpora")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"which of {', '.join(TARGETS)}; all by default")
     options = parser.parse_args()
     unknown = sorted(set(options.targets) - set(TARGETS))
     if unknown:
         raise SetupError(f"there is no target {', '.join(unknown)}, but {', '.join(TARGETS)}")
     binaries = build(options.target_dir.resolve())
+    targets = options.targets or TARGETS
+    for target in targets:
+        unpack(target)
     subprocess.run([str(binaries / "seeds")], env=dict(os.environ, GLEANER_CORPUS=str(FUZZ / "corpus")), check=True)
 
     def one(target: str) -> Dict[str, Any]:
@@ -108,12 +157,15 @@ def main() -> None:
 
     # Each is a process of its own; the threads wait.
     with ThreadPoolExecutor(max(1, options.jobs)) as pool:
-        reports: List[Dict[str, Any]] = list(pool.map(one, options.targets or TARGETS))
+        reports: List[Dict[str, Any]] = list(pool.map(one, targets))
     folder = PROJECT / "reports"
     folder.mkdir(exist_ok=True)
     (folder / "fuzz.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
     if any(report["failed"] for report in reports):
         raise SetupError("an input was found; it is in fuzz/artifacts")
+    if options.keep:
+        for target in targets:
+            keep(binaries / target, target)
 
 
 if __name__ == "__main__":

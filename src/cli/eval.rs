@@ -53,6 +53,10 @@ pub(super) struct Retrieval {
     /// Write each mode's run here, in TREC's format.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Write pictures here (SVG): precision against recall, quality against latency, and how the
+    /// scores of relevant documents lie beside others'.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
     /// Keep the index in this folder and use it again if it is there: the documents are
     /// encoded once for several evaluations. Remove it when model or definition change.
     #[arg(long, value_name = "DIR")]
@@ -174,6 +178,7 @@ impl Retrieval {
             &modes,
             &request,
             self.run_dir.as_deref(),
+            self.plot.as_deref(),
         )?;
         context.print(&report, |report| report.to_string())
     }

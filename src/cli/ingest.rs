@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::Context;
@@ -11,7 +12,10 @@ use super::ingest_source::SourceFlags;
 use super::jobs::{figures, run_here, say};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
-use crate::ingest::{Input, Place, check_inputs, manifest, proposal_in_words, propose, resolve};
+use crate::ingest::{
+    Input, Place, SourceOptions, check_inputs, define, manifest, proposal_in_words, propose,
+    resolve,
+};
 use crate::jobs::{
     JobAction, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob, act, create, find,
     unfinished_twin,
@@ -42,7 +46,8 @@ pub(super) struct Ingest {
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
     /// Create the index if it is not there yet: of the definition that the first file, an
-    /// export, brings along; or of the one for code.
+    /// export, brings along; of what is in the columns of its first rows, where it is none; or of
+    /// the one for code. With --dry-run, print the definition alone.
     #[arg(long)]
     create: bool,
     /// Show no progress.
@@ -88,7 +93,7 @@ impl Ingest {
         let here = std::env::current_dir()
             .map_err(|e| Error::operator_from("the current folder cannot be told", e))?;
         let found = match catalog.get(&self.index) {
-            Err(error) if self.create && !self.code.dry_run && is_not_found(&error) => None,
+            Err(error) if self.create && is_not_found(&error) => None,
             got => Some(got?),
         };
         let inputs: Vec<Input> = resolve(&self.files, source.format)?
@@ -97,7 +102,16 @@ impl Ingest {
             .collect::<Result<_>>()?;
         let index = match found {
             Some(index) => index,
-            None => catalog.create(definition(&self.index, first(&inputs)?)?)?,
+            None => {
+                let (definition, text) = definition(&self.index, first(&inputs)?, &source)?;
+                if self.code.dry_run {
+                    return context.print(&definition, |_| text.clone());
+                }
+                if !self.quiet {
+                    say(&made_of(&definition));
+                }
+                catalog.create(definition)?
+            }
         };
         if self.code.dry_run {
             let proposal = propose(&index, first(&inputs)?, &source)?;
@@ -168,24 +182,49 @@ fn none_loaded(job: &JobReport) -> Result<()> {
     )
 }
 
-/// The definition that a file brings along, under the name that is asked for.
-fn definition(name: &str, input: &Input) -> Result<Definition> {
+/// The definition that a file brings along, or one of what is in it, under the name that is asked
+/// for; and its text.
+fn definition(name: &str, input: &Input, options: &SourceOptions) -> Result<(Definition, String)> {
     let Some(manifest) = manifest(Path::new(input.location()))? else {
-        return Err(Problem::new(
-            Code::InvalidFile,
-            "the first file does not say how its index was defined",
-        )
-        .field("create")
-        .found(input.location())
-        .expected(
-            "a file of gleaner export, or an index created first: gleaner index create FILE.toml",
-        )
-        .into());
+        return define(name, input, options);
     };
-    Ok(Definition {
+    let definition = Definition {
         name: name.into(),
         ..manifest.definition
-    })
+    };
+    let text = toml::to_string(&definition)
+        .map_err(|error| Error::Bug(format!("a definition cannot be written: {error}")))?;
+    Ok((definition, text))
+}
+
+/// What an index is made of, in a line or two.
+fn made_of(definition: &Definition) -> String {
+    let mut fields: IndexMap<String, Vec<&str>> = IndexMap::new();
+    for (name, field) in &definition.fields {
+        let kind = match field.many {
+            true => format!("{} lists", field.kind),
+            false => field.kind.to_string(),
+        };
+        fields.entry(kind).or_default().push(name);
+    }
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(kind, names)| format!("{kind}: {}", names.join(", ")))
+        .collect();
+    let encoded = match definition.embedding.as_ref() {
+        Some(embedding) if embedding.model.is_some() => {
+            format!("encoded: {}", embedding.fields.join(", "))
+        }
+        Some(_) => "with vectors of its own".into(),
+        None => "searched by words alone".into(),
+    };
+    format!(
+        "made index {} with the id {}; {}; {encoded} (gleaner index show {} prints the definition)",
+        definition.name,
+        definition.id_field,
+        fields.join("; "),
+        definition.name
+    )
 }
 
 fn first(inputs: &[Input]) -> Result<&Input> {

@@ -21,9 +21,10 @@ const DEFINITION: &str = include_str!("../../indexes/code.toml");
 
 #[derive(Debug, Args)]
 pub(super) struct CodeFlags {
-    /// Index the source code below this folder, in place of files: cut into functions and
-    /// types; what did not change is left alone, what went away is removed.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["files", "SourceFlags"])]
+    /// Index the source code and the Markdown below this folder, in place of files: cut into
+    /// functions and types, or into sections; what did not change is left alone, what went away is
+    /// removed.
+    #[arg(long, visible_alias = "folder", value_name = "DIR", conflicts_with_all = ["files", "SourceFlags"])]
     code: Option<PathBuf>,
     /// What the ids of its documents begin with [default: the folder's name].
     #[arg(long, value_name = "NAME", requires = "code")]

@@ -277,6 +277,24 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// `make schemas` writes it anew.
+    #[test]
+    fn the_reference_of_commands_is_what_they_take() {
+        let options = clap_markdown::MarkdownOptions::new()
+            .title("Command line".into())
+            .show_footer(false);
+        let text = clap_markdown::help_markdown_custom::<Cli>(&options);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli-reference.md");
+        if std::env::var_os("GLEANER_REGENERATE").is_some() {
+            fs::write(&file, &text).unwrap();
+        }
+        let found = fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            found == text,
+            "docs/cli-reference.md: `make schemas` writes it anew"
+        );
+    }
+
     /// The commands in a page's blocks of shell, each as a shell would split it.
     fn commands(page: &str) -> Vec<Vec<String>> {
         let mut found = Vec::new();

@@ -51,6 +51,8 @@ pub enum Kind {
     Type,
     /// What a file holds besides: its header, imports, constants, statements.
     Module,
+    /// What is under a heading of Markdown.
+    Section,
     /// A file that was not parsed, or a part of it.
     Text,
 }
@@ -168,11 +170,11 @@ pub fn cut_text(text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
     units
 }
 
-struct Header {
-    symbol: String,
-    kind: Kind,
-    docstring: Option<String>,
-    signature: Option<String>,
+pub(super) struct Header {
+    pub symbol: String,
+    pub kind: Kind,
+    pub docstring: Option<String>,
+    pub signature: Option<String>,
 }
 
 /// A range without what is cut out of it.
@@ -188,7 +190,7 @@ fn runs(range: Range<usize>, inner: &[usize], all: &[Definition]) -> Vec<Range<u
     runs
 }
 
-fn push(
+pub(super) fn push(
     units: &mut Vec<Unit>,
     text: &str,
     lines: &Lines,

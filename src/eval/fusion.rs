@@ -250,7 +250,7 @@ pub fn measure_fusions(index: &Index, folder: &BeirFolder, split: &str) -> Resul
             fusion: Some(by(method)),
             ..SearchRequest::default()
         };
-        let run = ask(index, &queries, EvalMode::Legs(mode), &request)?;
+        let (run, _) = ask(index, &queries, EvalMode::Legs(mode), &request)?;
         measured.push((
             name,
             evaluate(&qrels, &run, &[Measure::Ndcg(10), Measure::Recall(100)]),

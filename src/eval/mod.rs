@@ -9,6 +9,7 @@ mod entities;
 mod fusion;
 mod judgments;
 mod measures;
+mod plot;
 mod report;
 mod retrieval;
 mod run;
@@ -27,6 +28,7 @@ pub use entities::{
 pub use fusion::{FusionReport, FusionRow, JudgedQuery, balanced, judged_queries, measure_fusions};
 pub use judgments::{Judgments, Qrels};
 pub use measures::{Evaluation, Measure, evaluate};
+pub use plot::{Answered, interpolated_precision, plot};
 pub use report::{Measures, RetrievalReport};
 pub use retrieval::{EvalMode, load_corpus, measure};
 pub use run::{Hit, Run};

@@ -1,11 +1,14 @@
 //! Runs a BEIR collection through an index and measures every mode.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 use tracing::info;
 
-use super::{BeirFolder, Evaluation, Hit, Measure, Measures, RetrievalReport, Run, evaluate};
+use super::{
+    Answered, BeirFolder, Evaluation, Hit, Measure, Measures, RetrievalReport, Run, evaluate, plot,
+};
 use crate::config::Ingest;
 use crate::document::FieldType;
 use crate::error::{Code, Error, Problem, Result};
@@ -121,7 +124,7 @@ impl std::str::FromStr for EvalMode {
 }
 
 /// Asks every query of a split in every mode, and measures the answers. With `runs`,
-/// each mode's run is written there as `MODE.trec`.
+/// each mode's run is written there as `MODE.trec`; with `pictures`, what [`plot()`] draws of them.
 ///
 /// # Errors
 /// A split that is not there; an answer that had to do without a leg or the reranker, because
@@ -133,6 +136,7 @@ pub fn measure(
     modes: &[EvalMode],
     request: &SearchRequest,
     runs: Option<&Path>,
+    pictures: Option<&Path>,
 ) -> Result<RetrievalReport> {
     let qrels = folder.qrels(split)?;
     let queries = folder.queries(&qrels)?;
@@ -140,8 +144,9 @@ pub fn measure(
         documents: index.view().documents,
         ..RetrievalReport::default()
     };
+    let mut answered = Vec::new();
     for &mode in modes {
-        let run = ask(index, &queries, mode, request)?;
+        let (run, milliseconds) = ask(index, &queries, mode, request)?;
         if let Some(folder) = runs {
             write_run(folder, mode, &run)?;
         }
@@ -151,6 +156,15 @@ pub fn measure(
             .modes
             .insert(mode.as_str().into(), means(&evaluation));
         info!(mode = mode.as_str(), queries = report.queries, "measured");
+        answered.push(Answered {
+            name: mode.as_str().into(),
+            run,
+            evaluation,
+            milliseconds,
+        });
+    }
+    if let Some(folder) = pictures {
+        plot(folder, &qrels, &answered)?;
     }
     Ok(report)
 }
@@ -160,7 +174,7 @@ pub(super) fn ask(
     queries: &indexmap::IndexMap<String, String>,
     mode: EvalMode,
     request: &SearchRequest,
-) -> Result<Run> {
+) -> Result<(Run, Vec<f64>)> {
     let (legs, rerank) = match mode {
         EvalMode::Legs(legs) => (legs, RerankRequest::Whether(false)),
         EvalMode::Rerank => {
@@ -171,16 +185,18 @@ pub(super) fn ask(
     ask_legs(index, queries, legs, rerank, request)
 }
 
-/// Asks by these legs, re-ranked or not.
+/// Asks by these legs, re-ranked or not: the rankings, and the milliseconds of each query.
 pub(super) fn ask_legs(
     index: &Index,
     queries: &indexmap::IndexMap<String, String>,
     legs: Mode,
     rerank: RerankRequest,
     request: &SearchRequest,
-) -> Result<Run> {
+) -> Result<(Run, Vec<f64>)> {
     let mut run = Run::default();
+    let mut milliseconds = Vec::with_capacity(queries.len());
     for (id, text) in queries {
+        let asked = Instant::now();
         let answer = search(
             index,
             &SearchRequest {
@@ -192,6 +208,7 @@ pub(super) fn ask_legs(
                 ..request.clone()
             },
         )?;
+        milliseconds.push(asked.elapsed().as_secs_f64() * 1e3);
         if let Some(lost) = answer.degraded.first() {
             return Err(Error::operator(format!(
                 "query {id:?} was answered without {}: {}",
@@ -206,7 +223,7 @@ pub(super) fn ask_legs(
     }
     // Some collections ask with a document's own text under its own id.
     run.remove_queries();
-    Ok(run)
+    Ok((run, milliseconds))
 }
 
 fn means(evaluation: &Evaluation) -> Measures {

@@ -130,7 +130,7 @@ pub fn tune(
             }),
             None => RerankRequest::Whether(false),
         };
-        let run = ask_legs(index, &queries, setting.mode, rerank, &setting.request())?;
+        let (run, _) = ask_legs(index, &queries, setting.mode, rerank, &setting.request())?;
         let evaluation = evaluate(&qrels, &run, &[MEASURE]);
         if columns.is_empty() {
             ids = evaluation.queries.keys().cloned().collect();

@@ -2,9 +2,7 @@
 //! first documents would be.
 //!
 //! Nothing is written. What is proposed follows from names, types and lengths in the first
-//! rows ([`LOOKED_AT`]); where a mapping is given already, that one is shown at work.
-
-use std::collections::HashSet;
+//! rows; where a mapping is given already, that one is shown at work.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -12,14 +10,13 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::coerce::coerce_row;
-use super::mapping::{FieldSource, Names, ReadAs};
+use super::columns::{Seen, look};
+use super::mapping::{FieldSource, Names};
 use super::{Format, Input, Mapping, Operation, Position, Row, Source, SourceOptions};
 use crate::document::{FieldType, UnknownFields};
 use crate::error::{Error, Problem, Result};
 use crate::index::{Definition, Index};
 
-/// Rows that are looked at.
-const LOOKED_AT: usize = 1000;
 /// Documents that are shown.
 const SHOWN: usize = 10;
 /// How alike two names have to be, from 0 to 1, to be taken for the same.
@@ -89,17 +86,7 @@ pub fn propose(index: &Index, input: &Input, options: &SourceOptions) -> Result<
         mapping: only_left_out.clone(),
         ..options.clone()
     };
-    let mut seen: IndexMap<String, Seen> = IndexMap::new();
-    let mut rows = 0;
-    for row in Source::open_at(input, &as_they_are, Position::default())?.take(LOOKED_AT) {
-        let row = row?;
-        rows += 1;
-        if let Ok(Json::Object(object)) = row.json {
-            for (column, value) in object {
-                seen.entry(column).or_default().see(&value);
-            }
-        }
-    }
+    let (seen, rows) = look(input, &as_they_are)?;
     let guess = Guess::of(definition, &seen, rows);
     let mapping = match options.mapping == only_left_out {
         true => guess.mapping(definition, &seen, only_left_out),
@@ -171,120 +158,6 @@ fn shortened(json: Json) -> Json {
 
 fn vector_field(definition: &Definition) -> Option<&str> {
     definition.embedding.as_ref()?.vector_field.as_deref()
-}
-
-/// What was found in a column.
-#[derive(Default)]
-struct Seen {
-    values: u64,
-    texts: u64,
-    bytes: u64,
-    integers: u64,
-    floats: u64,
-    booleans: u64,
-    /// Strings that are whole numbers, and strings that are numbers.
-    integer_texts: u64,
-    float_texts: u64,
-    objects: u64,
-    lists: u64,
-    /// Lists of numbers, and the length of the first.
-    vectors: u64,
-    dimensions: usize,
-    distinct: HashSet<String>,
-}
-
-impl Seen {
-    fn see(&mut self, value: &Json) {
-        if value.is_null() {
-            return;
-        }
-        self.values += 1;
-        match value {
-            Json::String(text) => {
-                self.texts += 1;
-                self.bytes += text.len() as u64;
-                self.integer_texts += u64::from(text.trim().parse::<i64>().is_ok());
-                self.float_texts += u64::from(text.trim().parse::<f64>().is_ok());
-                self.distinct.insert(text.clone());
-            }
-            Json::Number(number) => {
-                match number.is_f64() {
-                    true => self.floats += 1,
-                    false => self.integers += 1,
-                }
-                self.distinct.insert(number.to_string());
-            }
-            Json::Bool(_) => self.booleans += 1,
-            Json::Object(_) => self.objects += 1,
-            Json::Array(items) if items.len() > 1 && items.iter().all(Json::is_number) => {
-                self.vectors += 1;
-                if self.dimensions == 0 {
-                    self.dimensions = items.len();
-                }
-            }
-            Json::Array(_) => self.lists += 1,
-            Json::Null => {}
-        }
-    }
-
-    fn is_vector(&self, dimensions: Option<usize>) -> bool {
-        let fits = dimensions.is_none_or(|dimensions| dimensions == self.dimensions);
-        self.vectors > 0 && self.vectors == self.values && fits
-    }
-
-    /// Whether each row has another string or whole number.
-    fn is_key(&self, rows: u64) -> bool {
-        self.values == rows
-            && self.texts + self.integers == rows
-            && self.distinct.len() as u64 == rows
-            && self.bytes <= 128 * rows
-    }
-
-    fn in_words(&self) -> String {
-        let kinds = [
-            (self.texts, "strings"),
-            (self.integers, "whole numbers"),
-            (self.floats, "numbers"),
-            (self.booleans, "truth values"),
-            (self.objects, "objects"),
-            (self.lists, "lists"),
-        ];
-        let mut words: Vec<String> = kinds
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(_, kind)| (*kind).to_string())
-            .collect();
-        if self.vectors > 0 {
-            words.push(format!("lists of {} numbers", self.dimensions));
-        }
-        match words.is_empty() {
-            true => "nothing".into(),
-            false => words.join(" and "),
-        }
-    }
-
-    /// What a field of this type has to read it as, where that is something else.
-    fn read_as(&self, kind: FieldType) -> Option<ReadAs> {
-        let numbers = self.integers + self.floats;
-        match kind {
-            FieldType::Text | FieldType::Keyword if numbers + self.booleans > 0 => {
-                Some(ReadAs::Text)
-            }
-            FieldType::Integer if self.texts > 0 && self.integer_texts == self.texts => {
-                Some(ReadAs::Integer)
-            }
-            FieldType::Float if self.texts > 0 && self.float_texts == self.texts => {
-                Some(ReadAs::Float)
-            }
-            FieldType::Date if self.integers > 0 && self.integers == self.values => {
-                Some(ReadAs::Date)
-            }
-            FieldType::Boolean if self.integers > 0 && self.distinct.len() <= 2 => {
-                Some(ReadAs::Boolean)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Field of each column, and why.
@@ -544,6 +417,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
+    use crate::ingest::mapping::ReadAs;
 
     fn guess(definition: &str, rows: &[Json]) -> (Mapping, Vec<String>) {
         let definition = Definition::from_toml(definition).unwrap();

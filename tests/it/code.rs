@@ -82,7 +82,7 @@ fn a_repository_is_indexed_by_its_functions() {
     );
     assert_eq!(
         loaded["languages"],
-        json!({"python": 1, "rust": 1, "text": 1}),
+        json!({"markdown": 1, "python": 1, "rust": 1}),
         "{loaded}"
     );
     let skipped = json!({
@@ -127,7 +127,7 @@ fn a_repository_is_indexed_by_its_functions() {
     // By language, path and symbol.
     for (filter, count) in [
         ("language = \"python\" AND kind = \"function\"", 1),
-        ("language = \"text\" AND path = \"README.md\"", 1),
+        ("language = \"markdown\" AND symbol = \"Shop\"", 1),
         ("path STARTS WITH \"src/\" AND kind = \"method\"", 1),
         ("symbol = \"cart::Cart::addThing\"", 1),
         ("symbol STARTS WITH \"cart::\" AND kind != \"module\"", 3),

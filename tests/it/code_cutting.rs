@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gleaner::code::{
     CodeGraph, CutLimits, Cutting, GraphLimits, Kind, Language, Limits, LineRange, Unit, Unparsed,
-    all_kinds, cut, cut_text, parse, vocabulary_size,
+    all_kinds, cut, cut_markdown, cut_text, is_markdown, parse, vocabulary_size,
 };
 use proptest::prelude::*;
 
@@ -102,6 +102,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::Method => "method",
         Kind::Type => "type",
         Kind::Module => "module",
+        Kind::Section => "section",
         Kind::Text => "text",
     }
 }
@@ -422,8 +423,63 @@ fn the_list_of_node_types_is_that_of_the_grammars() {
     assert_eq!(vocabulary_size(), wanted.lines().count() + 1);
 }
 
+/// A page with what pages have: metadata, code that looks like headings, headings in two notations,
+/// one with nothing under it, and one in a quotation.
+const PAGE: &str = "---\ntitle: Lamps\n---\n\nBefore all.\n\n# Lamps & `light`\n\nOf lamps.\n\n## Care\n\n### Dust\n\n\
+    Dust them.\n\n```sh\n# not a heading\ndust lamp\n```\n\n> # quoted\n\nPrices\n------\n\n| a | b |\n|---|---|\n| 1 | 2 |\n";
+
+#[test]
+fn markdown_is_cut_at_its_headings() {
+    let limits = CutLimits::default();
+    let cutting = Cutting {
+        path: "docs/lamps.md",
+        limits: &limits,
+    };
+    let units = cut_markdown(PAGE, cutting);
+    check_lines(PAGE, &units, false).unwrap();
+    let found: Vec<(&str, Option<&str>)> = units
+        .iter()
+        .map(|unit| (unit.symbol.as_str(), unit.docstring.as_deref()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("docs/lamps.md", None),
+            ("Lamps & light", None),
+            ("Lamps & light > Care > Dust", Some("Lamps & light > Care")),
+            ("Lamps & light > Prices", Some("Lamps & light")),
+        ]
+    );
+    assert!(units.iter().all(|unit| unit.kind == Kind::Section));
+    // A heading with nothing under it begins the section of the next.
+    assert!(units[2].code.starts_with("## Care"), "{}", units[2].code);
+    assert!(units[2].code.ends_with("> # quoted"), "{}", units[2].code);
+    for (path, is) in [
+        ("a.md", true),
+        ("b/A.MARKDOWN", true),
+        ("md", false),
+        ("a.mdc", false),
+    ] {
+        assert_eq!(is_markdown(path), is, "{path}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Pages of lines that mean something to Markdown, in any order.
+    #[test]
+    fn nothing_is_lost_of_pages(
+        lines in proptest::collection::vec(proptest::sample::select(vec![
+            "# one", "## two", "   ### three", "four\n===", "> # five", "- # six", "```", "    # seven", "",
+            "word", "<!-- # eight -->", "---", "+++", "title: x", "| a |\n|---|", "#", "# #", "~~~\n# nine",
+        ]), 0..24),
+    ) {
+        let text = lines.join("\n");
+        let limits = CutLimits { part_bytes: 60, overlap_bytes: 10 };
+        let units = cut_markdown(&text, Cutting { path: "a.md", limits: &limits });
+        check_lines(&text, &units, true)?;
+    }
 
     /// Files that are cut anywhere and joined to others are broken in every way.
     #[test]

@@ -619,10 +619,6 @@ fn from_the_command_line() {
     assert_eq!(left, [""; 0]);
 
     place.refused(Code::IndexNotFound, &["ingest", "again", "out.parquet"]);
-    place.refused(
-        Code::InvalidFile,
-        &["ingest", "again", "notes.jsonl", "--create"],
-    );
     let loaded = place.json(&["ingest", "again", "out.parquet", "--create", "--quiet"]);
     assert_eq!(
         (&loaded["loaded"], &loaded["tokens"]),

@@ -65,7 +65,14 @@ async fn holds(client: &Client, expected: &Value) {
         let input = Value::Object((*tool.input_schema).clone());
         assert_eq!(input["type"], "object", "{}", tool.name);
         assert!(!input.to_string().contains("$ref"), "{input}");
-        assert!(tool.output_schema.is_some() && tool.description.is_some());
+        assert!(tool.description.is_some());
+        // What comes of a call, be it an error, is held to it by clients.
+        let output = Value::Object((**tool.output_schema.as_ref().unwrap()).clone());
+        assert_eq!(output["type"], "object", "{}", tool.name);
+        assert!(output.get("required").is_none(), "{output}");
+        assert_eq!(output["anyOf"][1], json!({"required": ["error"]}));
+        let failure = &output["properties"]["error"];
+        assert_eq!(failure["required"], json!(["code", "message"]), "{failure}");
     }
     let retrieve = tools
         .iter()

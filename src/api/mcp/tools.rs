@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::error::Failure;
 use super::super::gate::Gate;
 use super::super::schemas;
 use super::super::state::App;
@@ -214,7 +215,7 @@ impl Offered {
                     .idempotent(true)
                     .open_world(false),
             );
-        tool.output_schema = Some(Arc::new((self.output)()));
+        tool.output_schema = Some(Arc::new(or_failure((self.output)())));
         tool
     }
 }
@@ -351,6 +352,20 @@ fn schema_of<T: JsonSchema>() -> JsonObject {
         }
         _ => JsonObject::new(),
     }
+}
+
+/// What a tool answers, or why it does not: clients hold its errors to the schema as well.
+fn or_failure(mut output: JsonObject) -> JsonObject {
+    let required = output.remove("required").unwrap_or_else(|| json!([]));
+    output.insert(
+        "anyOf".into(),
+        json!([{"required": required}, {"required": ["error"]}]),
+    );
+    if let Some(Value::Object(properties)) = output.get_mut("properties") {
+        let failure = Value::Object(schema_of::<Failure>());
+        properties.insert("error".into(), failure);
+    }
+    output
 }
 
 /// A request about a database: its fields, and which database.

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use crate::code::{CutLimits, Cutting, Language, Limits, Unit, Unparsed, cut, cut_text, parse};
+use crate::code::{
+    CutLimits, Cutting, Language, Limits, MARKDOWN, Unit, Unparsed, cut, cut_markdown, cut_text,
+    is_markdown, parse,
+};
 
 /// Longer ids, of deep paths, end in a digest instead.
 const LONGEST_ID: usize = 400;
@@ -17,10 +20,21 @@ const TEXT: &str = "text";
 /// A file's documents.
 pub(super) struct Documents {
     pub documents: Vec<Map<String, Json>>,
+    /// The language that they carry.
+    pub language: &'static str,
     /// Why it was indexed as text although its language has a grammar.
     pub unparsed: Option<Unparsed>,
     /// Places that do not follow its grammar.
     pub errors: usize,
+}
+
+/// The language that a file's documents carry, if it can be parsed.
+pub(super) fn language_name(language: Option<Language>, path: &str) -> &'static str {
+    match language {
+        Some(language) => language.as_str(),
+        None if is_markdown(path) => MARKDOWN,
+        None => TEXT,
+    }
 }
 
 /// Cuts a file into documents. Their ids are `repository/path#symbol`, with `~2` for the second
@@ -46,6 +60,7 @@ pub(super) fn documents(
             syntax.errors,
         ),
         Some(Err(reason)) => (cut_text(text, cutting), TEXT, Some(*reason), 0),
+        None if is_markdown(path) => (cut_markdown(text, cutting), MARKDOWN, None, 0),
         None => (cut_text(text, cutting), TEXT, None, 0),
     };
     let mut times: HashMap<String, u32> = HashMap::new();
@@ -60,6 +75,7 @@ pub(super) fn documents(
         .collect();
     Documents {
         documents,
+        language: name,
         unparsed,
         errors,
     }

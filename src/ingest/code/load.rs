@@ -227,11 +227,7 @@ impl<'a> Reading<'a> {
         let summary = &mut self.summary;
         summary.files += 1;
         summary.broken += u64::from(made.errors > 0);
-        let name = match (language, made.unparsed) {
-            (Some(language), None) => language.as_str(),
-            _ => "text",
-        };
-        *summary.languages.entry(name).or_default() += 1;
+        *summary.languages.entry(made.language).or_default() += 1;
         if let Some(reason) = made.unparsed {
             summary.not_parsed(&found.path, reason);
         }

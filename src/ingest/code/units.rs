@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::document::documents;
+use super::document::{documents, language_name};
 use super::load::CodeOptions;
 use super::walk;
 use crate::error::{Error, Result};
@@ -44,7 +44,7 @@ pub fn write_units(
             summary.skipped += 1;
             continue;
         };
-        let name = language.map_or("text", |language| language.as_str());
+        let name = language_name(language, &found.path);
         if !languages.is_empty() && !languages.iter().any(|wanted| wanted == name) {
             continue;
         }

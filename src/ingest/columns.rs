@@ -1,0 +1,175 @@
+//! What is in the columns of a file, by its first rows.
+
+use std::collections::HashSet;
+
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+
+use super::mapping::ReadAs;
+use super::{Input, Position, Source, SourceOptions};
+use crate::document::{FieldType, parse_date};
+use crate::error::Result;
+
+/// Rows that are looked at.
+const LOOKED_AT: usize = 1000;
+
+/// Looks at the first rows of an input: what is in each column, in the order in which they come,
+/// and how many rows there were.
+///
+/// # Errors
+/// As [`Source::open`].
+pub(super) fn look(
+    input: &Input,
+    options: &SourceOptions,
+) -> Result<(IndexMap<String, Seen>, u64)> {
+    let mut seen: IndexMap<String, Seen> = IndexMap::new();
+    let mut rows = 0;
+    for row in Source::open_at(input, options, Position::default())?.take(LOOKED_AT) {
+        let row = row?;
+        rows += 1;
+        if let Ok(Json::Object(object)) = row.json {
+            for (column, value) in object {
+                seen.entry(column).or_default().see(&value);
+            }
+        }
+    }
+    Ok((seen, rows))
+}
+
+/// What was found in a column.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub values: u64,
+    pub texts: u64,
+    pub bytes: u64,
+    pub integers: u64,
+    pub floats: u64,
+    pub booleans: u64,
+    /// Strings that are whole numbers, and strings that are numbers.
+    pub integer_texts: u64,
+    pub float_texts: u64,
+    /// Strings that are dates, and strings that are truth values.
+    pub date_texts: u64,
+    pub boolean_texts: u64,
+    /// Strings that are numbers and would not be the same if they were kept as such: `0042`.
+    pub padded: u64,
+    /// Blanks within strings, and strings of several values between `|`.
+    pub blanks: u64,
+    pub listed: u64,
+    pub objects: u64,
+    pub lists: u64,
+    /// Lists of numbers, and the length of the first.
+    pub vectors: u64,
+    pub dimensions: usize,
+    pub distinct: HashSet<String>,
+}
+
+impl Seen {
+    pub fn see(&mut self, value: &Json) {
+        if value.is_null() {
+            return;
+        }
+        self.values += 1;
+        match value {
+            Json::String(text) => {
+                self.texts += 1;
+                self.bytes += text.len() as u64;
+                self.integer_texts += u64::from(text.trim().parse::<i64>().is_ok());
+                self.float_texts += u64::from(text.trim().parse::<f64>().is_ok());
+                self.date_texts += u64::from(parse_date(text.trim()).is_some());
+                self.boolean_texts += u64::from(is_boolean(text.trim()));
+                self.padded += u64::from(is_padded(text.trim()));
+                self.blanks += text.trim().matches(char::is_whitespace).count() as u64;
+                self.listed += u64::from(text.trim_matches('|').contains('|'));
+                self.distinct.insert(text.clone());
+            }
+            Json::Number(number) => {
+                match number.is_f64() {
+                    true => self.floats += 1,
+                    false => self.integers += 1,
+                }
+                self.distinct.insert(number.to_string());
+            }
+            Json::Bool(_) => self.booleans += 1,
+            Json::Object(_) => self.objects += 1,
+            Json::Array(items) if items.len() > 1 && items.iter().all(Json::is_number) => {
+                self.vectors += 1;
+                if self.dimensions == 0 {
+                    self.dimensions = items.len();
+                }
+            }
+            Json::Array(_) => self.lists += 1,
+            Json::Null => {}
+        }
+    }
+
+    pub fn is_vector(&self, dimensions: Option<usize>) -> bool {
+        let fits = dimensions.is_none_or(|dimensions| dimensions == self.dimensions);
+        self.vectors > 0 && self.vectors == self.values && fits
+    }
+
+    /// Whether each row has another string or whole number.
+    pub fn is_key(&self, rows: u64) -> bool {
+        self.values == rows
+            && self.texts + self.integers == rows
+            && self.distinct.len() as u64 == rows
+            && self.bytes <= 128 * rows
+    }
+
+    pub fn in_words(&self) -> String {
+        let kinds = [
+            (self.texts, "strings"),
+            (self.integers, "whole numbers"),
+            (self.floats, "numbers"),
+            (self.booleans, "truth values"),
+            (self.objects, "objects"),
+            (self.lists, "lists"),
+        ];
+        let mut words: Vec<String> = kinds
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(_, kind)| (*kind).to_string())
+            .collect();
+        if self.vectors > 0 {
+            words.push(format!("lists of {} numbers", self.dimensions));
+        }
+        match words.is_empty() {
+            true => "nothing".into(),
+            false => words.join(" and "),
+        }
+    }
+
+    /// What a field of this type has to read it as, where that is something else.
+    pub fn read_as(&self, kind: FieldType) -> Option<ReadAs> {
+        let numbers = self.integers + self.floats;
+        match kind {
+            FieldType::Text | FieldType::Keyword if numbers + self.booleans > 0 => {
+                Some(ReadAs::Text)
+            }
+            FieldType::Integer if self.texts > 0 && self.integer_texts == self.texts => {
+                Some(ReadAs::Integer)
+            }
+            FieldType::Float if self.texts > 0 && self.float_texts == self.texts => {
+                Some(ReadAs::Float)
+            }
+            FieldType::Date if self.integers > 0 && self.integers == self.values => {
+                Some(ReadAs::Date)
+            }
+            FieldType::Boolean if self.integers > 0 && self.distinct.len() <= 2 => {
+                Some(ReadAs::Boolean)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_boolean(text: &str) -> bool {
+    text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false")
+}
+
+/// Whether a number is written with zeros or a sign before it, as codes are that are no numbers.
+fn is_padded(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let is_zero_first = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+    is_zero_first || digits.len() < text.len()
+}
