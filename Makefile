@@ -169,6 +169,14 @@ check-ray: models-for-tests ## the same on two workers of Ray; fetches it once
 eval-keys: setup ## how many of the foreign keys of Spider's training databases are inferred, and how many rightly
 	@$(ENV) cargo test $(CARGO_FLAGS) --lib sql::infer -- --ignored --nocapture
 
+# mdBook comes from its source, minutes the first time.
+MDBOOK := $(CACHE)/mdbook/bin/mdbook
+.PHONY: book
+book: setup ## docs/ as a book in book/; builds mdBook once
+	$(call step,mdbook,$(ENV) test -x "$(MDBOOK)" || cargo install mdbook --version =0.5.4 --locked --quiet \
+		--no-default-features --features search --root "$(CACHE)/mdbook" --target-dir "$$CARGO_TARGET_DIR/mdbook")
+	$(call step,book,"$(MDBOOK)" build)
+
 .PHONY: schemas
 schemas: setup ## regenerate schemas/ and the references in docs/ from the code
 	@$(ENV) GLEANER_REGENERATE=1 cargo test $(CARGO_FLAGS) --test it -- schemas:: reference::

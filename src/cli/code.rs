@@ -69,6 +69,7 @@ impl Units {
         let options = CodeOptions {
             repository: self.repository.unwrap_or_else(|| folder_name(&self.folder)),
             walk: WalkLimits::default(),
+            without: Vec::new(),
             parse: Limits::default(),
         };
         let summary = write_units(&self.folder, &self.out, &options, &self.language)?;

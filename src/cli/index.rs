@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Context, reindex};
-use crate::error::{Code, Problem, Result};
+use crate::error::Result;
 use crate::index::{Defined, Definition, Index, Origin, ReindexRequest, Stats};
 
 /// Create, list, show, change, compact, reindex, attach and remove indexes.
@@ -140,14 +140,10 @@ impl IndexCommand {
                     Defined::Changed(index) => context.print(&Shown::new(&index, true), |shown| {
                         format!("changed the definition of {}", shown.name)
                     }),
-                    Defined::Same(index) => Err(Problem::new(
-                        Code::IndexExists,
-                        format!("there is an index {:?} of this definition", index.name()),
-                    )
-                    .field("name")
-                    .found(index.name())
-                    .expected("a name not taken, or another definition")
-                    .into()),
+                    // A script that makes and loads an index can be run again.
+                    Defined::Same(index) => context.print(&Shown::new(&index, true), |shown| {
+                        format!("{} is of this definition already", shown.name)
+                    }),
                 }
             }
             IndexCommand::List => {
@@ -170,7 +166,7 @@ impl IndexCommand {
             IndexCommand::Show { index } => {
                 let index = catalog.get(&index)?;
                 context.print(&Shown::new(&index, true), |shown| {
-                    let definition = toml::to_string(index.definition()).unwrap_or_default();
+                    let definition = index.definition().to_toml().unwrap_or_default();
                     format!("{}\n\n{definition}", shown.line())
                 })
             }

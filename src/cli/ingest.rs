@@ -192,8 +192,7 @@ fn definition(name: &str, input: &Input, options: &SourceOptions) -> Result<(Def
         name: name.into(),
         ..manifest.definition
     };
-    let text = toml::to_string(&definition)
-        .map_err(|error| Error::Bug(format!("a definition cannot be written: {error}")))?;
+    let text = definition.to_toml()?;
     Ok((definition, text))
 }
 

@@ -70,6 +70,7 @@ impl CodeFlags {
         let options = CodeOptions {
             repository: repository.clone(),
             walk: WalkLimits::default(),
+            without: vec![context.config.data.folder.clone()],
             parse: Limits::default(),
         };
         let catalog = context.catalog()?;

@@ -135,8 +135,8 @@ enum Command {
     /// List, add, check, measure and remove models.
     #[command(subcommand)]
     Models(models::Models),
-    /// Offer the databases as tools to the assistant that starts this, over standard input and
-    /// output.
+    /// Offer searches, entities and databases as tools to the assistant that starts this, over
+    /// standard input and output.
     Mcp(mcp::Mcp),
     /// Import, list, show, describe and remove the schemas of databases.
     #[command(subcommand)]

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::Context;
 use super::eval::{Loaded, definition};
 use crate::error::{Code, Error, Problem, Result};
 use crate::eval::{BeirFolder, TuneReport, tune};
-use crate::index::Definition;
+use crate::index::{Definition, to_toml};
 use crate::search::RerankSettings;
 
 /// Choose fusion, candidates and re-ranking on judged queries by cross-validation, say what that
@@ -94,10 +95,7 @@ impl Tune {
             search: definition.search,
         };
         context.print(&answer, |answer| {
-            let search = toml::to_string(&toml::Table::from_iter([(
-                "search".to_string(),
-                toml::Value::try_from(&answer.search).unwrap_or(toml::Value::Boolean(false)),
-            )]));
+            let search = to_toml(&IndexMap::from([("search", &answer.search)]));
             let conclusion = match answer.report.is_better() {
                 true => "better by more than chance explains",
                 false => {
@@ -115,8 +113,7 @@ impl Tune {
 
 /// A definition as a file, which is read again before it is trusted.
 fn written(definition: &Definition) -> Result<String> {
-    let text = toml::to_string(definition)
-        .map_err(|e| Error::Bug(format!("a definition cannot be written as TOML: {e}")))?;
+    let text = definition.to_toml()?;
     match Definition::from_toml(&text) {
         Ok(read) if read == *definition => Ok(text),
         Ok(_) => Err(Error::Bug(

@@ -58,7 +58,7 @@ pub fn cut_markdown(text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
         &mut units,
         text,
         &lines,
-        vec![0..first],
+        std::iter::once(0..first).collect(),
         top,
         cutting.limits,
     );

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BeirFolder, Hit, Judgments, Measure};
 use crate::error::{Error, Result};
-use crate::index::{Cascade, Index, Mode};
+use crate::index::{Cascade, Index, Mode, to_toml};
 use crate::rerank::{FirstStage, Gate, TOP, blend, features};
 use crate::search::{RerankRequest, RerankSettings, SearchRequest, SearchResponse, search};
 
@@ -358,8 +358,7 @@ impl CascadeReport {
     pub fn to_toml(&self) -> Result<String> {
         let mut inner = IndexMap::from([("cascade", &self.cascade)]);
         let table = IndexMap::from([("search", IndexMap::from([("rerank", &mut inner)]))]);
-        toml::to_string(&table)
-            .map_err(|e| Error::Bug(format!("a cascade cannot be written as TOML: {e}")))
+        to_toml(&table)
     }
 }
 

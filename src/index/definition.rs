@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rerank::Rerank;
 use crate::document::{FieldType, Fields, MAX_STEPS, UnknownFields, is_below, is_path};
-use crate::error::{Code, Problem, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::lexical::{Scoring, Synonyms, Typos};
 use crate::vector::{Builder, MOST_DIMENSIONS, Metric, Storage, VectorOptions};
 
@@ -361,6 +361,14 @@ impl Definition {
         Ok(definition)
     }
 
+    /// The definition as TOML, which [`from_toml`](Definition::from_toml) reads as the same.
+    ///
+    /// # Errors
+    /// A bug, if it does not serialise.
+    pub fn to_toml(&self) -> Result<String> {
+        to_toml(self)
+    }
+
     /// Reads a definition from a file.
     pub fn from_file(path: &std::path::Path) -> Result<Definition> {
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -540,6 +548,20 @@ impl Definition {
         }
         Ok(())
     }
+}
+
+/// A part of a definition as TOML. By way of JSON, where a number of 32 bits is written as short
+/// as it can be: TOML knows 64 bits alone, and would have 0.1 as 0.10000000149011612.
+///
+/// # Errors
+/// A bug, if it does not serialise.
+pub fn to_toml(part: &impl Serialize) -> Result<String> {
+    let bug = |error: &dyn std::fmt::Display| {
+        Error::Bug(format!("a definition cannot be written as TOML: {error}"))
+    };
+    let json = serde_json::to_string(part).map_err(|error| bug(&error))?;
+    let json: serde_json::Value = serde_json::from_str(&json).map_err(|error| bug(&error))?;
+    toml::to_string(&json).map_err(|error| bug(&error))
 }
 
 /// Holds an index's name to what is safe as a folder and in a URL.

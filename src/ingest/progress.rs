@@ -135,12 +135,20 @@ impl Progress {
         summary
     }
 
-    /// Seconds left if the rest of the bytes takes as long as those read; None before
-    /// anything has been read, or if the whole is unknown.
+    /// Seconds left if the rest of the bytes takes as long as those behind it; None before
+    /// anything is done, or if the whole is unknown. Bytes whose rows are read and not yet written
+    /// are still ahead: reading is far quicker than encoding.
     pub fn seconds_left(&self) -> Option<f64> {
-        let total = self.bytes_total.load(Ordering::Relaxed);
-        let read = self.bytes.load(Ordering::Relaxed).min(total);
-        (read > 0).then(|| self.elapsed().as_secs_f64() * (total - read) as f64 / read as f64)
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        let total = get(&self.bytes_total);
+        let rows = get(&self.rows);
+        let written = get(&self.loaded) + get(&self.deleted) + get(&self.rejected);
+        let share = match rows > written {
+            true => written / rows,
+            false => 1.0,
+        };
+        let behind = get(&self.bytes).min(total) * share;
+        (behind > 0.0).then(|| self.elapsed().as_secs_f64() * (total - behind) / behind)
     }
 }
 
@@ -428,6 +436,13 @@ mod tests {
         assert_eq!(progress.seconds_left(), None);
         progress.bytes.store(200, Ordering::Relaxed);
         assert_eq!(progress.seconds_left(), Some(0.0));
+        // All read, half of it written: as long again.
+        progress.rows.store(10, Ordering::Relaxed);
+        assert_eq!(progress.seconds_left(), None);
+        progress.loaded.store(4, Ordering::Relaxed);
+        progress.rejected.store(1, Ordering::Relaxed);
+        let (left, elapsed) = (progress.seconds_left().unwrap(), progress.elapsed());
+        assert!(left > 0.0 && left <= elapsed.as_secs_f64(), "{left}");
     }
 
     #[test]

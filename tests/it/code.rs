@@ -140,6 +140,23 @@ fn a_repository_is_indexed_by_its_functions() {
 }
 
 #[test]
+fn what_the_index_is_kept_in_is_not_indexed() {
+    let place = Place::with_model("gleaner-minilm");
+    place.write("cart.rs", CART);
+    let load = [
+        "--data", "kept", "ingest", "code", "--code", ".", "--create",
+    ];
+    let first = place.json(&load);
+    let again = place.json(&load);
+    for loaded in [&first, &again] {
+        let named = format!("{} {}", loaded["skipped_files"], loaded["as_text"]);
+        assert!(!named.contains("kept/"), "{named}");
+    }
+    assert_eq!(again["files"], first["files"], "{again}");
+    assert_eq!(again["added"], 0, "{again}");
+}
+
+#[test]
 fn loading_again_touches_only_what_changed() {
     let place = shop();
     let dry = [&LOAD[..], &["--dry-run"]].concat();

@@ -190,6 +190,7 @@ fn ten_questions_in_other_words_find_their_function_among_the_first_three() {
     let options = CodeOptions {
         repository: "gleaner".to_string(),
         walk: WalkLimits::default(),
+        without: Vec::new(),
         parse: gleaner::code::Limits::default(),
     };
     let loading = Loading {

@@ -214,6 +214,10 @@ fn shipped_definitions_hold() {
             definition.name,
             "a definition's file bears its name"
         );
+        let text = definition.to_toml().unwrap();
+        assert_eq!(Definition::from_toml(&text).unwrap(), definition);
+        // 0.1 is not 0.10000000149011612.
+        assert!(!text.contains("00000"), "{text}");
         seen += 1;
     }
     assert!(seen >= 2);

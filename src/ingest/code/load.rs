@@ -32,6 +32,8 @@ pub struct CodeOptions {
     pub repository: String,
     /// Which files are left out.
     pub walk: WalkLimits,
+    /// Folders that are not entered: what the index itself is kept in, which may lie below.
+    pub without: Vec<PathBuf>,
     /// What parsing a file may cost.
     pub parse: Limits,
 }
@@ -166,7 +168,7 @@ impl<'a> Reading<'a> {
         progress: &'a Progress,
     ) -> Result<Reading<'a>> {
         check(index, &options.repository)?;
-        let walked = walk::walk(folder)?;
+        let walked = walk::walk(folder, &options.without)?;
         let total = walked.files.iter().map(|file| file.bytes).sum();
         progress.bytes_total.fetch_add(total, Relaxed);
         let mut summary = CodeSummary::default();

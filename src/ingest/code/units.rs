@@ -36,7 +36,7 @@ pub fn write_units(
 ) -> Result<UnitSummary> {
     let disk =
         |e: std::io::Error| Error::operator_from(format!("cannot write {}", to.display()), e);
-    let walked = walk::walk(folder)?;
+    let walked = walk::walk(folder, &options.without)?;
     let mut out = BufWriter::new(File::create(to).map_err(disk)?);
     let mut summary = UnitSummary::default();
     for found in &walked.files {

@@ -104,11 +104,12 @@ pub(super) struct Walked {
 }
 
 /// All files below a folder, in the order of their paths; without those that `.gitignore`,
-/// `.ignore` or git's own settings leave out, and without hidden ones. Links are not followed.
+/// `.ignore` or git's own settings leave out, without hidden ones, and without the folders
+/// `without`. Links are not followed.
 ///
 /// # Errors
 /// `invalid_file` where there is no such folder.
-pub(super) fn walk(folder: &Path) -> Result<Walked> {
+pub(super) fn walk(folder: &Path, without: &[PathBuf]) -> Result<Walked> {
     if !folder.is_dir() {
         return Err(Problem::new(Code::InvalidFile, "no folder to index")
             .field("code")
@@ -121,7 +122,20 @@ pub(super) fn walk(folder: &Path) -> Result<Walked> {
         unreadable: BTreeMap::new(),
     };
     // A folder need not be a repository of git for its `.gitignore` to count.
-    let walk = WalkBuilder::new(folder).require_git(false).build();
+    let mut walk = WalkBuilder::new(folder);
+    walk.require_git(false);
+    let without: Vec<PathBuf> = without
+        .iter()
+        .filter_map(|f| f.canonicalize().ok())
+        .collect();
+    if !without.is_empty() {
+        walk.filter_entry(move |entry| {
+            let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+            let real = || entry.path().canonicalize();
+            !(is_folder && real().is_ok_and(|real| without.contains(&real)))
+        });
+    }
+    let walk = walk.build();
     for entry in walk {
         let entry = match entry {
             Ok(entry) => entry,

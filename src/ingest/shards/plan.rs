@@ -142,8 +142,7 @@ pub fn write_plan(
             });
         }
     }
-    let text = toml::to_string(definition)
-        .map_err(|e| Error::Bug(format!("a definition does not serialise: {e}")))?;
+    let text = definition.to_toml()?;
     let definition_at = format!("{shards}/{DEFINITION}");
     let scratch = tempfile::tempdir()
         .map_err(|e| Error::operator_from("cannot make a temporary folder", e))?;
