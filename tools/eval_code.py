@@ -7,7 +7,7 @@ reports/eval-code.json.
 
 With `--collection` it does so with another folder in the same shape, and with `--weights` it asks by both
 legs with several weights: that is how what `indexes/code.toml` says was chosen, on what `python -m coders
-collection` writes.
+collection` writes. `--conala` takes 700 of CoNaLa's training questions, over all of its lines of Python.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -67,6 +68,27 @@ def measured(ranks: List[int]) -> Dict[str, float]:
         "mrr": sum(1 / rank for rank in ranks if rank) / len(ranks),
         "recall@10": sum(1 <= rank <= 10 for rank in ranks) / len(ranks),
     }
+
+
+def conala(source: Path, folder: Path, count: int = 700) -> Path:
+    """CoNaLa's questions as people asked them, as a collection: the same ones every time."""
+    chosen = random.Random(1)
+    seen: Set[str] = set()
+    corpus, questions = [], []
+    for number, one in enumerate(json.loads(source.read_text(encoding="utf-8"))):
+        code = one["snippet"].strip()
+        if code and code not in seen:
+            seen.add(code)
+            corpus.append({"_id": f"c{number}", "text": code})
+            questions.append((number, one["intent"]))
+    chosen.shuffle(questions)
+    queries = [{"_id": f"q{number}", "text": question} for number, question in questions[:count]]
+    for name, lines in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (folder / "qrels").mkdir()
+    judged = "".join(f"{query['_id']}\tc{query['_id'][1:]}\t1\n" for query in queries)
+    (folder / "qrels" / "dev.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")
+    return folder
 
 
 def ways(weights: List[float]) -> Dict[str, Dict[str, Any]]:
@@ -117,6 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", type=Path)
     parser.add_argument("--collection", type=Path, help="instead of CoSQA")
+    parser.add_argument("--conala", action="store_true", help="CoNaLa's training questions, instead of CoSQA")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--index", type=Path, default=PROJECT / "indexes" / "code.toml")
     parser.add_argument("--weights", type=float, nargs="*", default=[], help="of the words, to ask by both legs with")
@@ -124,13 +147,16 @@ def main() -> int:
     data = bench_data(os.environ)
     if data is None:
         return 0
-    collection = options.collection or data / "code" / "cosqa"
     program = options.binary or installed(PROGRAM)
-    report = evaluate(program, collection, options.split, options.index, options.weights)
+    with tempfile.TemporaryDirectory() as name:
+        collection = options.collection or data / "code" / "cosqa"
+        if options.conala:
+            collection = conala(data / "code" / "conala_train.json", Path(name))
+        report = evaluate(program, collection, options.split, options.index, options.weights)
     print("| | MRR | recall@10 |\n|---|---|---|")
     for name, found in report.items():
         print(f"| {name} | {found['mrr']:.4f} | {found['recall@10']:.4f} |")
-    if options.collection:
+    if options.collection or options.conala:
         return 0
     reports = PROJECT / "reports"
     reports.mkdir(exist_ok=True)
