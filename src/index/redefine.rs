@@ -223,8 +223,8 @@ mod tests {
             base,
             "[fields.title]\ntype = \"text\"\nanalysis = { language = \"english\" }\n[fields.year]\ntype = \"integer\"\n",
             &[
-                "fields.tag",
                 "fields.title.analysis.language",
+                "fields.tag",
                 "fields.year",
             ],
         );
