@@ -323,7 +323,7 @@ pub(super) async fn act(
 
 /// Waits while somebody makes a database ready: before a question has its turn, which it would keep
 /// from others. The request's own time bounds it.
-async fn prepared(app: &App, name: &str) {
+pub(super) async fn prepared(app: &App, name: &str) {
     const AGAIN: Duration = Duration::from_millis(25);
     while app
         .retriever

@@ -13,7 +13,7 @@ use super::jobs::{figures, run_here, say};
 use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
 use crate::ingest::{
-    Input, Place, SourceOptions, check_inputs, define, manifest, proposal_in_words, propose,
+    Input, Made, Place, SourceOptions, check_inputs, define, manifest, proposal_in_words, propose,
     resolve,
 };
 use crate::jobs::{
@@ -100,17 +100,18 @@ impl Ingest {
             .into_iter()
             .map(|input| input.below(&here))
             .collect::<Result<_>>()?;
+        let is_made = found.is_none();
         let index = match found {
             Some(index) => index,
             None => {
-                let (definition, text) = definition(&self.index, first(&inputs)?, &source)?;
+                let made = made(&self.index, first(&inputs)?, &source)?;
                 if self.code.dry_run {
-                    return context.print(&definition, |_| text.clone());
+                    return context.print(&made.definition, |_| made.text.clone());
                 }
                 if !self.quiet {
-                    say(&made_of(&definition));
+                    say(&made_of(&made));
                 }
-                catalog.create(definition)?
+                catalog.create(made.definition)?
             }
         };
         if self.code.dry_run {
@@ -156,6 +157,14 @@ impl Ingest {
             }
         };
         let report = run_here(context, &index, &job.id, self.quiet)?;
+        if is_made && report.summary.replaced > 0 {
+            say(&format!(
+                "CAUTION: {} rows had the {} of a row before them and took its place: where they are others, remove \
+                 the index and create it with another id",
+                report.summary.replaced,
+                index.definition().id_field
+            ));
+        }
         let loaded = Loaded {
             resumed,
             job: report,
@@ -163,7 +172,13 @@ impl Ingest {
         context.print(&loaded, |loaded| {
             format!("{}: {}", loaded.job.index, figures(&loaded.job))
         })?;
-        none_loaded(&loaded.job)
+        let outcome = none_loaded(&loaded.job);
+        if is_made && outcome.is_err() {
+            // It was made for these rows alone, and of what they seemed to be.
+            drop(index);
+            catalog.remove(&self.index)?;
+        }
+        outcome
     }
 }
 
@@ -183,8 +198,8 @@ fn none_loaded(job: &JobReport) -> Result<()> {
 }
 
 /// The definition that a file brings along, or one of what is in it, under the name that is asked
-/// for; and its text.
-fn definition(name: &str, input: &Input, options: &SourceOptions) -> Result<(Definition, String)> {
+/// for.
+fn made(name: &str, input: &Input, options: &SourceOptions) -> Result<Made> {
     let Some(manifest) = manifest(Path::new(input.location()))? else {
         return define(name, input, options);
     };
@@ -192,12 +207,16 @@ fn definition(name: &str, input: &Input, options: &SourceOptions) -> Result<(Def
         name: name.into(),
         ..manifest.definition
     };
-    let text = definition.to_toml()?;
-    Ok((definition, text))
+    Ok(Made {
+        text: definition.to_toml()?,
+        definition,
+        left_out: Vec::new(),
+    })
 }
 
 /// What an index is made of, in a line or two.
-fn made_of(definition: &Definition) -> String {
+fn made_of(made: &Made) -> String {
+    let definition = &made.definition;
     let mut fields: IndexMap<String, Vec<&str>> = IndexMap::new();
     for (name, field) in &definition.fields {
         let kind = match field.many {
@@ -217,13 +236,20 @@ fn made_of(definition: &Definition) -> String {
         Some(_) => "with vectors of its own".into(),
         None => "searched by words alone".into(),
     };
-    format!(
+    let mut said = format!(
         "made index {} with the id {}; {}; {encoded} (gleaner index show {} prints the definition)",
         definition.name,
         definition.id_field,
         fields.join("; "),
         definition.name
-    )
+    );
+    if let Some(first) = made.left_out.first() {
+        said += &format!(
+            "\nkept and not searched, because no field can be called so: {} (--map '{first}=NAME' gives it a name)",
+            made.left_out.join(", ")
+        );
+    }
+    said
 }
 
 fn first(inputs: &[Input]) -> Result<&Input> {

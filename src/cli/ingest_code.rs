@@ -70,7 +70,7 @@ impl CodeFlags {
         let options = CodeOptions {
             repository: repository.clone(),
             walk: WalkLimits::default(),
-            without: vec![context.config.data.folder.clone()],
+            without: kept(&context.config.data.folder),
             parse: Limits::default(),
         };
         let catalog = context.catalog()?;
@@ -109,6 +109,13 @@ impl CodeFlags {
         };
         context.print(&loaded, in_words)
     }
+}
+
+/// What is kept in a data folder and is nobody's code, also where that folder is the one to index.
+fn kept(data: &Path) -> Vec<PathBuf> {
+    let inner = ["indexes", "snapshots", "entities", "rejects"];
+    let inner = inner.iter().map(|name| data.join(name));
+    std::iter::once(data.to_path_buf()).chain(inner).collect()
 }
 
 fn open(catalog: &Arc<Catalog>, name: &str, create: bool) -> Result<Arc<Index>> {

@@ -4,13 +4,15 @@
 //! is in a section, as of code in a unit: what is before the first heading is one too, and a heading
 //! with nothing under it begins the section of the heading that follows.
 
-use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use super::cut::{Cutting, Header, Kind, Unit, push};
 use super::parts::Lines;
 
 /// What a document of Markdown carries as its language.
 pub const MARKDOWN: &str = "markdown";
+/// Most of a heading that names its section, in bytes: it is repeated in every section below it.
+const TITLE_BYTES: usize = 200;
 
 /// Whether a file is Markdown, by its name.
 pub fn is_markdown(path: &str) -> bool {
@@ -36,15 +38,8 @@ struct Heading {
 /// where there is none; its `docstring` the headings that it is under, so that a section is found
 /// by what its page is about.
 pub fn cut_markdown(text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
-    let (headings, mut lines) = (headings(text), Lines::of(text));
-    // A part of a long section begins at a paragraph where it can.
-    for (block, range) in Parser::new_ext(text, options()).into_offset_iter() {
-        if let Event::Start(Tag::Paragraph | Tag::List(_) | Tag::CodeBlock(_) | Tag::Table(_)) =
-            block
-        {
-            lines.note(text, range.start, 1);
-        }
-    }
+    let mut lines = Lines::of(text);
+    let headings = headings(text, &mut lines);
     let mut units = Vec::new();
     let first = headings.first().map_or(text.len(), |first| first.start);
     let mut outer: Vec<(HeadingLevel, &str)> = Vec::new();
@@ -54,14 +49,8 @@ pub fn cut_markdown(text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
         docstring: None,
         signature: None,
     };
-    push(
-        &mut units,
-        text,
-        &lines,
-        std::iter::once(0..first).collect(),
-        top,
-        cutting.limits,
-    );
+    let run = |from: usize, to: usize| std::iter::once(from..to).collect();
+    push(&mut units, text, &lines, run(0, first), top, cutting.limits);
     let mut start = None;
     for (n, heading) in headings.iter().enumerate() {
         while outer
@@ -86,13 +75,13 @@ pub fn cut_markdown(text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
             symbol: titles.join(" > "),
             kind: Kind::Section,
             docstring: (!above.is_empty()).then_some(above),
-            signature: Some(text[heading.start..heading.end].trim().into()),
+            signature: Some(heading.title.clone()),
         };
         push(
             &mut units,
             text,
             &lines,
-            std::iter::once(from..end).collect(),
+            run(from, end),
             header,
             cutting.limits,
         );
@@ -100,23 +89,49 @@ pub fn cut_markdown(text: &str, cutting: Cutting<'_>) -> Vec<Unit> {
     units
 }
 
-fn options() -> Options {
-    Options::ENABLE_TABLES
-        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
-        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
+/// Where the text begins behind a block of metadata (`---` or `+++` to the same, or `...`) in its
+/// first lines. The parser would take rules between sections for such blocks as well.
+fn behind_metadata(text: &str) -> usize {
+    let mut lines = text.split_inclusive('\n');
+    let Some(first) = lines.next() else { return 0 };
+    let mark = first.trim_end();
+    if mark != "---" && mark != "+++" {
+        return 0;
+    }
+    let mut at = first.len();
+    for (n, line) in lines.enumerate() {
+        at += line.len();
+        let line = line.trim_end();
+        if line == mark || line == "..." && mark == "---" {
+            return at;
+        }
+        // A key follows the mark; what a rule stands before has none.
+        if n == 0 && (line.starts_with('#') || !line.contains([':', '='])) {
+            return 0;
+        }
+    }
+    0
 }
 
-/// The headings outside of lists and quotations, in order.
-fn headings(text: &str) -> Vec<Heading> {
+/// The headings outside of lists and quotations, in order. A part of a long section begins at a
+/// paragraph where it can: `lines` are told where these are.
+fn headings(text: &str, lines: &mut Lines) -> Vec<Heading> {
     let mut found: Vec<Heading> = Vec::new();
     let (mut is_in_heading, mut depth) = (false, 0_usize);
-    for (event, range) in Parser::new_ext(text, options()).into_offset_iter() {
+    let base = behind_metadata(text);
+    for (event, range) in Parser::new_ext(&text[base..], Options::ENABLE_TABLES).into_offset_iter()
+    {
+        if let Event::Start(Tag::Paragraph | Tag::List(_) | Tag::CodeBlock(_) | Tag::Table(_)) =
+            event
+        {
+            lines.note(text, base + range.start, 1);
+        }
         match event {
             Event::Start(Tag::Heading { level, .. }) if depth == 0 => {
                 is_in_heading = true;
                 found.push(Heading {
-                    start: range.start,
-                    end: range.end,
+                    start: base + range.start,
+                    end: base + range.end,
                     level,
                     title: String::new(),
                 });
@@ -126,9 +141,6 @@ fn headings(text: &str) -> Vec<Heading> {
             Event::End(TagEnd::List(_) | TagEnd::BlockQuote(_)) => {
                 depth = depth.saturating_sub(1);
             }
-            Event::Start(Tag::MetadataBlock(
-                MetadataBlockKind::YamlStyle | MetadataBlockKind::PlusesStyle,
-            )) => {}
             Event::Text(said) | Event::Code(said) if is_in_heading => {
                 if let Some(heading) = found.last_mut() {
                     heading.title += &said;
@@ -145,11 +157,10 @@ fn headings(text: &str) -> Vec<Heading> {
     // A heading without a word is a line as any other.
     found.retain(|heading| heading.title.contains(char::is_alphanumeric));
     for heading in &mut found {
-        heading.title = heading
-            .title
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let words: Vec<&str> = heading.title.split_whitespace().collect();
+        let mut title = words.join(" ");
+        title.truncate(title.floor_char_boundary(TITLE_BYTES));
+        heading.title = title;
     }
     found
 }

@@ -404,12 +404,7 @@ impl Definition {
                     .found(name)
                     .expected("the id field left out: it can always be filtered on"));
             }
-            if name.is_empty()
-                || name.starts_with('_')
-                || !name
-                    .chars()
-                    .all(|c| c.is_alphanumeric() || "_-.".contains(c))
-            {
+            if !is_field_name(name) {
                 return Err(wrong(&path, "a field's name cannot be used")
                     .found(name)
                     .expected("letters, digits, `_`, `-` and `.`, not starting with `_`"));
@@ -562,6 +557,14 @@ pub fn to_toml(part: &impl Serialize) -> Result<String> {
     let json = serde_json::to_string(part).map_err(|error| bug(&error))?;
     let json: serde_json::Value = serde_json::from_str(&json).map_err(|error| bug(&error))?;
     toml::to_string(&json).map_err(|error| bug(&error))
+}
+
+/// Whether a field may be called so, as far as its letters go.
+pub fn is_field_name(name: &str) -> bool {
+    let mut letters = name.chars();
+    !name.is_empty()
+        && !name.starts_with('_')
+        && letters.all(|c| c.is_alphanumeric() || "_-.".contains(c))
 }
 
 /// Holds an index's name to what is safe as a folder and in a URL.

@@ -42,7 +42,7 @@ pub use catalog::{Catalog, Defined, Settings};
 pub use combiner::{ActiveCombiner, CombinerStatus, CombinerVersion};
 pub use definition::{
     Definition, Embedding, Fusion, FusionMethod, MAX_CANDIDATES, MAX_EF, MatchWords, Mode,
-    Passages, SearchDefaults, check_name, to_toml,
+    Passages, SearchDefaults, check_name, is_field_name, to_toml,
 };
 pub use document::{Encoded, Prepared};
 pub use figures::IndexFigures;

@@ -10,6 +10,8 @@ use super::{Input, Position, Source, SourceOptions};
 use crate::document::{FieldType, parse_date};
 use crate::error::Result;
 
+/// Longest string that may tell rows apart, in bytes.
+const LONGEST_KEY: usize = 1024;
 /// Rows that are looked at.
 const LOOKED_AT: usize = 1000;
 
@@ -57,10 +59,15 @@ pub(super) struct Seen {
     pub blanks: u64,
     pub listed: u64,
     pub objects: u64,
+    /// Lists of strings, lists of other things, and numbers that are no 64-bit ones.
     pub lists: u64,
+    pub mixed: u64,
+    pub others: u64,
     /// Lists of numbers, and the length of the first.
     pub vectors: u64,
     pub dimensions: usize,
+    /// Whether another has another length.
+    pub uneven: bool,
     pub distinct: HashSet<String>,
 }
 
@@ -75,18 +82,24 @@ impl Seen {
                 self.texts += 1;
                 self.bytes += text.len() as u64;
                 self.integer_texts += u64::from(text.trim().parse::<i64>().is_ok());
-                self.float_texts += u64::from(text.trim().parse::<f64>().is_ok());
+                let number = text.trim().parse::<f64>();
+                self.float_texts += u64::from(number.is_ok_and(f64::is_finite));
                 self.date_texts += u64::from(parse_date(text.trim()).is_some());
                 self.boolean_texts += u64::from(is_boolean(text.trim()));
                 self.padded += u64::from(is_padded(text.trim()));
                 self.blanks += text.trim().matches(char::is_whitespace).count() as u64;
                 self.listed += u64::from(text.trim_matches('|').contains('|'));
-                self.distinct.insert(text.clone());
+                // A longer one is no key.
+                if text.len() <= LONGEST_KEY {
+                    self.distinct.insert(text.clone());
+                }
             }
             Json::Number(number) => {
-                match number.is_f64() {
-                    true => self.floats += 1,
-                    false => self.integers += 1,
+                match number {
+                    number if number.is_f64() => self.floats += 1,
+                    number if number.is_i64() => self.integers += 1,
+                    // It would lose digits.
+                    _ => self.others += 1,
                 }
                 self.distinct.insert(number.to_string());
             }
@@ -97,15 +110,17 @@ impl Seen {
                 if self.dimensions == 0 {
                     self.dimensions = items.len();
                 }
+                self.uneven |= self.dimensions != items.len();
             }
-            Json::Array(_) => self.lists += 1,
+            Json::Array(items) if items.iter().all(Json::is_string) => self.lists += 1,
+            Json::Array(_) => self.mixed += 1,
             Json::Null => {}
         }
     }
 
     pub fn is_vector(&self, dimensions: Option<usize>) -> bool {
         let fits = dimensions.is_none_or(|dimensions| dimensions == self.dimensions);
-        self.vectors > 0 && self.vectors == self.values && fits
+        self.vectors > 0 && self.vectors == self.values && !self.uneven && fits
     }
 
     /// Whether each row has another string or whole number.
@@ -123,7 +138,8 @@ impl Seen {
             (self.floats, "numbers"),
             (self.booleans, "truth values"),
             (self.objects, "objects"),
-            (self.lists, "lists"),
+            (self.lists + self.mixed, "lists"),
+            (self.others, "numbers of more than 64 bits"),
         ];
         let mut words: Vec<String> = kinds
             .iter()
@@ -167,8 +183,13 @@ fn is_boolean(text: &str) -> bool {
     text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false")
 }
 
-/// Whether a number is written with zeros or a sign before it, as codes are that are no numbers.
+/// Whether a number is written with zeros or a sign before it, or with more digits than a number
+/// keeps, as codes are that are no numbers.
 fn is_padded(text: &str) -> bool {
+    let is_long = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_err();
+    if is_long {
+        return !text.is_empty();
+    }
     let digits = text.strip_prefix('+').unwrap_or(text);
     let is_zero_first = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
     is_zero_first || digits.len() < text.len()

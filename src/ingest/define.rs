@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::columns::{Seen, look};
 use super::{Input, SourceOptions};
+use crate::document::{is_below, is_path};
 use crate::error::{Code, Error, Problem, Result};
-use crate::index::Definition;
+use crate::identifiers::split_words;
+use crate::index::{Definition, is_field_name};
 
 /// The encoder of indexes for which no other was named.
 const ENCODER: &str = "gleaner-minilm";
@@ -31,30 +33,45 @@ const TEXTS: [&str; 10] = [
 ];
 /// Those whose words count twice.
 const TITLES: [&str; 3] = ["title", "name", "headline"];
-/// Ends of the names of columns that tell rows apart.
+/// Last words of the names of columns that tell rows apart.
 const KEYS: [&str; 5] = ["id", "key", "uuid", "url", "sku"];
+/// Fewest numbers of a list that is taken for a vector, unless its column is called like one.
+const VECTOR: usize = 16;
+
+/// An index of a file's rows.
+#[derive(Debug)]
+pub struct Made {
+    pub definition: Definition,
+    /// It as a file would say it.
+    pub text: String,
+    /// Columns that cannot be fields by their names: they are kept with each document, and not
+    /// searched.
+    pub left_out: Vec<String>,
+}
 
 /// Says what an index of a file's rows would be: the id, a type for each column, what is encoded.
-/// With it comes the text of the definition.
 ///
 /// # Errors
-/// `invalid_file` where no column has another value in each row, or there are no rows; otherwise as
-/// [`Source::open`](super::Source::open), and `invalid_definition` where a column's name cannot be a
-/// field's.
-pub fn define(name: &str, input: &Input, options: &SourceOptions) -> Result<(Definition, String)> {
+/// `invalid_file` where no column tells the rows apart, or none is left to search; otherwise as
+/// [`Source::open`](super::Source::open).
+pub fn define(name: &str, input: &Input, options: &SourceOptions) -> Result<Made> {
     let (seen, rows) = look(input, options)?;
     let Some(id) = id_of(&seen, rows) else {
         return Err(no_id(input, &seen, rows).into());
     };
-    let text = written(name, &id, &seen)?;
-    Ok((Definition::from_toml(&text)?, text))
+    let (text, left_out) = written(name, &id, &seen)?;
+    Ok(Made {
+        definition: Definition::from_toml(&text)?,
+        text,
+        left_out,
+    })
 }
 
 fn no_id(input: &Input, seen: &IndexMap<String, Seen>, rows: u64) -> Problem {
     let columns: Vec<&str> = seen.keys().map(String::as_str).collect();
     Problem::new(
         Code::InvalidFile,
-        "no column tells the rows of this file apart, so that none can be the id",
+        "no column tells the rows of this file apart and leaves another to be searched",
     )
     .field("create")
     .found(format!(
@@ -63,26 +80,50 @@ fn no_id(input: &Input, seen: &IndexMap<String, Seen>, rows: u64) -> Problem {
         columns.join(", ")
     ))
     .expected(
-        "a column with another short value in each row; or an id of several columns: --mapping FILE with \
-         [fields.id] template = \"{one}-{other}\"",
+        "a column called id, or another with a short value of its own in each row, beside one with words; or an id \
+         of several columns: --mapping FILE with [fields.id] template = \"{one}-{other}\"",
     )
 }
 
-/// The column by which rows are told apart: `id`, then what is called like one, then the first that
-/// can be.
+/// The column by which rows are told apart: `id`, then what is called like one, then the first with
+/// short strings. A number that differs in each of the first rows may be a price, and is none.
 fn id_of(seen: &IndexMap<String, Seen>, rows: u64) -> Option<String> {
-    let keys: Vec<&String> = seen
+    let is_last_word = |column: &str| {
+        let words = split_words(column);
+        words
+            .last()
+            .is_some_and(|last| KEYS.contains(&last.as_str()))
+    };
+    let mut keys: Vec<(u8, &String)> = seen
         .iter()
         .filter(|(_, seen)| rows > 0 && seen.is_key(rows) && !is_prose(seen))
-        .map(|(column, _)| column)
+        .filter_map(|(column, found)| {
+            let kind = kind(column, found).map(|(kind, _)| kind);
+            Some(match kind {
+                _ if column.eq_ignore_ascii_case("id") => (0, column),
+                Some("keyword" | "integer" | "text") if is_last_word(column) => (1, column),
+                Some("keyword") => (2, column),
+                _ => return None,
+            })
+        })
         .collect();
-    let lower = |column: &str| column.to_lowercase();
-    let named = keys.iter().find(|column| lower(column) == "id");
-    let named = named.or_else(|| {
-        keys.iter()
-            .find(|column| KEYS.iter().any(|key| lower(column).ends_with(key)))
-    });
-    named.or(keys.first()).map(|column| (*column).clone())
+    keys.sort_by_key(|(order, _)| *order);
+    // One that leaves nothing to search is none.
+    let leaves_words = |id: &String| {
+        let others = seen.iter().filter(|(column, _)| *column != id);
+        let mut others = others.filter(|(column, _)| is_field(column, id, seen));
+        others.any(|(column, seen)| matches!(kind(column, seen), Some(("keyword" | "text", false))))
+    };
+    let mut keys = keys.into_iter().map(|(_, column)| column);
+    keys.find(|column| leaves_words(column)).cloned()
+}
+
+/// Whether a column can be a field of its own name.
+fn is_field(column: &str, id: &str, seen: &IndexMap<String, Seen>) -> bool {
+    let others = seen.keys().map(String::as_str);
+    is_field_name(column)
+        && is_path(column)
+        && !others.chain([id]).any(|other| is_below(column, other))
 }
 
 fn is_prose(seen: &Seen) -> bool {
@@ -112,8 +153,13 @@ fn kind(column: &str, seen: &Seen) -> Option<(&'static str, bool)> {
 }
 
 /// The definition as its file would say it.
-fn written(name: &str, id: &str, seen: &IndexMap<String, Seen>) -> Result<String> {
-    let columns = || seen.iter().filter(|(column, _)| *column != id);
+fn written(name: &str, id: &str, seen: &IndexMap<String, Seen>) -> Result<(String, Vec<String>)> {
+    let all = || seen.iter().filter(|(column, _)| *column != id);
+    let left_out: Vec<String> = all()
+        .filter(|(column, found)| kind(column, found).is_some() && !is_field(column, id, seen))
+        .map(|(column, _)| column.clone())
+        .collect();
+    let columns = || all().filter(|(column, _)| is_field(column, id, seen));
     let mut kinds: Vec<(&String, &str, bool)> = columns()
         .filter_map(|(column, seen)| kind(column, seen).map(|(kind, many)| (column, kind, many)))
         .collect();
@@ -148,13 +194,20 @@ fn written(name: &str, id: &str, seen: &IndexMap<String, Seen>) -> Result<String
         }
         definition["fields"][column.as_str()] = field;
     }
-    let vectors = columns().find(|(_, seen)| seen.is_vector(None));
+    let vectors = columns().find(|(column, seen)| {
+        let column = column.to_lowercase();
+        let is_called = ["vector", "embedding"]
+            .iter()
+            .any(|name| column.contains(name));
+        seen.is_vector(None) && (is_called || seen.dimensions >= VECTOR)
+    });
     if let Some((column, seen)) = vectors {
         definition["embedding"] = json!({"vector_field": column, "dimensions": seen.dimensions});
     } else if !texts.is_empty() {
         let passages = json!({"max_tokens": 200, "overlap": 40});
         definition["embedding"] = json!({"model": ENCODER, "fields": texts, "passages": passages});
     }
-    toml::to_string(&definition)
-        .map_err(|error| Error::Bug(format!("a definition cannot be written: {error}")))
+    let text = toml::to_string(&definition)
+        .map_err(|error| Error::Bug(format!("a definition cannot be written: {error}")))?;
+    Ok((text, left_out))
 }

@@ -39,7 +39,7 @@ pub use code::{
     WalkLimits, load_code, preview_code, write_features, write_units,
 };
 pub use coerce::{coerce, coerce_vector};
-pub use define::define;
+pub use define::{Made, define};
 pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
 pub(crate) use inputs::path_of;

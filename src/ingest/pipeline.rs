@@ -304,6 +304,7 @@ impl Flow<'_> {
             let incoming = incoming.map(Into::into);
             let is_row = !matches!(&incoming, Ok(Incoming(Content::Nothing)));
             self.progress.rows.fetch_add(u64::from(is_row), Relaxed);
+            self.progress.queued.fetch_add(u64::from(is_row), Relaxed);
             // What it is made of has to be known, which it is not while that is on its way.
             if let Ok(Incoming(Content::Update(id, _))) = &incoming
                 && updates.must_wait_for(id)
@@ -441,6 +442,7 @@ impl Flow<'_> {
         Ok(Done {
             items,
             same,
+            rows: batch.rows - batch.marks,
             mark: batch.mark,
             bytes: batch.bytes,
         })
@@ -465,6 +467,7 @@ impl Flow<'_> {
                 let Done {
                     mut items,
                     same,
+                    rows,
                     mark,
                     bytes,
                 } = batch?;
@@ -494,6 +497,7 @@ impl Flow<'_> {
                     .collect();
                 let changed = write(&changes, &tally, mark)?;
                 tally.with(&changed).add_to(self.progress);
+                self.progress.settled.fetch_add(rows as u64, Relaxed);
                 budget.give_back(bytes);
             }
         }
@@ -542,6 +546,8 @@ impl<M: Default> Batch<M> {
 struct Done<M> {
     items: Vec<Written>,
     same: Vec<Same>,
+    /// Rows, good or not, without marks.
+    rows: usize,
     mark: M,
     bytes: usize,
 }

@@ -47,6 +47,10 @@ pub struct Progress {
     pub tokens: AtomicU64,
     /// Passages cut to the model's length.
     pub truncated: AtomicU64,
+    /// Rows handed on to be encoded and written, and those of them that are done with, whatever
+    /// became of them.
+    pub queued: AtomicU64,
+    pub settled: AtomicU64,
     /// Bytes of the files read, before decompression.
     pub bytes: AtomicU64,
     /// Bytes of all files together; 0 if unknown.
@@ -77,6 +81,8 @@ impl Progress {
             passages: zero(),
             tokens: zero(),
             truncated: zero(),
+            queued: zero(),
+            settled: zero(),
             bytes: zero(),
             bytes_total: zero(),
         }
@@ -135,19 +141,22 @@ impl Progress {
         summary
     }
 
+    /// Bytes whose rows are done with.
+    fn bytes_behind(&self) -> f64 {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        let rows = get(&self.rows);
+        let ahead = (get(&self.queued) - get(&self.settled)).clamp(0.0, rows);
+        let share = if rows > 0.0 { 1.0 - ahead / rows } else { 1.0 };
+        get(&self.bytes).min(get(&self.bytes_total)) * share
+    }
+
     /// Seconds left if the rest of the bytes takes as long as those behind it; None before
     /// anything is done, or if the whole is unknown. Bytes whose rows are read and not yet written
     /// are still ahead: reading is far quicker than encoding.
     pub fn seconds_left(&self) -> Option<f64> {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
         let total = get(&self.bytes_total);
-        let rows = get(&self.rows);
-        let written = get(&self.loaded) + get(&self.deleted) + get(&self.rejected);
-        let share = match rows > written {
-            true => written / rows,
-            false => 1.0,
-        };
-        let behind = get(&self.bytes).min(total) * share;
+        let behind = self.bytes_behind();
         (behind > 0.0).then(|| self.elapsed().as_secs_f64() * (total - behind) / behind)
     }
 }
@@ -337,7 +346,7 @@ fn draw(progress: &Progress, stopped: &mpsc::Receiver<()>) {
             bar.set_length(total);
             known = total;
         }
-        bar.set_position(progress.bytes.load(Ordering::Relaxed));
+        bar.set_position(progress.bytes_behind() as u64);
         let (now, left) = (progress.summary(), progress.seconds_left());
         bar.set_message(match progress.exporting {
             true => exported(&now, left),
@@ -438,9 +447,9 @@ mod tests {
         assert_eq!(progress.seconds_left(), Some(0.0));
         // All read, half of it written: as long again.
         progress.rows.store(10, Ordering::Relaxed);
+        progress.queued.store(10, Ordering::Relaxed);
         assert_eq!(progress.seconds_left(), None);
-        progress.loaded.store(4, Ordering::Relaxed);
-        progress.rejected.store(1, Ordering::Relaxed);
+        progress.settled.store(5, Ordering::Relaxed);
         let (left, elapsed) = (progress.seconds_left().unwrap(), progress.elapsed());
         assert!(left > 0.0 && left <= elapsed.as_secs_f64(), "{left}");
     }

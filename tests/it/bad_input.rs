@@ -432,7 +432,6 @@ fn the_command_line_refuses_with_status_1_and_loses_nothing() {
         (&["search", "shop", " "], Code::InvalidQuery, &["field: query", "found: \" \""]),
         (&["search", "shop", "--like", "nobody"], Code::DocumentNotFound, &["found: nobody"]),
         (&["index", "create", "bad.toml"], Code::InvalidDefinition, &["field: fields", "found: 0"]),
-        (&["index", "create", "shop.toml"], Code::IndexExists, &["found: shop"]),
         (&["index", "delete", "nobody"], Code::IndexNotFound, &["found: nobody"]),
     ];
     for (args, code, parts) in refused {

@@ -157,6 +157,31 @@ fn what_the_index_is_kept_in_is_not_indexed() {
 }
 
 #[test]
+fn headings_that_are_called_like_parts_are_sections_of_their_own() {
+    let place = Place::with_model("gleaner-minilm");
+    let long = "A line of words about packages.\n\n".repeat(400);
+    place.write(
+        "notes/changes.md",
+        format!("# pkg\n\n{long}# pkg@2\n\nzebra\n\n# Foo\n\nriver\n\n# Foo\n\nwinter\n\n# Foo~2\n\nbread\n"),
+    );
+    // Written by people, whatever its heading says.
+    place.write("notes/made.md", "# Auto-generated clients\n\nthe glacier\n");
+    let load = ["ingest", "code", "--folder", "notes", "--create"];
+    let first = place.json(&load);
+    assert_eq!(first["files"], 2, "{first}");
+    for word in ["zebra", "river", "winter", "bread", "glacier"] {
+        let found = find(&place, word, "");
+        assert_eq!(found["total"]["value"], 1, "{word}: {found}");
+    }
+    let again = place.json(&load);
+    assert_eq!(
+        (&again["unchanged"], &again["changed"]),
+        (&first["units"], &json!(0)),
+        "{again}"
+    );
+}
+
+#[test]
 fn loading_again_touches_only_what_changed() {
     let place = shop();
     let dry = [&LOAD[..], &["--dry-run"]].concat();

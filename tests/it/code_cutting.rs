@@ -464,6 +464,51 @@ fn markdown_is_cut_at_its_headings() {
     }
 }
 
+#[test]
+fn pages_are_cut_within_their_limits_and_rules_are_no_metadata() {
+    let limits = CutLimits::default();
+    let cut_page = |text: &str| {
+        let path = "a.md";
+        cut_markdown(
+            text,
+            Cutting {
+                path,
+                limits: &limits,
+            },
+        )
+    };
+    // Rules between sections, as slides have them.
+    let slides = cut_page("---\n# Alpha\n\ntext a\n\n---\n# Beta\n\n+++\n## Gamma\n\ntext\n");
+    let symbols: Vec<&str> = slides.iter().map(|unit| unit.symbol.as_str()).collect();
+    assert_eq!(symbols, ["Alpha", "Beta > Gamma"]);
+    // A long heading over many sections, and one of many lines, are not repeated whole.
+    let long = format!(
+        "# {}\n\n{}",
+        "word ".repeat(4_000),
+        "## a\n\nb\n\n".repeat(3_000)
+    );
+    let lines = format!(
+        "{}===\n\n{}",
+        "many words\n".repeat(2_000),
+        "text\n\n".repeat(20_000)
+    );
+    let marks = "> ---\n".repeat(30_000);
+    for text in [long, lines, marks] {
+        let started = Instant::now();
+        let units = cut_page(&text);
+        let kept: usize = units
+            .iter()
+            .map(|unit| unit.code.len() + unit.symbol.len())
+            .sum();
+        assert!(kept < 20 * text.len(), "{kept} bytes of {}", text.len());
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -86,7 +86,8 @@ fn the_life_of_an_index() {
     let other = place.json(&["index", "create", "words.toml", "--name", "other"]);
     assert_eq!(other["name"], "other");
     assert_eq!(other["definition"]["name"], "other");
-    place.refused(Code::IndexExists, &["index", "create", "words.toml"]);
+    let same = place.ok(&["index", "create", "words.toml"]);
+    assert_eq!(same.out, "words is of this definition already\n");
 
     place.write("one.jsonl", "{\"id\": 1, \"title\": \"light\"}\n");
     place.ok(&["ingest", "words", "one.jsonl"]);

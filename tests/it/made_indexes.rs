@@ -147,3 +147,100 @@ fn rows_that_cannot_be_told_apart_are_no_index() {
     let found = place.json(&["search", "more", "second"]);
     assert_eq!(found["hits"][0]["id"], "a-2", "{found}");
 }
+
+#[test]
+fn a_number_that_differs_is_no_id_and_a_name_is_read_by_its_words() {
+    let place = Place::with_model("gleaner-minilm");
+    // Both are distinct in every row; neither `paid` nor `price` is a key.
+    let rows: String = (0..50)
+        .map(|n| format!("a lamp of number {n},{n}.5,{},x{n}\n", n * 3))
+        .collect();
+    place.write(
+        "paid.csv",
+        format!("title,price,amount_paid,itemKey\n{rows}"),
+    );
+    let said = place
+        .ok(&["ingest", "paid", "paid.csv", "--create", "--dry-run"])
+        .out;
+    assert_eq!(Definition::from_toml(&said).unwrap().id_field, "itemKey");
+    place.write(
+        "none.csv",
+        format!("title,price,amount_paid,n\n{}", rows.replace(",x", ",")),
+    );
+    place.refused(
+        Code::InvalidFile,
+        &["ingest", "none", "none.csv", "--create"],
+    );
+    // An id that leaves nothing to search is none.
+    place.write("city.csv", "city,population\nParis,2100000\nLyon,520000\n");
+    place.refused(
+        Code::InvalidFile,
+        &["ingest", "city", "city.csv", "--create"],
+    );
+}
+
+#[test]
+fn rows_of_one_id_are_not_lost_in_silence() {
+    let place = Place::with_model("gleaner-minilm");
+    let row = |n: usize| format!("{},a lamp of number {n}\n", n % 1200);
+    let rows: String = (0..1500).map(row).collect();
+    place.write("lamps.csv", format!("id,title\n{rows}"));
+    let said = place.ok(&["ingest", "lamps", "lamps.csv", "--create"]).err;
+    assert!(
+        said.contains("CAUTION: 300 rows had the id of a row before them"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_no_value_of_a_field_is_kept_beside_them() {
+    let place = Place::with_model("gleaner-minilm");
+    let row = |n: u64| {
+        json!({"id": n, "title": format!("lamp number {n} of all"), "authors": [{"name": "A"}], "flags": [true],
+               "big": u64::MAX - n, "ratings": vec![1; n as usize + 1], "place": [52.5, 13.4], "Unit Price": 3})
+        .to_string()
+    };
+    place.write(
+        "lamps.jsonl",
+        format!("{}\n{}\n{}\n", row(1), row(2), row(3)),
+    );
+    let said = place.run(&["ingest", "lamps", "lamps.jsonl", "--create"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert!(
+        said.err.contains("kept and not searched") && said.err.contains("Unit Price"),
+        "{said:?}"
+    );
+    let found = place.json(&["search", "lamps", "number 3"]);
+    let hits = found["hits"].as_array().unwrap();
+    let three = hits.iter().find(|hit| hit["id"] == "3").unwrap();
+    assert_eq!(three["document"]["authors"], json!([{"name": "A"}]));
+    assert_eq!(three["document"]["Unit Price"], 3);
+    let shown = place.ok(&["index", "show", "lamps"]).out;
+    assert!(
+        shown.contains("model = \"gleaner-minilm\""),
+        "texts are encoded: {shown}"
+    );
+}
+
+#[test]
+fn strings_that_only_look_like_numbers_stay_what_they_are() {
+    let place = Place::with_model("gleaner-minilm");
+    place.write(
+        "codes.csv",
+        "id,title,code,score\n1,the first of all,12345678901234567890,1.5\n2,the second of all,12345678901234567891,NaN\n",
+    );
+    let loaded = place.json(&["ingest", "codes", "codes.csv", "--create"]);
+    assert_eq!(
+        (&loaded["loaded"], &loaded["rejected"]),
+        (&json!(2), &json!(0)),
+        "{loaded}"
+    );
+    let found = place.json(&[
+        "search",
+        "codes",
+        "all",
+        "--filter",
+        "code = \"12345678901234567891\"",
+    ]);
+    assert_eq!(found["hits"][0]["id"], "2", "{found}");
+}

@@ -185,7 +185,7 @@ fn documents_that_do_not_fit_are_refused_with_the_path() {
         assert!(found.found.is_some() && found.expected.is_some(), "{found}");
     }
     for (more, field) in [
-        ("[fields.author]\ntype = \"text\"\n", "fields.author.bio"),
+        ("[fields.author]\ntype = \"text\"\n", "fields.author.name"),
         (
             "[fields.\"title.short\"]\ntype = \"text\"\n",
             "fields.title.short",

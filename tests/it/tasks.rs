@@ -216,7 +216,8 @@ fn from_the_command_line() {
     let place = Place::new();
     place.write("notes.toml", DEFINITION);
     place.ok(&["index", "create", "notes.toml"]);
-    place.refused(Code::IndexExists, &["index", "create", "notes.toml"]);
+    let said = place.ok(&["index", "create", "notes.toml"]);
+    assert_eq!(said.out, "notes is of this definition already\n");
     place.write("notes.toml", format!("description = \"new\"\n{DEFINITION}"));
     let said = place.ok(&["index", "create", "notes.toml"]);
     assert_eq!(said.out, "changed the definition of notes\n");

@@ -29,6 +29,7 @@ use rmcp::{ErrorData, ServerHandler, ServiceExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::error::{Failure, in_full};
+use super::schemas;
 use super::state::App;
 use crate::access::{Access, Keys};
 use crate::config::{self, Config};
@@ -165,7 +166,14 @@ impl Mcp {
         let _leaving = cancellation.on_drop();
         let limit = self.app.timeout;
         let operator = self.operator;
+        let database = arguments.get("database").and_then(|name| name.as_str());
+        let database = database.filter(|name| tool.asks_who && access.reaches(name));
+        let database = database.map(str::to_string);
         let work = async {
+            // As the same request of REST does, before it has its turn.
+            if let Some(database) = &database {
+                schemas::prepared(&self.app, database).await;
+            }
             let permit = (tool.gate)(&self.app).enter(1).await?;
             let app = self.app.clone();
             let work = move || {

@@ -1,6 +1,6 @@
 //! The tools: what each is called, what it takes, and what it answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use schemars::JsonSchema;
@@ -200,9 +200,19 @@ pub(super) fn named(name: &str) -> Option<&'static Offered> {
 }
 
 impl Offered {
-    /// As the protocol describes it. Nothing here changes anything.
-    /// `named` where it is settled who asks.
-    pub(super) fn described(&self, named: bool) -> Tool {
+    /// As the protocol describes it, made once. `named` where it is settled who asks.
+    pub(super) fn described(&'static self, named: bool) -> Tool {
+        static MADE: [LazyLock<Vec<Tool>>; 2] = [
+            LazyLock::new(|| ALL.iter().map(|tool| tool.made(false)).collect()),
+            LazyLock::new(|| ALL.iter().map(|tool| tool.made(true)).collect()),
+        ];
+        let made = MADE[usize::from(named)].iter();
+        let mut made = made.filter(|tool| tool.name == self.name);
+        made.next().cloned().unwrap_or_else(|| self.made(named))
+    }
+
+    /// Nothing here changes anything.
+    fn made(&self, named: bool) -> Tool {
         let mut input = (self.input)();
         if named && let Some(Value::Object(properties)) = input.get_mut("properties") {
             properties.remove(CALLER);

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use crate::code::{
-    CutLimits, Cutting, Language, Limits, MARKDOWN, Unit, Unparsed, cut, cut_markdown, cut_text,
-    is_markdown, parse,
+    CutLimits, Cutting, Kind, Language, Limits, MARKDOWN, Unit, Unparsed, cut, cut_markdown,
+    cut_text, is_markdown, parse,
 };
 
 /// Longer ids, of deep paths, end in a digest instead.
@@ -67,10 +67,11 @@ pub(super) fn documents(
     let documents = units
         .iter()
         .map(|unit| {
-            let time = times.entry(unit.symbol.clone()).or_default();
+            let called = called(unit);
+            let time = times.entry(called.clone()).or_default();
             // Parts of one unit are one time of its name.
             *time += u32::from(unit.part == 1 || *time == 0);
-            document(repository, path, name, unit, *time)
+            document(repository, path, name, unit, (&called, *time))
         })
         .collect();
     Documents {
@@ -81,14 +82,22 @@ pub(super) fn documents(
     }
 }
 
+/// A unit's name in ids. A heading may have the signs that number namesakes and parts.
+fn called(unit: &Unit) -> String {
+    match unit.kind {
+        Kind::Section => unit.symbol.replace(['~', '@'], "-"),
+        _ => unit.symbol.clone(),
+    }
+}
+
 fn document(
     repository: &str,
     path: &str,
     language: &str,
     unit: &Unit,
-    time: u32,
+    (called, time): (&str, u32),
 ) -> Map<String, Json> {
-    let mut id = format!("{repository}/{path}#{}", unit.symbol);
+    let mut id = format!("{repository}/{path}#{called}");
     if time > 1 {
         id += &format!("~{time}");
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ignore::WalkBuilder;
 use serde::Serialize;
 
-use crate::code::Language;
+use crate::code::{Language, is_markdown};
 use crate::error::{Code, Error, Problem, Result};
 
 /// Lines at the beginning of a file in which generators say what they did.
@@ -220,7 +220,7 @@ pub(super) fn read(
     if text.trim().is_empty() {
         return skip(Skipped::Empty);
     }
-    if says_generated(&text) {
+    if says_generated(&text, is_markdown(&found.path)) {
         return skip(Skipped::Generated);
     }
     let language = Language::of_file(Path::new(&found.path), &text);
@@ -235,13 +235,16 @@ pub(super) fn read(
     Ok((text, language))
 }
 
-/// Whether a comment among the first lines says that a tool wrote the file.
-fn says_generated(text: &str) -> bool {
+/// Whether a comment among the first lines says that a tool wrote the file
+/// (in Markdown only `<!--` begins one).
+fn says_generated(text: &str, is_markdown: bool) -> bool {
     text.lines().take(HEADER_LINES).any(|line| {
         let line = line.trim_start();
-        let comment = ["//", "/*", "*", "#", "--", ";", "<!--"]
-            .iter()
-            .any(|mark| line.starts_with(mark));
+        let marks: &[&str] = match is_markdown {
+            true => &["<!--"],
+            false => &["//", "/*", "*", "#", "--", ";", "<!--"],
+        };
+        let comment = marks.iter().any(|mark| line.starts_with(mark));
         let line = &line[..line.floor_char_boundary(500)];
         let says = || line.to_lowercase();
         comment && GENERATED.iter().any(|words| says().contains(words))
