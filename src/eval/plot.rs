@@ -125,7 +125,7 @@ fn precision_recall(qrels: &Qrels, answered: &[Answered]) -> Result<String> {
             .configure_mesh()
             .x_desc("recall")
             .y_desc("interpolated precision")
-            .light_line_style(BLACK.mix(0.05))
+            .max_light_lines(1)
             .bold_line_style(BLACK.mix(0.15))
             .draw()
             .map_err(drawn)?;
@@ -196,13 +196,14 @@ fn quality_latency(answered: &[Answered]) -> Result<String> {
         chart
             .configure_mesh()
             .x_desc("milliseconds, one query after the other")
+            .x_labels(5)
             .y_desc(measure.to_string())
             .y_label_formatter(&|value| format!("{value:.2}"))
             .x_label_formatter(&|value| match *value < 1.0 {
                 true => format!("{value:.2}"),
                 false => format!("{value:.0}"),
             })
-            .light_line_style(BLACK.mix(0.05))
+            .max_light_lines(1)
             .bold_line_style(BLACK.mix(0.15))
             .draw()
             .map_err(drawn)?;
