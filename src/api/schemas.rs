@@ -321,15 +321,17 @@ pub(super) async fn act(
     Ok(permit.run(act).await?)
 }
 
-/// Waits while somebody makes a database ready: before a question has its turn, which it would keep
-/// from others. The request's own time bounds it.
+/// Waits a while for somebody who makes a database ready: before a question has its turn, which it
+/// would keep from others.
 pub(super) async fn prepared(app: &App, name: &str) {
     const AGAIN: Duration = Duration::from_millis(25);
-    while app
-        .retriever
-        .get()
-        .is_some_and(|retriever| retriever.is_preparing(name))
-    {
+    // Longer than that, the question has its turn and is told itself.
+    const TIMES: u32 = 400;
+    let is_preparing = || app.retriever.get().is_some_and(|r| r.is_preparing(name));
+    for _ in 0..TIMES {
+        if !is_preparing() {
+            return;
+        }
         tokio::time::sleep(AGAIN).await;
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use indexmap::IndexMap;
 use serde::Serialize;
+use tracing::warn;
 
 use super::Context;
 use super::ingest_source::SourceFlags;
@@ -176,7 +177,13 @@ impl Ingest {
         if is_made && outcome.is_err() {
             // It was made for these rows alone, and of what they seemed to be.
             drop(index);
-            catalog.remove(&self.index)?;
+            match catalog.remove(&self.index) {
+                Ok(()) => say(&format!("index {} is removed again", self.index)),
+                Err(error) => warn!(
+                    error = error.to_string(),
+                    "the index could not be removed again"
+                ),
+            }
         }
         outcome
     }
@@ -245,7 +252,8 @@ fn made_of(made: &Made) -> String {
     );
     if let Some(first) = made.left_out.first() {
         said += &format!(
-            "\nkept and not searched, because no field can be called so: {} (--map '{first}=NAME' gives it a name)",
+            "\nkept and not searched: {} (no field can be called so, or hold what is in it; where it is the name, create \
+             the index with --map '{first}=NAME')",
             made.left_out.join(", ")
         );
     }

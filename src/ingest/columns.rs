@@ -59,10 +59,10 @@ pub(super) struct Seen {
     pub blanks: u64,
     pub listed: u64,
     pub objects: u64,
-    /// Lists of strings, lists of other things, and numbers that are no 64-bit ones.
+    /// Lists of strings, lists of other things, and whole numbers past 63 bits.
     pub lists: u64,
     pub mixed: u64,
-    pub others: u64,
+    pub large: u64,
     /// Lists of numbers, and the length of the first.
     pub vectors: u64,
     pub dimensions: usize,
@@ -98,8 +98,8 @@ impl Seen {
                 match number {
                     number if number.is_f64() => self.floats += 1,
                     number if number.is_i64() => self.integers += 1,
-                    // It would lose digits.
-                    _ => self.others += 1,
+                    // It is no field's: digits would be lost.
+                    _ => self.large += 1,
                 }
                 self.distinct.insert(number.to_string());
             }
@@ -126,7 +126,7 @@ impl Seen {
     /// Whether each row has another string or whole number.
     pub fn is_key(&self, rows: u64) -> bool {
         self.values == rows
-            && self.texts + self.integers == rows
+            && self.texts + self.integers + self.large == rows
             && self.distinct.len() as u64 == rows
             && self.bytes <= 128 * rows
     }
@@ -139,7 +139,7 @@ impl Seen {
             (self.booleans, "truth values"),
             (self.objects, "objects"),
             (self.lists + self.mixed, "lists"),
-            (self.others, "numbers of more than 64 bits"),
+            (self.large, "whole numbers that need 64 bits without a sign"),
         ];
         let mut words: Vec<String> = kinds
             .iter()

@@ -44,8 +44,8 @@ pub struct Made {
     pub definition: Definition,
     /// It as a file would say it.
     pub text: String,
-    /// Columns that cannot be fields by their names: they are kept with each document, and not
-    /// searched.
+    /// Columns that cannot be fields, by their names or by what is in them: they are kept with each
+    /// document, and not searched.
     pub left_out: Vec<String>,
 }
 
@@ -90,9 +90,10 @@ fn no_id(input: &Input, seen: &IndexMap<String, Seen>, rows: u64) -> Problem {
 fn id_of(seen: &IndexMap<String, Seen>, rows: u64) -> Option<String> {
     let is_last_word = |column: &str| {
         let words = split_words(column);
-        words
-            .last()
-            .is_some_and(|last| KEYS.contains(&last.as_str()))
+        let last = words.last().map(String::as_str).unwrap_or_default();
+        // `docid` before everything else; `amount_paid` is no key.
+        let is_first = seen.keys().next().is_some_and(|first| first == column);
+        KEYS.contains(&last) || is_first && KEYS.iter().any(|key| last.ends_with(key))
     };
     let mut keys: Vec<(u8, &String)> = seen
         .iter()
@@ -101,6 +102,7 @@ fn id_of(seen: &IndexMap<String, Seen>, rows: u64) -> Option<String> {
             let kind = kind(column, found).map(|(kind, _)| kind);
             Some(match kind {
                 _ if column.eq_ignore_ascii_case("id") => (0, column),
+                None if found.large > 0 && is_last_word(column) => (1, column),
                 Some("keyword" | "integer" | "text") if is_last_word(column) => (1, column),
                 Some("keyword") => (2, column),
                 _ => return None,
@@ -110,12 +112,23 @@ fn id_of(seen: &IndexMap<String, Seen>, rows: u64) -> Option<String> {
     keys.sort_by_key(|(order, _)| *order);
     // One that leaves nothing to search is none.
     let leaves_words = |id: &String| {
-        let others = seen.iter().filter(|(column, _)| *column != id);
-        let mut others = others.filter(|(column, _)| is_field(column, id, seen));
-        others.any(|(column, seen)| matches!(kind(column, seen), Some(("keyword" | "text", false))))
+        let others = || seen.iter().filter(|(column, _)| *column != id);
+        let fields = || others().filter(|(column, _)| is_field(column, id, seen));
+        let kinds = || fields().filter_map(|(column, seen)| kind(column, seen));
+        let has_vector = others().any(|(column, seen)| is_vector(column, seen));
+        kinds().any(|kind| matches!(kind, ("keyword" | "text", _)))
+            || has_vector && kinds().next().is_some()
     };
     let mut keys = keys.into_iter().map(|(_, column)| column);
     keys.find(|column| leaves_words(column)).cloned()
+}
+
+/// Whether a column holds the documents' vectors.
+fn is_vector(column: &str, seen: &Seen) -> bool {
+    let column = column.to_lowercase();
+    let mut names = ["vector", "embedding"].iter();
+    let is_called = names.any(|name| column.contains(name));
+    seen.is_vector(None) && (is_called || seen.dimensions >= VECTOR)
 }
 
 /// Whether a column can be a field of its own name.
@@ -155,8 +168,13 @@ fn kind(column: &str, seen: &Seen) -> Option<(&'static str, bool)> {
 /// The definition as its file would say it.
 fn written(name: &str, id: &str, seen: &IndexMap<String, Seen>) -> Result<(String, Vec<String>)> {
     let all = || seen.iter().filter(|(column, _)| *column != id);
+    let vectors = all().find(|(column, seen)| is_vector(column, seen));
     let left_out: Vec<String> = all()
-        .filter(|(column, found)| kind(column, found).is_some() && !is_field(column, id, seen))
+        .filter(|(column, found)| {
+            let is_taken = kind(column, found).is_some() && is_field(column, id, seen);
+            let is_vector = vectors.is_some_and(|(vectors, _)| vectors == *column);
+            found.values > 0 && !is_taken && !is_vector
+        })
         .map(|(column, _)| column.clone())
         .collect();
     let columns = || all().filter(|(column, _)| is_field(column, id, seen));
@@ -194,13 +212,6 @@ fn written(name: &str, id: &str, seen: &IndexMap<String, Seen>) -> Result<(Strin
         }
         definition["fields"][column.as_str()] = field;
     }
-    let vectors = columns().find(|(column, seen)| {
-        let column = column.to_lowercase();
-        let is_called = ["vector", "embedding"]
-            .iter()
-            .any(|name| column.contains(name));
-        seen.is_vector(None) && (is_called || seen.dimensions >= VECTOR)
-    });
     if let Some((column, seen)) = vectors {
         definition["embedding"] = json!({"vector_field": column, "dimensions": seen.dimensions});
     } else if !texts.is_empty() {

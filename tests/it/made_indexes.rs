@@ -244,3 +244,41 @@ fn strings_that_only_look_like_numbers_stay_what_they_are() {
     ]);
     assert_eq!(found["hits"][0]["id"], "2", "{found}");
 }
+
+#[test]
+fn ids_of_64_bits_and_rows_of_vectors_alone_are_loaded() {
+    let place = Place::with_model("gleaner-minilm");
+    let row = |n: u64| {
+        json!({"id": u64::MAX - n, "title": format!("lamp number {n} of all"), "code": format!("x{n}")})
+            .to_string()
+    };
+    place.write("large.jsonl", format!("{}\n{}\n", row(1), row(2)));
+    let loaded = place.json(&["ingest", "large", "large.jsonl", "--create"]);
+    assert_eq!(loaded["loaded"], 2, "{loaded}");
+    let found = place.json(&["search", "large", "number 2"]);
+    assert_eq!(
+        found["hits"][0]["id"],
+        (u64::MAX - 2).to_string(),
+        "{found}"
+    );
+    // Nothing but numbers and vectors: found by vectors.
+    let row = |n: u32| {
+        json!({"docid": n, "price": n * 2, "_embedding": vec![f64::from(n); 16]}).to_string()
+    };
+    place.write("vectors.jsonl", format!("{}\n{}\n", row(1), row(2)));
+    let said = place.ok(&[
+        "ingest",
+        "vectors",
+        "vectors.jsonl",
+        "--create",
+        "--dry-run",
+    ]);
+    let definition = Definition::from_toml(&said.out).unwrap();
+    assert_eq!(definition.id_field, "docid");
+    let embedding = definition.embedding.unwrap();
+    assert_eq!(embedding.vector_field.as_deref(), Some("_embedding"));
+    assert_eq!(
+        place.json(&["ingest", "vectors", "vectors.jsonl", "--create"])["loaded"],
+        2
+    );
+}

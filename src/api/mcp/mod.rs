@@ -167,7 +167,7 @@ impl Mcp {
         let limit = self.app.timeout;
         let operator = self.operator;
         let database = arguments.get("database").and_then(|name| name.as_str());
-        let database = database.filter(|name| tool.asks_who && access.reaches(name));
+        let database = database.filter(|name| tool.waits && access.reaches(name));
         let database = database.map(str::to_string);
         let work = async {
             // As the same request of REST does, before it has its turn.

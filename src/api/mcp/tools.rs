@@ -35,6 +35,8 @@ pub(super) struct Offered {
     /// Whether it is about databases, which may be open to some callers only: then it has the
     /// argument [`CALLER`].
     pub asks_who: bool,
+    /// Whether it waits for a database that somebody makes ready, before its turn, as REST does.
+    pub waits: bool,
     /// Whether it takes tokens of tenants: then it applies their filter.
     pub takes_tokens: bool,
     /// Whose turn it waits for, which is that of the same request of REST.
@@ -101,6 +103,7 @@ pub(super) static ALL: &[Offered] = &[
         input: schema_of::<ListDatabases>,
         output: schema_of::<SchemaList>,
         asks_who: true,
+        waits: false,
         takes_tokens: false,
         gate: searches,
         answer: list_databases,
@@ -114,6 +117,7 @@ pub(super) static ALL: &[Offered] = &[
         input: for_database::<RetrieveRequest>,
         output: schema_of::<Focus>,
         asks_who: true,
+        waits: true,
         takes_tokens: false,
         gate: searches,
         answer: retrieve_schema,
@@ -127,6 +131,7 @@ pub(super) static ALL: &[Offered] = &[
         input: for_database::<ValuesRequest>,
         output: schema_of::<ValuesAnswer>,
         asks_who: true,
+        waits: true,
         takes_tokens: false,
         gate: searches,
         answer: search_values,
@@ -139,6 +144,7 @@ pub(super) static ALL: &[Offered] = &[
         input: for_database::<SimilarRequest>,
         output: schema_of::<SimilarAnswer>,
         asks_who: true,
+        waits: false,
         takes_tokens: false,
         gate: searches,
         answer: similar_questions,
@@ -151,6 +157,7 @@ pub(super) static ALL: &[Offered] = &[
         input: schema_of::<indexes::ListIndexes>,
         output: schema_of::<IndexList>,
         asks_who: false,
+        waits: false,
         takes_tokens: false,
         gate: searches,
         answer: indexes::list_indexes,
@@ -164,6 +171,7 @@ pub(super) static ALL: &[Offered] = &[
         input: for_index::<SearchRequest>,
         output: schema_of::<SearchResponse>,
         asks_who: false,
+        waits: false,
         takes_tokens: true,
         gate: searches,
         answer: indexes::search,
@@ -176,6 +184,7 @@ pub(super) static ALL: &[Offered] = &[
         input: schema_of::<entities::ListCatalogs>,
         output: schema_of::<CatalogList>,
         asks_who: false,
+        waits: false,
         takes_tokens: false,
         gate: searches,
         answer: entities::list_catalogs,
@@ -188,6 +197,7 @@ pub(super) static ALL: &[Offered] = &[
         input: schema_of::<LinkRequest>,
         output: schema_of::<LinkResponse>,
         asks_who: false,
+        waits: false,
         takes_tokens: false,
         gate: linkings,
         answer: entities::link_entities,
