@@ -70,6 +70,7 @@ impl Units {
             repository: self.repository.unwrap_or_else(|| folder_name(&self.folder)),
             walk: WalkLimits::default(),
             without: Vec::new(),
+            replace: false,
             parse: Limits::default(),
         };
         let summary = write_units(&self.folder, &self.out, &options, &self.language)?;

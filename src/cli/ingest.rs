@@ -15,12 +15,13 @@ use crate::error::{Code, Error, Problem, Result};
 use crate::index::Definition;
 use crate::ingest::{
     Input, Made, Place, SourceOptions, check_inputs, define, manifest, proposal_in_words, propose,
-    resolve,
+    renamed, resolve,
 };
 use crate::jobs::{
     JobAction, JobOptions, JobOwner, JobReport, JobState, MaxRejects, NewJob, act, create, find,
     unfinished_twin,
 };
+use crate::objects::is_url;
 
 /// Load Parquet, JSONL or CSV files, or a folder of source code, into an index.
 #[derive(Debug, Args)]
@@ -89,7 +90,7 @@ impl Ingest {
             })?;
             return none_loaded(&loaded.job);
         }
-        let source = self.source.options(&context.config)?;
+        let mut source = self.source.options(&context.config)?;
         // A job may be gone on with from another folder.
         let here = std::env::current_dir()
             .map_err(|e| Error::operator_from("the current folder cannot be told", e))?;
@@ -106,15 +107,32 @@ impl Ingest {
             Some(index) => index,
             None => {
                 let made = made(&self.index, first(&inputs)?, &source)?;
+                if !self.quiet {
+                    say(&made_of(&made, self.code.dry_run));
+                }
                 if self.code.dry_run {
                     return context.print(&made.definition, |_| made.text.clone());
-                }
-                if !self.quiet {
-                    say(&made_of(&made));
                 }
                 catalog.create(made.definition)?
             }
         };
+        // Of files in a store, a look would be fetched.
+        if let Some(input) = inputs.first().filter(|i| !is_url(i.location())) {
+            let renamed = renamed(index.definition(), input, &source)?;
+            if !renamed.is_empty() && !self.quiet {
+                let read = renamed
+                    .iter()
+                    .map(|(column, name)| format!("{column} = {name}"));
+                say(&format!(
+                    "columns read as: {}",
+                    read.collect::<Vec<_>>().join(", ")
+                ));
+            }
+            let columns = &mut source.mapping.columns;
+            for (column, name) in renamed {
+                columns.entry(column).or_insert(name);
+            }
+        }
         if self.code.dry_run {
             let proposal = propose(&index, first(&inputs)?, &source)?;
             return context.print(&proposal, proposal_in_words);
@@ -218,11 +236,12 @@ fn made(name: &str, input: &Input, options: &SourceOptions) -> Result<Made> {
         text: definition.to_toml()?,
         definition,
         left_out: Vec::new(),
+        renamed: Vec::new(),
     })
 }
 
 /// What an index is made of, in a line or two.
-fn made_of(made: &Made) -> String {
+fn made_of(made: &Made, is_dry: bool) -> String {
     let definition = &made.definition;
     let mut fields: IndexMap<String, Vec<&str>> = IndexMap::new();
     for (name, field) in &definition.fields {
@@ -243,17 +262,26 @@ fn made_of(made: &Made) -> String {
         Some(_) => "with vectors of its own".into(),
         None => "searched by words alone".into(),
     };
+    let name = &definition.name;
     let mut said = format!(
-        "made index {} with the id {}; {}; {encoded} (gleaner index show {} prints the definition)",
-        definition.name,
+        "{} index {name} with the id {}; {}; {encoded}",
+        if is_dry { "would make" } else { "made" },
         definition.id_field,
         fields.join("; "),
-        definition.name
     );
-    if let Some(first) = made.left_out.first() {
+    if !is_dry {
+        said += &format!(" (gleaner index show {name} prints the definition)");
+    }
+    if is_dry && !made.renamed.is_empty() {
+        let read = made
+            .renamed
+            .iter()
+            .map(|(column, name)| format!("{column} = {name}"));
+        said += &format!("\ncolumns read as: {}", read.collect::<Vec<_>>().join(", "));
+    }
+    if !made.left_out.is_empty() {
         said += &format!(
-            "\nkept and not searched: {} (no field can be called so, or hold what is in it; where it is the name, create \
-             the index with --map '{first}=NAME')",
+            "\nkept and not searched, because no field can hold what is in them or be called so: {}",
             made.left_out.join(", ")
         );
     }

@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::Context;
 use super::ingest::is_not_found;
 use crate::code::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Problem, Result};
 use crate::index::{Catalog, Definition, Index};
 use crate::ingest::{
-    CodeOptions, CodeSummary, Loading, Progress, Reporter, Show, Summary, WalkLimits, load_code,
-    preview_code,
+    CodeOptions, CodeSummary, Loading, Progress, Reporter, Show, Summary, WalkLimits,
+    check_repository, load_code, preview_code,
 };
 
 /// The definition that `--create` makes an index of.
@@ -29,6 +29,10 @@ pub(super) struct CodeFlags {
     /// What the ids of its documents begin with [default: the folder's name].
     #[arg(long, value_name = "NAME", requires = "code")]
     repository: Option<String>,
+    /// Let the folder take the place of what is indexed under its name, although it shares less than
+    /// half of its files.
+    #[arg(long, requires = "code")]
+    replace: bool,
     /// Change nothing. Of a folder of code, say what would be added, changed and removed; of
     /// files, what is in the columns of the first one, how they would become fields (a mapping
     /// is proposed where none is given), and what its first ten documents would be.
@@ -71,6 +75,7 @@ impl CodeFlags {
             repository: repository.clone(),
             walk: WalkLimits::default(),
             without: kept(&context.config.data.folder),
+            replace: self.replace,
             parse: Limits::default(),
         };
         let catalog = context.catalog()?;
@@ -90,6 +95,11 @@ impl CodeFlags {
                 rejects: &rejects,
                 progress: &progress,
             };
+            // What is wrong at first sight makes no index.
+            check_repository(&repository)?;
+            if !folder.is_dir() {
+                return Err(no_folder(&folder).into());
+            }
             let index = open(&catalog, name, create)?;
             let loaded = load_code(&index, &folder, &options, loading);
             if loaded.is_ok() {
@@ -109,6 +119,14 @@ impl CodeFlags {
         };
         context.print(&loaded, in_words)
     }
+}
+
+/// Before an index is made for it.
+fn no_folder(folder: &Path) -> Problem {
+    Problem::new(Code::InvalidFile, "no folder to index")
+        .field("folder")
+        .found(folder.display())
+        .expected("a folder with source code, Markdown or other text")
 }
 
 /// What is kept in a data folder and is nobody's code, also where that folder is the one to index.

@@ -16,26 +16,34 @@ const LONGEST_KEY: usize = 1024;
 const LOOKED_AT: usize = 1000;
 
 /// Looks at the first rows of an input: what is in each column, in the order in which they come,
-/// and how many rows there were.
+/// and how many rows could be read.
 ///
 /// # Errors
-/// As [`Source::open`].
+/// As [`Source::open`]; the first row's problem where none could be read.
 pub(super) fn look(
     input: &Input,
     options: &SourceOptions,
 ) -> Result<(IndexMap<String, Seen>, u64)> {
     let mut seen: IndexMap<String, Seen> = IndexMap::new();
-    let mut rows = 0;
+    let (mut rows, mut first) = (0, None);
     for row in Source::open_at(input, options, Position::default())?.take(LOOKED_AT) {
         let row = row?;
-        rows += 1;
-        if let Ok(Json::Object(object)) = row.json {
-            for (column, value) in object {
-                seen.entry(column).or_default().see(&value);
+        match row.json {
+            Ok(Json::Object(object)) => {
+                rows += 1;
+                for (column, value) in object {
+                    seen.entry(column).or_default().see(&value);
+                }
             }
+            Ok(_) => {}
+            // Those that cannot be read are the load's to reject.
+            Err(problem) => first = first.or(Some(problem)),
         }
     }
-    Ok((seen, rows))
+    match first {
+        Some(problem) if rows == 0 => Err(problem.into()),
+        _ => Ok((seen, rows)),
+    }
 }
 
 /// What was found in a column.

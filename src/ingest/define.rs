@@ -4,6 +4,8 @@
 //! and searched without a definition written before. What is decided follows from names, types and
 //! lengths in its first rows, and is told as the text of a definition, so that it can be changed.
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 use serde_json::json;
 
@@ -35,6 +37,8 @@ const TEXTS: [&str; 10] = [
 const TITLES: [&str; 3] = ["title", "name", "headline"];
 /// Last words of the names of columns that tell rows apart.
 const KEYS: [&str; 5] = ["id", "key", "uuid", "url", "sku"];
+/// What an id is called that a mapping makes.
+const ID: &str = "id";
 /// Fewest numbers of a list that is taken for a vector, unless its column is called like one.
 const VECTOR: usize = 16;
 
@@ -44,6 +48,8 @@ pub struct Made {
     pub definition: Definition,
     /// It as a file would say it.
     pub text: String,
+    /// Columns that are read under another name, and that name.
+    pub renamed: Vec<(String, String)>,
     /// Columns that cannot be fields, by their names or by what is in them: they are kept with each
     /// document, and not searched.
     pub left_out: Vec<String>,
@@ -56,15 +62,109 @@ pub struct Made {
 /// [`Source::open`](super::Source::open).
 pub fn define(name: &str, input: &Input, options: &SourceOptions) -> Result<Made> {
     let (seen, rows) = look(input, options)?;
-    let Some(id) = id_of(&seen, rows) else {
-        return Err(no_id(input, &seen, rows).into());
+    let (seen, renamed) = with_names(seen);
+    let id = match settled_id(&seen, rows, options)? {
+        Some(id) => id,
+        None => id_of(&seen, rows).ok_or_else(|| no_id(input, &seen, rows))?,
     };
     let (text, left_out) = written(name, &id, &seen)?;
     Ok(Made {
+        renamed,
         definition: Definition::from_toml(&text)?,
         text,
         left_out,
     })
+}
+
+/// Gives columns that no field can be called like (`Unit Price`) the name that comes nearest
+/// (`unit_price`), where that is not taken.
+fn with_names(seen: IndexMap<String, Seen>) -> (IndexMap<String, Seen>, Vec<(String, String)>) {
+    let taken: HashSet<String> = seen.keys().cloned().collect();
+    let (mut named, mut renamed) = (IndexMap::new(), Vec::new());
+    for (column, found) in seen {
+        let name = match nearest_name(&column) {
+            Some(name) if !taken.contains(&name) && !named.contains_key(&name) => {
+                renamed.push((column, name.clone()));
+                name
+            }
+            _ => column,
+        };
+        named.insert(name, found);
+    }
+    (named, renamed)
+}
+
+/// The nearest name of a field to a column's that is none; None where it is one, or has no letter.
+fn nearest_name(column: &str) -> Option<String> {
+    if is_field_name(column) && is_path(column) {
+        return None;
+    }
+    let words = column.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<String> = words
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    (!words.is_empty()).then(|| words.join("_"))
+}
+
+/// Columns of a file that no field can be called like and that an index has under the nearest name:
+/// as [`define`] has given them, so that later files of the kind are read alike.
+///
+/// # Errors
+/// As [`Source::open`](super::Source::open).
+pub fn renamed(
+    definition: &Definition,
+    input: &Input,
+    options: &SourceOptions,
+) -> Result<Vec<(String, String)>> {
+    let (seen, _) = match look(input, options) {
+        // A file without a row that can be read has no columns either.
+        Err(Error::User(_)) => return Ok(Vec::new()),
+        found => found?,
+    };
+    let vectors = definition.embedding.as_ref();
+    let vectors = vectors.and_then(|embedding| embedding.vector_field.as_deref());
+    let is_known = |name: &str| {
+        name == definition.id_field || definition.fields.contains_key(name) || vectors == Some(name)
+    };
+    let (_, renamed) = with_names(seen);
+    let kept = renamed.into_iter();
+    Ok(kept
+        .filter(|(column, name)| is_known(name) && !is_known(column))
+        .collect())
+}
+
+/// The id that a mapping makes, or a column of that name: whatever it holds.
+///
+/// # Errors
+/// `invalid_file` where it is not in each row, or the same in several.
+fn settled_id(
+    seen: &IndexMap<String, Seen>,
+    rows: u64,
+    options: &SourceOptions,
+) -> Result<Option<String>, Problem> {
+    let mapping = &options.mapping;
+    let is_made = mapping.fields.contains_key(ID) || mapping.columns.values().any(|to| to == ID);
+    let Some(found) = seen.get(ID) else {
+        return Ok(None);
+    };
+    let (distinct, values) = (found.distinct.len() as u64, found.values);
+    if values == rows && distinct == rows {
+        return Ok(Some(ID.into()));
+    }
+    // A column that happens to be called so may be of something else.
+    if !is_made {
+        return Ok(None);
+    }
+    Err(Problem::new(
+        Code::InvalidFile,
+        "the id that is made tells not every row apart",
+    )
+    .field(ID)
+    .found(format!(
+        "{values} of {rows} rows with one, {distinct} of them different"
+    ))
+    .expected("another id for each row; of more columns, perhaps"))
 }
 
 fn no_id(input: &Input, seen: &IndexMap<String, Seen>, rows: u64) -> Problem {

@@ -189,7 +189,10 @@ fn local(name: &str, format: Option<Format>) -> Result<Vec<Input>> {
             false => Ok(found),
             true => Err(invalid(name, "there is nothing to load in this folder")
                 .found("no file whose name tells a format")
-                .expected(Format::ENDINGS)
+                .expected(format!(
+                    "{}; Markdown, source code and other text load by --folder {name}",
+                    Format::ENDINGS
+                ))
                 .into()),
         };
     }

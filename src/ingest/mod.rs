@@ -36,10 +36,10 @@ mod text;
 
 pub use code::{
     CodeOptions, CodeSummary, FeatureOptions, FeatureSummary, Loading, Skipped, UnitSummary,
-    WalkLimits, load_code, preview_code, write_features, write_units,
+    WalkLimits, check_repository, load_code, preview_code, write_features, write_units,
 };
 pub use coerce::{coerce, coerce_vector};
-pub use define::{Made, define};
+pub use define::{Made, define, renamed};
 pub use export::{Export, Manifest, export_file, manifest};
 pub use format::Format;
 pub(crate) use inputs::path_of;

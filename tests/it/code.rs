@@ -157,6 +157,50 @@ fn what_the_index_is_kept_in_is_not_indexed() {
 }
 
 #[test]
+fn another_folder_of_the_same_name_does_not_take_the_place_of_the_first() {
+    let place = Place::with_model("gleaner-minilm");
+    for name in ["a", "b", "c"] {
+        place.write(
+            &format!("one/notes/{name}.md"),
+            format!("# {name}\n\nthe river {name}\n"),
+        );
+    }
+    place.write("two/notes/d.md", "# d\n\nthe glacier\n");
+    std::fs::create_dir_all(place.path("three/notes")).unwrap();
+    place.json(&["ingest", "code", "--folder", "one/notes", "--create"]);
+    for other in ["two/notes", "three/notes"] {
+        let said = place.refused(Code::InvalidFile, &["ingest", "code", "--folder", other]);
+        assert!(
+            said.contains("--replace") && said.contains("0 of 3"),
+            "{said}"
+        );
+    }
+    assert_eq!(find(&place, "river", "")["total"]["value"], 3);
+    // As another repository, or in its place.
+    place.json(&[
+        "ingest",
+        "code",
+        "--folder",
+        "two/notes",
+        "--repository",
+        "two",
+    ]);
+    assert_eq!(find(&place, "river", "")["total"]["value"], 3);
+    let replaced = place.json(&["ingest", "code", "--folder", "two/notes", "--replace"]);
+    assert_eq!(
+        (&replaced["added"], &replaced["removed"]),
+        (&json!(1), &json!(3)),
+        "{replaced}"
+    );
+    // Nothing is made of a folder that is not there.
+    place.refused(
+        Code::InvalidFile,
+        &["ingest", "none", "--folder", "nowhere", "--create"],
+    );
+    place.refused(Code::IndexNotFound, &["index", "show", "none"]);
+}
+
+#[test]
 fn headings_that_are_called_like_parts_are_sections_of_their_own() {
     let place = Place::with_model("gleaner-minilm");
     let long = "A line of words about packages.\n\n".repeat(400);

@@ -191,6 +191,7 @@ fn ten_questions_in_other_words_find_their_function_among_the_first_three() {
         repository: "gleaner".to_string(),
         walk: WalkLimits::default(),
         without: Vec::new(),
+        replace: false,
         parse: gleaner::code::Limits::default(),
     };
     let loading = Loading {

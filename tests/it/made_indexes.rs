@@ -206,15 +206,18 @@ fn what_is_no_value_of_a_field_is_kept_beside_them() {
     );
     let said = place.run(&["ingest", "lamps", "lamps.jsonl", "--create"]);
     assert_eq!(said.status, Some(0), "{said:?}");
-    assert!(
-        said.err.contains("kept and not searched") && said.err.contains("Unit Price"),
-        "{said:?}"
-    );
+    for part in [
+        "kept and not searched",
+        "authors",
+        "columns read as: Unit Price = unit_price",
+    ] {
+        assert!(said.err.contains(part), "{part}: {said:?}");
+    }
     let found = place.json(&["search", "lamps", "number 3"]);
     let hits = found["hits"].as_array().unwrap();
     let three = hits.iter().find(|hit| hit["id"] == "3").unwrap();
     assert_eq!(three["document"]["authors"], json!([{"name": "A"}]));
-    assert_eq!(three["document"]["Unit Price"], 3);
+    assert_eq!(three["document"]["unit_price"], 3);
     let shown = place.ok(&["index", "show", "lamps"]).out;
     assert!(
         shown.contains("model = \"gleaner-minilm\""),
@@ -276,9 +279,102 @@ fn ids_of_64_bits_and_rows_of_vectors_alone_are_loaded() {
     let definition = Definition::from_toml(&said.out).unwrap();
     assert_eq!(definition.id_field, "docid");
     let embedding = definition.embedding.unwrap();
-    assert_eq!(embedding.vector_field.as_deref(), Some("_embedding"));
+    assert_eq!(embedding.vector_field.as_deref(), Some("embedding"));
     assert_eq!(
         place.json(&["ingest", "vectors", "vectors.jsonl", "--create"])["loaded"],
         2
     );
+}
+
+#[test]
+fn names_that_no_field_can_have_are_read_alike_each_time() {
+    let place = Place::with_model("gleaner-minilm");
+    let rows =
+        "Item ID,Product Name,Unit Price\ng1,A compass of brass,7\ng2,A lamp for the tent,9\n";
+    place.write("gear.csv", rows);
+    let load = ["ingest", "gear", "gear.csv", "--create"];
+    assert_eq!(place.json(&load)["loaded"], 2);
+    // Into the index that is there now, and without a word of how the columns are called.
+    place.write(
+        "more.csv",
+        rows.replace("g1", "g3").replace("compass", "kettle"),
+    );
+    let loaded = place.json(&["ingest", "gear", "more.csv"]);
+    assert_eq!(
+        (&loaded["loaded"], &loaded["rejected"]),
+        (&json!(2), &json!(0)),
+        "{loaded}"
+    );
+    let found = place.json(&[
+        "search",
+        "gear",
+        "product_name:kettle",
+        "--filter",
+        "unit_price < 8",
+    ]);
+    assert_eq!(found["hits"][0]["id"], "g3", "{found}");
+}
+
+#[test]
+fn an_id_that_a_mapping_makes_is_the_id_whatever_it_holds() {
+    let place = Place::with_model("gleaner-minilm");
+    place.write(
+        "trips.csv",
+        "city,visitors,remark\nLisbon,5,a tram up to the castle\nLisbon,5,hot steam and cold water\n",
+    );
+    place.write(
+        "trips.toml",
+        "[fields.id]\ntemplate = \"{city}: {remark}\"\n",
+    );
+    let load = [
+        "ingest",
+        "trips",
+        "trips.csv",
+        "--create",
+        "--mapping",
+        "trips.toml",
+    ];
+    assert_eq!(place.json(&load)["loaded"], 2);
+    let found = place.json(&["search", "trips", "steam"]);
+    assert_eq!(found["hits"][0]["id"], "Lisbon: hot steam and cold water");
+    place.write(
+        "same.toml",
+        "[fields.id]\ntemplate = \"{city}-{visitors}\"\n",
+    );
+    let said = place.refused(
+        Code::InvalidFile,
+        &[
+            "ingest",
+            "same",
+            "trips.csv",
+            "--create",
+            "--mapping",
+            "same.toml",
+        ],
+    );
+    assert!(
+        said.contains("2 of 2 rows with one, 1 of them different"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_row_that_cannot_be_read_costs_itself() {
+    let place = Place::with_model("gleaner-minilm");
+    let mut rows =
+        b"id,name,what\n1,Mug,to drink out of it\n2,Caf\xe9 mug,the same for more\n".to_vec();
+    rows.extend(b"3,Lamp,to see in the night\n");
+    place.write("latin.csv", rows);
+    let loaded = place.json(&["ingest", "latin", "latin.csv", "--create"]);
+    assert_eq!(
+        (&loaded["loaded"], &loaded["rejected"]),
+        (&json!(2), &json!(1)),
+        "{loaded}"
+    );
+    place.write("bad.csv", b"id,name\n1,Caf\xe9\n");
+    let said = place.refused(
+        Code::InvalidDocument,
+        &["ingest", "bad", "bad.csv", "--create"],
+    );
+    assert!(said.contains("UTF-8"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! Loading: what is there is compared with what is indexed, and the difference written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -36,6 +36,8 @@ pub struct CodeOptions {
     pub without: Vec<PathBuf>,
     /// What parsing a file may cost.
     pub parse: Limits,
+    /// Whether the folder may take the place of one that shares less than half of its files.
+    pub replace: bool,
 }
 
 /// What a load did, or would do.
@@ -91,6 +93,7 @@ pub fn load_code(
     loading: Loading<'_>,
 ) -> Result<(CodeSummary, Option<PathBuf>)> {
     let mut reading = Reading::new(Some(index), folder, options, loading.progress)?;
+    reading.check_same_folder(folder)?;
     let files = std::mem::take(&mut reading.files);
     let mut rejects = Rejects::new(loading.rejects);
     let loaded = load_rows(
@@ -191,6 +194,37 @@ impl<'a> Reading<'a> {
             }),
             dry_run: false,
         })
+    }
+
+    /// Two folders of one name are one repository by mistake, and an empty one is a folder that is
+    /// not mounted: what is indexed is not given up for them.
+    fn check_same_folder(&self, folder: &Path) -> Result<()> {
+        let known: HashSet<&str> = self.known.values().map(|one| one.path.as_str()).collect();
+        let kept = self
+            .files
+            .iter()
+            .filter(|file| known.contains(file.path.as_str()));
+        let unread = known.iter().filter(|path| is_below_any(path, &self.unread));
+        let kept = kept.count() + unread.count();
+        if self.options.replace || kept * 2 >= known.len() {
+            return Ok(());
+        }
+        let repository = &self.options.repository;
+        Err(Problem::new(
+            Code::InvalidFile,
+            format!("most files that are indexed as {repository:?} are not in this folder"),
+        )
+        .field("folder")
+        .found(format!(
+            "{kept} of {} indexed files in {}",
+            known.len(),
+            folder.display()
+        ))
+        .expected(
+            "the folder that was indexed before; another name for another folder: --repository NAME; or \
+             --replace, where it is to take the place of what is indexed",
+        )
+        .into())
     }
 
     /// Documents of what is not there any more; what could not be looked at has not gone away.
@@ -343,13 +377,20 @@ fn check(index: Option<&Index>, repository: &str) -> Result<()> {
         .expected("an index as indexes/code.toml defines it; --create makes one")
         .into());
     }
+    Ok(check_repository(repository)?)
+}
+
+/// Whether documents' ids may begin with this.
+///
+/// # Errors
+/// `invalid_request` where they may not.
+pub fn check_repository(repository: &str) -> Result<(), Problem> {
     if repository.is_empty() || repository.contains(['/', '#']) {
         return Err(
             Problem::new(Code::InvalidRequest, "no name of a repository")
                 .field("repository")
                 .found(format!("{repository:?}"))
-                .expected("a name without / and #")
-                .into(),
+                .expected("a name without / and #"),
         );
     }
     Ok(())

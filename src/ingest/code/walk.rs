@@ -112,9 +112,9 @@ pub(super) struct Walked {
 pub(super) fn walk(folder: &Path, without: &[PathBuf]) -> Result<Walked> {
     if !folder.is_dir() {
         return Err(Problem::new(Code::InvalidFile, "no folder to index")
-            .field("code")
+            .field("folder")
             .found(folder.display())
-            .expected("a folder with source code")
+            .expected("a folder with source code, Markdown or other text")
             .into());
     }
     let mut walked = Walked {
