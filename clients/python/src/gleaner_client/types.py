@@ -2121,7 +2121,8 @@ class Rerank(TypedDict):
     """
     Weight of the reranker's score against the first stage's, 0 to 1. With 1 the
     reranker's score is the hit's; otherwise both are stretched to 0..1 over the documents
-    that were re-ranked, and added. Absent: what the model recommends, or else 1.
+    that were re-ranked (with a cascade, the first stage's over all that it was asked about),
+    and added. Absent: what the model recommends, or else 1.
     """
     time_ms: NotRequired[int]
     """
