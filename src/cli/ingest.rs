@@ -103,6 +103,7 @@ impl Ingest {
             .map(|input| input.below(&here))
             .collect::<Result<_>>()?;
         let is_made = found.is_none();
+        let mut read_as = Vec::new();
         let index = match found {
             Some(index) => index,
             None => {
@@ -113,25 +114,25 @@ impl Ingest {
                 if self.code.dry_run {
                     return context.print(&made.definition, |_| made.text.clone());
                 }
+                read_as = made.renamed;
                 catalog.create(made.definition)?
             }
         };
-        // Of files in a store, a look would be fetched.
-        if let Some(input) = inputs.first().filter(|i| !is_url(i.location())) {
-            let renamed = renamed(index.definition(), input, &source)?;
-            if !renamed.is_empty() && !self.quiet {
-                let read = renamed
-                    .iter()
-                    .map(|(column, name)| format!("{column} = {name}"));
-                say(&format!(
-                    "columns read as: {}",
-                    read.collect::<Vec<_>>().join(", ")
-                ));
-            }
-            let columns = &mut source.mapping.columns;
-            for (column, name) in renamed {
-                columns.entry(column).or_insert(name);
-            }
+        // Of what lies in a store, a look would be fetched again.
+        let local = inputs.first().filter(|input| !is_url(input.location()));
+        if let Some(input) = local.filter(|_| !is_made) {
+            read_as = renamed(index.definition(), input, &source)?;
+        }
+        if !read_as.is_empty() && !self.quiet {
+            let read: Vec<String> = read_as
+                .iter()
+                .map(|(column, name)| format!("{column} = {name}"))
+                .collect();
+            say(&format!("columns read as: {}", read.join(", ")));
+        }
+        let columns = &mut source.mapping.columns;
+        for (column, name) in read_as {
+            columns.entry(column).or_insert(name);
         }
         if self.code.dry_run {
             let proposal = propose(&index, first(&inputs)?, &source)?;
