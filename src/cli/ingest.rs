@@ -124,11 +124,7 @@ impl Ingest {
             read_as = renamed(index.definition(), input, &source)?;
         }
         if !read_as.is_empty() && !self.quiet {
-            let read: Vec<String> = read_as
-                .iter()
-                .map(|(column, name)| format!("{column} = {name}"))
-                .collect();
-            say(&format!("columns read as: {}", read.join(", ")));
+            say(&names_in_words(&read_as));
         }
         let columns = &mut source.mapping.columns;
         for (column, name) in read_as {
@@ -241,6 +237,15 @@ fn made(name: &str, input: &Input, options: &SourceOptions) -> Result<Made> {
     })
 }
 
+/// Columns that are read under other names.
+fn names_in_words(read_as: &[(String, String)]) -> String {
+    let read = read_as.iter();
+    let read: Vec<String> = read
+        .map(|(column, name)| format!("{column} = {name}"))
+        .collect();
+    format!("columns read as: {}", read.join(", "))
+}
+
 /// What an index is made of, in a line or two.
 fn made_of(made: &Made, is_dry: bool) -> String {
     let definition = &made.definition;
@@ -274,11 +279,7 @@ fn made_of(made: &Made, is_dry: bool) -> String {
         said += &format!(" (gleaner index show {name} prints the definition)");
     }
     if is_dry && !made.renamed.is_empty() {
-        let read = made
-            .renamed
-            .iter()
-            .map(|(column, name)| format!("{column} = {name}"));
-        said += &format!("\ncolumns read as: {}", read.collect::<Vec<_>>().join(", "));
+        said += &format!("\n{}", names_in_words(&made.renamed));
     }
     if !made.left_out.is_empty() {
         said += &format!(

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::Context;
 use super::ingest::is_not_found;
 use crate::code::Limits;
-use crate::error::{Code, Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::index::{Catalog, Definition, Index};
 use crate::ingest::{
-    CodeOptions, CodeSummary, Loading, Progress, Reporter, Show, Summary, WalkLimits,
+    CodeOptions, CodeSummary, Loading, Progress, Reporter, Show, Summary, WalkLimits, check_folder,
     check_repository, load_code, preview_code,
 };
 
@@ -97,9 +97,7 @@ impl CodeFlags {
             };
             // What is wrong at first sight makes no index.
             check_repository(&repository)?;
-            if !folder.is_dir() {
-                return Err(no_folder(&folder).into());
-            }
+            check_folder(&folder)?;
             let index = open(&catalog, name, create)?;
             let loaded = load_code(&index, &folder, &options, loading);
             if loaded.is_ok() {
@@ -119,14 +117,6 @@ impl CodeFlags {
         };
         context.print(&loaded, in_words)
     }
-}
-
-/// Before an index is made for it.
-fn no_folder(folder: &Path) -> Problem {
-    Problem::new(Code::InvalidFile, "no folder to index")
-        .field("folder")
-        .found(folder.display())
-        .expected("a folder with source code, Markdown or other text")
 }
 
 /// What is kept in a data folder and is nobody's code, also where that folder is the one to index.

@@ -8,42 +8,47 @@ use serde_json::Value as Json;
 use super::mapping::ReadAs;
 use super::{Input, Position, Source, SourceOptions};
 use crate::document::{FieldType, parse_date};
-use crate::error::Result;
+use crate::error::{Problem, Result};
 
 /// Longest string that may tell rows apart, in bytes.
 const LONGEST_KEY: usize = 1024;
 /// Rows that are looked at.
 const LOOKED_AT: usize = 1000;
 
-/// Looks at the first rows of an input: what is in each column, in the order in which they come,
-/// and how many rows could be read.
+/// The first rows of an input.
+#[derive(Default)]
+pub(super) struct Look {
+    /// What is in each column, in the order in which they come.
+    pub seen: IndexMap<String, Seen>,
+    /// Rows that were looked at, and those of them that could be read.
+    pub rows: u64,
+    pub read: u64,
+    /// Why the first of the others could not.
+    pub problem: Option<Problem>,
+}
+
+/// Looks at the first rows of an input.
 ///
 /// # Errors
-/// As [`Source::open`]; the first row's problem where none could be read.
-pub(super) fn look(
-    input: &Input,
-    options: &SourceOptions,
-) -> Result<(IndexMap<String, Seen>, u64)> {
-    let mut seen: IndexMap<String, Seen> = IndexMap::new();
-    let (mut rows, mut first) = (0, None);
+/// As [`Source::open`].
+pub(super) fn look(input: &Input, options: &SourceOptions) -> Result<Look> {
+    let mut look = Look::default();
     for row in Source::open_at(input, options, Position::default())?.take(LOOKED_AT) {
         let row = row?;
+        look.rows += 1;
         match row.json {
             Ok(Json::Object(object)) => {
-                rows += 1;
+                look.read += 1;
                 for (column, value) in object {
-                    seen.entry(column).or_default().see(&value);
+                    look.seen.entry(column).or_default().see(&value);
                 }
             }
             Ok(_) => {}
             // Those that cannot be read are the load's to reject.
-            Err(problem) => first = first.or(Some(problem)),
+            Err(problem) => look.problem = look.problem.or(Some(problem)),
         }
     }
-    match first {
-        Some(problem) if rows == 0 => Err(problem.into()),
-        _ => Ok((seen, rows)),
-    }
+    Ok(look)
 }
 
 /// What was found in a column.

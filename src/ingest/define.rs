@@ -58,11 +58,15 @@ pub struct Made {
 /// Says what an index of a file's rows would be: the id, a type for each column, what is encoded.
 ///
 /// # Errors
-/// `invalid_file` where no column tells the rows apart, or none is left to search; otherwise as
-/// [`Source::open`](super::Source::open).
+/// `invalid_file` where no column tells the rows apart, or none is left to search; the first row's
+/// problem where none can be read; otherwise as [`Source::open`](super::Source::open).
 pub fn define(name: &str, input: &Input, options: &SourceOptions) -> Result<Made> {
-    let (seen, rows) = look(input, options)?;
-    let (seen, renamed) = with_names(seen);
+    let look = look(input, options)?;
+    let rows = look.read;
+    if let Some(problem) = look.problem.filter(|_| rows == 0) {
+        return Err(problem.into());
+    }
+    let (seen, renamed) = with_names(look.seen);
     let id = match settled_id(&seen, rows, options)? {
         Some(id) => id,
         None => id_of(&seen, rows).ok_or_else(|| no_id(input, &seen, rows))?,
@@ -117,17 +121,12 @@ pub fn renamed(
     input: &Input,
     options: &SourceOptions,
 ) -> Result<Vec<(String, String)>> {
-    let (seen, _) = match look(input, options) {
-        // A file without a row that can be read has no columns either.
-        Err(Error::User(_)) => return Ok(Vec::new()),
-        found => found?,
-    };
     let vectors = definition.embedding.as_ref();
     let vectors = vectors.and_then(|embedding| embedding.vector_field.as_deref());
     let is_known = |name: &str| {
         name == definition.id_field || definition.fields.contains_key(name) || vectors == Some(name)
     };
-    let (_, renamed) = with_names(seen);
+    let (_, renamed) = with_names(look(input, options)?.seen);
     let kept = renamed.into_iter();
     Ok(kept
         .filter(|(column, name)| is_known(name) && !is_known(column))

@@ -36,7 +36,8 @@ mod text;
 
 pub use code::{
     CodeOptions, CodeSummary, FeatureOptions, FeatureSummary, Loading, Skipped, UnitSummary,
-    WalkLimits, check_repository, load_code, preview_code, write_features, write_units,
+    WalkLimits, check_folder, check_repository, load_code, preview_code, write_features,
+    write_units,
 };
 pub use coerce::{coerce, coerce_vector};
 pub use define::{Made, define, renamed};

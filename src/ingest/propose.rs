@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::coerce::coerce_row;
-use super::columns::{Seen, look};
+use super::columns::{Look, Seen, look};
 use super::mapping::{FieldSource, Names};
 use super::{Format, Input, Mapping, Operation, Position, Row, Source, SourceOptions};
 use crate::document::{FieldType, UnknownFields};
@@ -86,7 +86,7 @@ pub fn propose(index: &Index, input: &Input, options: &SourceOptions) -> Result<
         mapping: only_left_out.clone(),
         ..options.clone()
     };
-    let (seen, rows) = look(input, &as_they_are)?;
+    let Look { seen, rows, .. } = look(input, &as_they_are)?;
     let guess = Guess::of(definition, &seen, rows);
     let mapping = match options.mapping == only_left_out {
         true => guess.mapping(definition, &seen, only_left_out),

@@ -377,4 +377,10 @@ fn a_row_that_cannot_be_read_costs_itself() {
         &["ingest", "bad", "bad.csv", "--create"],
     );
     assert!(said.contains("UTF-8"), "{said}");
+    // Of an index that is there, a look says why each row would be rejected.
+    let said = place.ok(&["ingest", "latin", "bad.csv", "--dry-run"]).out;
+    assert!(
+        said.contains("1 rows looked at") && said.contains("row 1: rejected"),
+        "{said}"
+    );
 }

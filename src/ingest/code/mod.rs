@@ -14,4 +14,4 @@ mod walk;
 pub use features::{FeatureOptions, FeatureSummary, write_features};
 pub use load::{CodeOptions, CodeSummary, Loading, check_repository, load_code, preview_code};
 pub use units::{UnitSummary, write_units};
-pub use walk::{Skipped, WalkLimits};
+pub use walk::{Skipped, WalkLimits, check_folder};

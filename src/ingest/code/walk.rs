@@ -103,6 +103,20 @@ pub(super) struct Walked {
     pub unreadable: BTreeMap<String, String>,
 }
 
+/// Whether there is a folder to walk.
+///
+/// # Errors
+/// `invalid_file` where there is none.
+pub fn check_folder(folder: &Path) -> Result<(), Problem> {
+    match folder.is_dir() {
+        true => Ok(()),
+        false => Err(Problem::new(Code::InvalidFile, "no folder to index")
+            .field("folder")
+            .found(folder.display())
+            .expected("a folder with source code, Markdown or other text")),
+    }
+}
+
 /// All files below a folder, in the order of their paths; without those that `.gitignore`,
 /// `.ignore` or git's own settings leave out, without hidden ones, and without the folders
 /// `without`. Links are not followed.
@@ -110,13 +124,7 @@ pub(super) struct Walked {
 /// # Errors
 /// `invalid_file` where there is no such folder.
 pub(super) fn walk(folder: &Path, without: &[PathBuf]) -> Result<Walked> {
-    if !folder.is_dir() {
-        return Err(Problem::new(Code::InvalidFile, "no folder to index")
-            .field("folder")
-            .found(folder.display())
-            .expected("a folder with source code, Markdown or other text")
-            .into());
-    }
+    check_folder(folder)?;
     let mut walked = Walked {
         files: Vec::new(),
         unreadable: BTreeMap::new(),
